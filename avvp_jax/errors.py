@@ -1,0 +1,14 @@
+"""The one exception that means: the user can put this right."""
+
+
+class UserError(ValueError):
+    """Bad input, named in one line together with the way out.
+
+    launch.py prints the message without a traceback and exits with code 2.
+    """
+
+
+def first_ten(names: list[str]) -> str:
+    """Up to ten of `names` for an error message, and how many there are in all."""
+    listed = ", ".join(str(name) for name in names[:10])
+    return listed if len(names) <= 10 else f"{listed}, ... ({len(names)} in all)"
