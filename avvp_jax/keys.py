@@ -1,0 +1,30 @@
+"""Random keys, derived from (seed, purpose, epoch, step) and never from how often one was drawn.
+
+A resumed run therefore repeats an uninterrupted one to the bit.
+"""
+
+import jax
+from jaxtyping import Array, Int, PRNGKeyArray
+
+_INIT, _SHUFFLE, _DROPOUT = range(3)
+
+
+def root_key(seed: int) -> PRNGKeyArray:
+    """The key of a run. Threefry, because its bits do not depend on vmap or sharding."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def init_key(root: PRNGKeyArray) -> PRNGKeyArray:
+    """The key that initial weights are drawn with."""
+    return jax.random.fold_in(root, _INIT)
+
+
+def shuffle_key(root: PRNGKeyArray, epoch: Int[Array, ""]) -> PRNGKeyArray:
+    """The key of an epoch's order."""
+    return jax.random.fold_in(jax.random.fold_in(root, _SHUFFLE), epoch)
+
+
+def dropout_key(root: PRNGKeyArray, epoch: Int[Array, ""], step: Int[Array, ""]) -> PRNGKeyArray:
+    """The key of one training step's dropout."""
+    key = jax.random.fold_in(jax.random.fold_in(root, _DROPOUT), epoch)
+    return jax.random.fold_in(key, step)

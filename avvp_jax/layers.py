@@ -1,0 +1,99 @@
+"""The small parts that the networks share: linear maps, attention, dropout.
+
+No module here holds random state. What is random takes its key at the call,
+and `key=None` means evaluation: nothing is dropped.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+NORM_EPSILON = 1e-5
+
+
+def uniform_fan_in(fan_in: int):
+    """Initialiser U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the published one, for weights and biases."""
+    bound = fan_in**-0.5
+
+    def init(key, shape, dtype=jnp.float32, out_sharding=None):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, bias_init=None) -> nnx.Linear:
+    """A linear layer with the published initialisation; parameters stay float32."""
+    return nnx.Linear(
+        inputs,
+        outputs,
+        kernel_init=uniform_fan_in(inputs),
+        bias_init=bias_init or uniform_fan_in(inputs),
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def layer_norm(width: int, *, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Layer normalisation as published (epsilon 1e-5, scale 1, bias 0)."""
+    return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
+
+
+def split_key(key: PRNGKeyArray | None, count: int):
+    """`count` keys for the parts of a module, or as many Nones in evaluation."""
+    return (None,) * count if key is None else jax.random.split(key, count)
+
+
+def dropout(x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None) -> Float[Array, "..."]:
+    """Zeroes entries with probability `rate` and scales the others by 1 / (1 - rate)."""
+    if key is None or rate == 0.0:
+        return x
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), jnp.zeros_like(x))
+
+
+class Attention(nnx.Module):
+    """Multi-head attention with one packed projection for query, key and value.
+
+    Vaswani et al. 2017, section 3.2, as PyTorch's nn.MultiheadAttention computes
+    it. The packed kernel is Xavier uniform over all of its [width, 3 * width],
+    its bias and the output's bias start at zero.
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float, dtype, rngs: nnx.Rngs):
+        xavier = nnx.initializers.xavier_uniform()
+        self.in_kernel = nnx.Param(xavier(rngs.params(), (width, 3 * width), jnp.float32))
+        self.in_bias = nnx.Param(jnp.zeros(3 * width, jnp.float32))
+        zeros = nnx.initializers.zeros_init()
+        self.out_proj = linear(width, width, dtype=dtype, rngs=rngs, bias_init=zeros)
+        self.heads = heads
+        self.dropout = dropout
+        self.dtype = dtype
+
+    def __call__(
+        self,
+        query: Float[Array, "*batch time width"],
+        context: Float[Array, "*batch steps width"],
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "*batch time width"]:
+        """Attends from `query` to `context`; passing one array as both is self-attention."""
+        width = query.shape[-1]
+        if query is context:
+            q, k, v = jnp.split(self._project(query, 0, 3 * width), 3, axis=-1)
+        else:
+            q = self._project(query, 0, width)
+            k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
+        q, k, v = (self._split_heads(x) for x in (q, k, v))
+        logits = jnp.einsum("...thd,...shd->...hts", q, k) * q.shape[-1] ** -0.5
+        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(q.dtype)
+        weights = dropout(weights, self.dropout, key)
+        mixed = jnp.einsum("...hts,...shd->...thd", weights, v)
+        return self.out_proj(mixed.reshape(query.shape))
+
+    def _project(self, x, start: int, stop: int):
+        kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
+        x, kernel, bias = (y.astype(self.dtype) for y in (x, kernel, bias))
+        return x @ kernel + bias
+
+    def _split_heads(self, x):
+        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)

@@ -1,0 +1,57 @@
+"""Losses that the methods share, on probabilities and weak labels.
+
+Every mean over videos is weighted: `weight` [videos] is 1 for a video and 0 for
+the padding of an epoch's smaller last batch, which therefore changes nothing.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+PROBABILITY_MARGIN = 1e-7
+
+# Visual targets are smoothed because what is labelled is often heard but not
+# seen; audio targets are not (HAN, ECCV 2020, section 4.4).
+VISUAL_SMOOTHING = 0.1
+
+
+def clamp(prob: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Keeps probabilities off 0 and 1 by 1e-7, as published, so that logarithms stay finite."""
+    return jnp.clip(prob, PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN)
+
+
+def bce(
+    prob: Float[Array, "videos classes"],
+    target: Float[Array, "videos classes"],
+    weight: Float[Array, " videos"],
+) -> Float[Array, ""]:
+    """Binary cross entropy, a mean over the videos of weight 1 and all classes."""
+    prob = clamp(prob)
+    entropy = -(target * jnp.log(prob) + (1.0 - target) * jnp.log1p(-prob))
+    return weighted_mean(entropy.mean(axis=-1), weight)
+
+
+def weighted_mean(
+    value: Float[Array, " videos"], weight: Float[Array, " videos"]
+) -> Float[Array, ""]:
+    """The mean of `value` over the videos of weight 1."""
+    return (value * weight).sum() / weight.sum()
+
+
+def smooth_visual(label: Float[Array, "videos classes"]) -> Float[Array, "videos classes"]:
+    """The visual target 0.9 y + 0.05 of a weak label y."""
+    return (1.0 - VISUAL_SMOOTHING) * label + VISUAL_SMOOTHING / 2
+
+
+def mmil_losses(
+    output: dict[str, Array],
+    audio_target: Float[Array, "videos classes"],
+    visual_target: Float[Array, "videos classes"],
+    video_target: Float[Array, "videos classes"],
+    weight: Float[Array, " videos"],
+) -> dict[str, Float[Array, ""]]:
+    """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4): audio, visual, global."""
+    return {
+        "audio": bce(output["audio_prob"], audio_target, weight),
+        "visual": bce(output["visual_prob"], visual_target, weight),
+        "global": bce(output["global_prob"], video_target, weight),
+    }
