@@ -1,0 +1,173 @@
+"""Training: one pure step, a compiled epoch over data that lives on the device, selection on val.
+
+The state is a plain tree, all of which a checkpoint holds:
+  params, stats   the network's variables
+  optimizer       the optimizer's state
+  epoch           finished epochs, int32
+  best            params, stats, score and epoch of the best model on val so far
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from avvp_jax import keys
+from avvp_jax.network import Network, Variables, variables_of
+from avvp_jax.optimizer import Schedule
+
+State = dict
+Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+Ties = Literal["later", "earlier"]
+
+
+def init_state(
+    network: Network, optimizer: optax.GradientTransformation, variables: Variables
+) -> State:
+    """The state before the first epoch."""
+    return {
+        **variables,
+        "optimizer": optimizer.init(variables["params"]),
+        "epoch": jnp.int32(0),
+        # A copy: the compiled epoch takes over the state's buffers, each of them once.
+        "best": {
+            **jax.tree.map(jnp.copy, variables),
+            "score": jnp.float32(-jnp.inf),
+            "epoch": jnp.int32(0),
+        },
+    }
+
+
+def make_step(
+    network: Network, loss: Loss, optimizer: optax.GradientTransformation, schedule: Schedule
+):
+    """One optimizer step as a pure function of (state, batch, key).
+
+    Its second result are scalars to log: the loss, its parts, the gradient's norm.
+    """
+
+    def step(state: State, batch: dict, key: PRNGKeyArray) -> tuple[State, dict[str, Array]]:
+        def objective(params):
+            module = network.module({"params": params, "stats": state["stats"]})
+            total, parts = loss(module, batch, key)
+            return total, (parts, variables_of(module)["stats"])
+
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (total, (parts, stats)), grads = gradient(state["params"])
+        direction, moments = optimizer.update(grads, state["optimizer"], state["params"])
+        rate = schedule(state["epoch"] + 1)
+        params = jax.tree.map(lambda p, d: p - rate * d, state["params"], direction)
+        logged = {"loss": total, "gradient_norm": optax.global_norm(grads)}
+        logged |= {f"loss/{name}": value for name, value in parts.items()}
+        return state | {"params": params, "stats": stats, "optimizer": moments}, logged
+
+    return step
+
+
+def epoch_order(
+    root: PRNGKeyArray, epoch: Int[Array, ""], videos: int, batch_size: int, shuffle: bool
+) -> Int[Array, "steps batch"]:
+    """The videos of every batch of an epoch; -1 fills up the smaller last batch."""
+    order = jnp.arange(videos)
+    if shuffle:
+        order = jax.random.permutation(keys.shuffle_key(root, epoch), videos)
+    order = jnp.pad(order, (0, -videos % batch_size), constant_values=-1)
+    return order.reshape(-1, batch_size)
+
+
+def take_batch(arrays: dict, rows: Int[Array, " batch"]) -> dict:
+    """The rows of every array, and `weight` [batch]: 1, or 0 where a row is -1 (padding)."""
+    batch = jax.tree.map(lambda x: jnp.take(x, jnp.maximum(rows, 0), axis=0), arrays)
+    return batch | {"weight": (rows >= 0).astype(jnp.float32)}
+
+
+class Trainer:
+    """Compiled training of one network on arrays that live on the device.
+
+    Args:
+      network, loss, optimizer, schedule: what is trained, and how.
+      root: the run's key.
+      videos, batch_size: of the training data; the smaller last batch is kept.
+      shuffle: a new order every epoch, else the order of the data.
+      steps_per_call: steps in one compiled call. Results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: optax.GradientTransformation,
+        schedule: Schedule,
+        *,
+        root: PRNGKeyArray,
+        videos: int,
+        batch_size: int,
+        shuffle: bool,
+        steps_per_call: int,
+    ):
+        self.steps = -(-videos // batch_size)
+        self.steps_per_call = steps_per_call
+        self._step = make_step(network, loss, optimizer, schedule)
+        self._root = root
+        self._order = jax.jit(
+            partial(epoch_order, videos=videos, batch_size=batch_size, shuffle=shuffle)
+        )
+
+    def run_epoch(self, state: State, arrays: dict) -> tuple[State, dict[str, Array]]:
+        """Trains one epoch; `state` is consumed.
+
+        Returns:
+          The state with one more finished epoch, and the means over steps of what
+          a step logs.
+        """
+        order = self._order(self._root, state["epoch"] + 1)
+        sums = self._zeros(state, arrays, order)
+        for start in range(0, self.steps, self.steps_per_call):
+            stop = min(start + self.steps_per_call, self.steps)
+            state, sums = self._run_steps(state, sums, arrays, order, self._root, start, stop)
+        state["epoch"] = state["epoch"] + 1
+        return state, {name: value / self.steps for name, value in sums.items()}
+
+    def _zeros(self, state, arrays, order) -> dict[str, Array]:
+        logged = jax.eval_shape(
+            lambda *args: self._step(*args)[1], state, take_batch_shape(arrays, order), self._root
+        )
+        return {name: jnp.zeros(value.shape, value.dtype) for name, value in logged.items()}
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+    def _run_steps(self, state, sums, arrays, order, root, start, stop):
+        # Bounds are traced, so one program serves calls of every length.
+        def body(index, carry):
+            state, sums = carry
+            key = keys.dropout_key(root, state["epoch"] + 1, index)
+            state, logged = self._step(state, take_batch(arrays, order[index]), key)
+            return state, jax.tree.map(jnp.add, sums, logged)
+
+        return jax.lax.fori_loop(start, stop, body, (state, sums))
+
+
+def take_batch_shape(arrays: dict, order: Int[Array, "steps batch"]) -> dict:
+    """The shapes of take_batch's result."""
+    return jax.eval_shape(lambda a, o: take_batch(a, o[0]), arrays, order)
+
+
+@partial(jax.jit, static_argnames="ties", donate_argnums=0)
+def keep_best(state: State, score: Float[Array, ""], ties: Ties) -> tuple[State, Bool[Array, ""]]:
+    """The state with `best` replaced where `score` beats it, and whether it did.
+
+    ties="later": an equal score replaces it too; "earlier": it does not.
+    """
+    best = state["best"]
+    better = score >= best["score"] if ties == "later" else score > best["score"]
+    candidate = {
+        "params": state["params"],
+        "stats": state["stats"],
+        "score": score,
+        "epoch": state["epoch"],
+    }
+    chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, best)
+    return state | {"best": chosen}, better
