@@ -29,17 +29,14 @@ def init_state(
     network: Network, optimizer: optax.GradientTransformation, variables: Variables
 ) -> State:
     """The state before the first epoch."""
-    return {
+    state = {
         **variables,
         "optimizer": optimizer.init(variables["params"]),
         "epoch": jnp.int32(0),
-        # A copy: the compiled epoch takes over the state's buffers, each of them once.
-        "best": {
-            **jax.tree.map(jnp.copy, variables),
-            "score": jnp.float32(-jnp.inf),
-            "epoch": jnp.int32(0),
-        },
+        "best": {**variables, "score": jnp.float32(-jnp.inf), "epoch": jnp.int32(0)},
     }
+    # Copied, since layers may start as one array, and the compiled epoch takes over every buffer.
+    return jax.tree.map(jnp.copy, state)
 
 
 def make_step(
@@ -61,7 +58,7 @@ def make_step(
         direction, moments = optimizer.update(grads, state["optimizer"], state["params"])
         rate = schedule(state["epoch"] + 1)
         params = jax.tree.map(lambda p, d: p - rate * d, state["params"], direction)
-        logged = {"loss": total, "gradient_norm": optax.global_norm(grads)}
+        logged = {"loss": total, "gradient_norm": optax.tree.norm(grads)}
         logged |= {f"loss/{name}": value for name, value in parts.items()}
         return state | {"params": params, "stats": stats, "optimizer": moments}, logged
 

@@ -1,0 +1,17 @@
+"""Weakly-supervised audio-visual video parsing in JAX.
+
+`avvp_jax.load(PATH).predict(features)` parses videos with a trained model;
+launch.py trains, evaluates, predicts and exports.
+"""
+
+__version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def __getattr__(name: str):
+    # Imported at first use: the data builder needs this package's facts, not JAX.
+    if name == "load":
+        from avvp_jax.model import load
+
+        return load
+    raise AttributeError(f"module 'avvp_jax' has no attribute {name!r}")

@@ -1,0 +1,103 @@
+"""Checkpoints of a training stage with Orbax: the two latest states and the best model.
+
+  STAGE/latest/EPOCH   the whole training state, to go on from
+  STAGE/best/EPOCH     the best model on val, to evaluate, predict with and export
+
+Both are written in the background and appear whole or not at all. The state
+holds the best model too, so the latest state alone is enough to go on from.
+"""
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from etils import epath
+
+from avvp_jax.errors import UserError
+from avvp_jax.network import Variables
+
+LATEST_KEPT = 2
+
+
+class Checkpoints:
+    """Writes and restores the checkpoints of one stage."""
+
+    def __init__(self, folder: str):
+        self.folder = epath.Path(folder)
+        self._latest = _manager(self.folder / "latest", LATEST_KEPT)
+        self._best = _manager(self.folder / "best", 1)
+
+    def save(self, state: dict, epoch: int, *, improved: bool) -> None:
+        """Starts writing the state after `epoch`, and its best model if that is new."""
+        if improved:
+            self._save_best(state["best"])
+        self._latest.save(epoch, args=_to_save(state), force=True)
+
+    def restore(self, template: dict) -> dict | None:
+        """The latest state, or None if there is none yet.
+
+        `template` is a state of the same shapes. A best model that is newer than
+        the state (the run was killed between the two) is put back.
+        """
+        epoch = self._latest.latest_step()
+        if epoch is None:
+            return None
+        state = self._latest.restore(epoch, args=_to_restore(template))["tree"]
+        if self._best.all_steps() != [int(state["best"]["epoch"])]:
+            for step in self._best.all_steps():
+                self._best.delete(step)
+            self._save_best(state["best"])
+        return state
+
+    def _save_best(self, best: dict) -> None:
+        epoch = int(best["epoch"])
+        self._best.save(epoch, args=_to_save(best), force=True)
+
+    def close(self) -> None:
+        """Waits until everything is written."""
+        self._latest.close()
+        self._best.close()
+
+
+def restore_best(folder: str, shapes: Variables) -> tuple[Variables, int]:
+    """The best model of a stage's folder, and its epoch.
+
+    Raises:
+      UserError: there is none, or it belongs to another network.
+    """
+    best = epath.Path(folder) / "best"
+    if not best.exists() or _latest_step(best) is None:
+        raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
+    template = {**shapes, "score": jnp.float32(0), "epoch": jnp.int32(0)}
+    with _manager(best, 1) as manager:
+        epoch = manager.latest_step()
+        try:
+            restored = manager.restore(epoch, args=_to_restore(template))["tree"]
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(
+                f"{best / str(epoch)}: damaged, or its network is not the configured one; leave "
+                f"config.model and config.data.streams as they were in training ({reason})"
+            ) from error
+    return {"params": restored["params"], "stats": restored["stats"]}, epoch
+
+
+def _latest_step(folder: epath.Path) -> int | None:
+    with _manager(folder, 1) as manager:
+        return manager.latest_step()
+
+
+def _manager(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=kept, enable_async_checkpointing=True, cleanup_tmp_directories=True
+    )
+    return ocp.CheckpointManager(folder.resolve(), options=options)
+
+
+def _to_save(tree: dict) -> ocp.args.Composite:
+    # Copied, because the next compiled call takes over the buffers while Orbax still writes.
+    return ocp.args.Composite(tree=ocp.args.StandardSave(jax.tree.map(jnp.copy, tree)))
+
+
+def _to_restore(template: dict) -> ocp.args.Composite:
+    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    return ocp.args.Composite(tree=ocp.args.StandardRestore(shapes))

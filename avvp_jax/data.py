@@ -1,0 +1,136 @@
+"""Prepared videos as arrays: what training, validation and prediction read."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.task import SEGMENTS
+
+ROLES = ("audio", "visual", "snippet")
+
+# Bounds the host memory that decoded examples take while a split is stacked.
+_VIDEOS_AT_ONCE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A split of the data in csv order, on the host.
+
+    Attributes:
+      name: "train", "val", "test" or "features".
+      ids: YouTube ids; features are stored under them.
+      filenames: id_start_end, as the annotation files name videos.
+      features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width].
+      weak_label: float32 [videos, classes]; None without annotations.
+      truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
+    """
+
+    name: str
+    ids: list[str]
+    filenames: list[str]
+    features: dict[str, Float[np.ndarray, "videos segments _"]]
+    weak_label: Float[np.ndarray, "videos classes"] | None = None
+    truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def stream_widths(streams: str) -> tuple[int, int, int]:
+    """Widths of the audio, visual and snippet features of `config.data.streams`."""
+    return tuple(STREAMS[name].width for name in STREAM_SETS[streams])
+
+
+def open_dataset(config: ConfigDict):
+    """The prepared data set of `config.data`, prepared now if it is not there yet."""
+    # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.prepare import prepare
+
+    return prepare(
+        config.dataset,
+        config.data_dir,
+        manual_dir=config.manual_dir or None,
+        allow_missing_features=config.allow_missing_features,
+        synthetic_seed=config.synthetic_seed,
+    )
+
+
+def load_split(builder, name: str, streams: str) -> Split:
+    """A split of a prepared data set.
+
+    Raises:
+      UserError: the data set has no such split or the split has no video.
+    """
+    if name not in builder.info.splits:
+        known = ", ".join(builder.info.splits)
+        raise UserError(f"config.eval.splits names {name!r}; the data set has {known}")
+    source = builder.as_data_source(name)
+    if not len(source):
+        raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
+    roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
+    columns = _stack(source, [*roles.values(), "weak_label", "audio_label", "visual_label"])
+    dense = columns["densely_labelled"].all()
+    truth = np.stack([columns["audio_label"], columns["visual_label"]], axis=2)
+    return Split(
+        name=name,
+        ids=columns["id"],
+        filenames=columns["filename"],
+        features={role: columns[stream] for role, stream in roles.items()},
+        weak_label=columns["weak_label"].astype(np.float32),
+        truth=truth if dense else None,
+    )
+
+
+def _stack(source, names: list[str]) -> dict:
+    """Columns of a data source: arrays for `names`, lists of str for id and filename."""
+    columns, texts = {}, {"id": [], "filename": []}
+    names = [*names, "densely_labelled"]
+    for start in range(0, len(source), _VIDEOS_AT_ONCE):
+        rows = range(start, min(start + _VIDEOS_AT_ONCE, len(source)))
+        for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
+            for name in texts:
+                texts[name].append(example[name].decode())
+            for name in names:
+                value = np.asarray(example[name])
+                if name not in columns:
+                    columns[name] = np.empty((len(source), *value.shape), value.dtype)
+                columns[name][row] = value
+    return columns | texts
+
+
+def load_features(folder: str, streams: str) -> Split:
+    """Videos of a feature folder in the published layout, without annotations, sorted by id.
+
+    Raises:
+      UserError: no videos, a video lacks a stream, or a file is damaged.
+    """
+    from tfds_llp.features import DamagedFile, read_features
+
+    root = pathlib.Path(folder).expanduser()
+    roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
+    ids = sorted({path.stem for name in roles.values() for path in _files(root, name)})
+    if not ids:
+        wanted = ", ".join(f"{STREAMS[name].folder}/ID.npy" for name in roles.values())
+        raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
+    features, problems = {}, []
+    for role, name in roles.items():
+        stream = STREAMS[name]
+        features[role] = np.zeros((len(ids), SEGMENTS, stream.width), np.float32)
+        for row, video in enumerate(ids):
+            file = root / stream.folder / f"{video}.npy"
+            try:
+                features[role][row] = read_features(file, stream)
+            except DamagedFile as problem:
+                problems.append(f"{file} {problem}")
+    if problems:
+        raise UserError(f"{first_ten(problems)}; fetch these files again or remove the videos")
+    return Split(name="features", ids=ids, filenames=ids, features=features)
+
+
+def _files(root: pathlib.Path, stream: str) -> list[pathlib.Path]:
+    return list((root / STREAMS[stream].folder).glob("*.npy"))

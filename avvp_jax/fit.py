@@ -1,0 +1,140 @@
+"""One training stage from start, or from where it stopped, to its best model."""
+
+import os
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from clu import parameter_overview
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from avvp_jax import keys
+from avvp_jax.checkpoints import Checkpoints
+from avvp_jax.data import Split
+from avvp_jax.errors import UserError
+from avvp_jax.logs import Writer
+from avvp_jax.network import Network, Variables
+from avvp_jax.optimizer import make_optimizer, make_schedule
+from avvp_jax.predictor import Predictor
+from avvp_jax.scores import NAMES
+from avvp_jax.train import Loss, Trainer, init_state, keep_best
+
+
+def fit(
+    config: ConfigDict,
+    folder: str,
+    network: Network,
+    loss: Loss,
+    train: Split,
+    val: Split,
+    writer: Writer,
+    start: Variables | None = None,
+) -> None:
+    """Trains `config.train.epochs` epochs, keeping checkpoints in `folder`.
+
+    Goes on from the latest checkpoint there. `start` replaces drawn initial weights.
+    """
+    if val.truth is None:
+        raise UserError(f"split {val.name} has no dense annotations to select a model with")
+    root = keys.root_key(config.seed)
+    optimizer, schedule = make_optimizer(config.optimizer), make_schedule(config.schedule)
+    trainer = Trainer(
+        network,
+        loss,
+        optimizer,
+        schedule,
+        root=root,
+        videos=len(train),
+        batch_size=config.train.batch_size,
+        shuffle=config.train.shuffle,
+        steps_per_call=config.train.steps_per_call,
+    )
+    checkpoints = Checkpoints(folder)
+    variables = start or jax.jit(network.init)(keys.init_key(root))
+    state = init_state(network, optimizer, variables)
+    state = checkpoints.restore(state) or state
+    first = int(state["epoch"]) + 1
+    if first > 1:
+        print(f"{os.path.basename(folder)}: going on after epoch {first - 1}", flush=True)
+    elif variables:
+        writer.write_texts(0, {"parameters": _overview(variables)})
+
+    arrays = {"features": train.features, "weak_label": train.weak_label}
+    arrays = jax.device_put(arrays)
+    features, truth = jax.device_put((val.features, val.truth.astype(bool)))
+    validate = Predictor(network, config.eval.video_filter, config.eval.batch_size).validate
+    clock = Clock(config.train.epochs - first + 1, len(train))
+    for epoch in range(first, config.train.epochs + 1):
+        state, means = trainer.run_epoch(state, arrays)
+        jax.block_until_ready(state)
+        clock.trained()
+        scores = validate({"params": state["params"], "stats": state["stats"]}, features, truth)
+        state, improved = keep_best(
+            state, scores[NAMES.index(config.eval.select)], config.eval.ties
+        )
+        checkpoints.save(state, epoch, improved=bool(improved))
+        clock.finished()
+        logged = _log(writer, epoch, means, scores, schedule, clock)
+        print(_progress(epoch, config.train.epochs, logged, clock), flush=True)
+    checkpoints.close()
+    writer.flush()
+
+
+class Clock:
+    """How fast epochs go and how long the rest will take; the first one, which compiles, apart."""
+
+    def __init__(self, epochs: int, videos: int):
+        self._left, self._videos = epochs, videos
+        self._start = self._last = time.perf_counter()
+        self._epochs: list[float] = []
+        self.videos_per_second = 0.0
+
+    def trained(self) -> None:
+        """The training part of an epoch is over."""
+        self.videos_per_second = self._videos / (time.perf_counter() - self._last)
+
+    def finished(self) -> None:
+        """An epoch with its validation and checkpoint is over."""
+        now = time.perf_counter()
+        self._epochs.append(now - self._last)
+        self._last = now
+        self._left -= 1
+
+    def left(self) -> float:
+        """Seconds that the remaining epochs will take."""
+        steady = self._epochs[1:] or self._epochs
+        return self._left * float(np.median(steady))
+
+
+def _log(
+    writer: Writer,
+    epoch: int,
+    means: dict[str, Array],
+    scores: Array,
+    schedule: Callable,
+    clock: Clock,
+) -> dict[str, float]:
+    """Writes an epoch's numbers; returns them."""
+    means, scores = jax.device_get((means, scores))
+    logged = {f"train/{name}": float(value) for name, value in means.items()}
+    logged |= {f"val/{name}": float(x) for name, x in zip(NAMES, scores, strict=True)}
+    logged["train/learning_rate"] = float(schedule(jnp.int32(epoch)))
+    logged["train/videos_per_second"] = clock.videos_per_second
+    writer.write_scalars(epoch, logged)
+    return logged
+
+
+def _progress(epoch: int, epochs: int, logged: dict[str, float], clock: Clock) -> str:
+    minutes, seconds = divmod(round(clock.left()), 60)
+    return (
+        f"epoch {epoch:>{len(str(epochs))}}/{epochs}  loss {logged['train/loss']:.4f}  "
+        f"val Type@AV {logged['val/segment/type']:5.2f}  "
+        f"{clock.videos_per_second:6.0f} videos/s  left {minutes}:{seconds:02d}"
+    )
+
+
+def _overview(variables: Variables) -> str:
+    return parameter_overview.get_parameter_overview(variables["params"], include_stats="global")

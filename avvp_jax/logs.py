@@ -1,0 +1,67 @@
+"""Where a run's numbers go: TensorBoard through clu, or text and json without TensorFlow."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+
+class Writer(Protocol):
+    """The part of clu's MetricWriter that runs use; steps are epochs."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None: ...
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None: ...
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None: ...
+    def write_hparams(self, hparams: Mapping[str, object]) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def make_writer(workdir: str) -> Writer:
+    """The writer of a work directory: TensorBoard summaries in W/tensorboard where TensorFlow
+    is installed, else a JsonWriter."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        # Imported here and nowhere else, because clu's writers bring in TensorFlow.
+        from clu.metric_writers import SummaryWriter
+    except ImportError:
+        print(
+            "TensorFlow is not installed: logging to metrics.jsonl and log.txt instead of "
+            "TensorBoard (pip install tensorflow-cpu for its curves)"
+        )
+        return JsonWriter(workdir)
+    return SummaryWriter(os.path.join(workdir, "tensorboard"))
+
+
+class JsonWriter:
+    """Appends numbers to W/metrics.jsonl and texts to W/log.txt."""
+
+    def __init__(self, workdir: str):
+        self._numbers = os.path.join(workdir, "metrics.jsonl")
+        self._texts = os.path.join(workdir, "log.txt")
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        values = {name: float(np.asarray(value)) for name, value in scalars.items()}
+        _append(self._numbers, json.dumps({"step": int(step), **values}))
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        for name, text in texts.items():
+            _append(self._texts, f"[{step}] {name}\n{text}")
+
+    def write_hparams(self, hparams: Mapping[str, object]) -> None:
+        _append(self._numbers, json.dumps({"hparams": dict(hparams)}))
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Nothing: every picture of a run is a .png in its work directory already."""
+
+    def flush(self) -> None:
+        """Nothing: every line is on disk once written."""
+
+    close = flush
+
+
+def _append(path: str, line: str) -> None:
+    with open(path, "a") as file:
+        file.write(line + "\n")

@@ -1,0 +1,159 @@
+"""A trained parser to use: `load(PATH).predict(features)`, from a work directory or a `.pt`."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from avvp_jax import published
+from avvp_jax.checkpoints import restore_best
+from avvp_jax.data import ROLES, stream_widths
+from avvp_jax.errors import UserError
+from avvp_jax.events import events_of, predicted_segments
+from avvp_jax.network import Network, Variables, parser_network
+from avvp_jax.predictor import Predictor
+from avvp_jax.settings import recall
+from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
+from avvp_jax.task import CLASSES, MODALITIES
+
+# The stage whose best model is the method's result.
+FINAL_STAGE = "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Where a model's variables came from.
+
+    Attributes:
+      variables: of the network.
+      epoch: the epoch they were selected at; None for a published file.
+      unused: tensors of a published file that no network reads, kept for export.
+    """
+
+    variables: Variables
+    epoch: int | None = None
+    unused: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def read_weights(path: str, network: Network, method: str) -> Weights:
+    """The weights in a work directory (its best model) or a published `.pt`.
+
+    Raises:
+      UserError: nothing is there, it is damaged, or it does not fit `network`.
+    """
+    if os.path.isdir(path):
+        folder = os.path.join(path, FINAL_STAGE)
+        variables, epoch = restore_best(folder, network.shapes())
+        return Weights(variables, epoch)
+    state = published.read_published(path)
+    template = network.shapes()["params"]
+    params, unused = published.from_published(state, template, published.LAYOUTS[method], path)
+    return Weights({"params": params, "stats": {}}, unused=unused)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a parser says about videos.
+
+    Attributes:
+      frame_prob: float32 [videos, segments, 2, classes], audio before visual.
+      global_prob, audio_prob, visual_prob: float32 [videos, classes].
+      segments: bool [videos, segments, 2, classes], after the video-level filter.
+    """
+
+    frame_prob: Float[np.ndarray, "videos segments 2 classes"]
+    global_prob: Float[np.ndarray, "videos classes"]
+    audio_prob: Float[np.ndarray, "videos classes"]
+    visual_prob: Float[np.ndarray, "videos classes"]
+    segments: Bool[np.ndarray, "videos segments 2 classes"]
+
+    @property
+    def events(self) -> list[dict[str, list[tuple[str, int, int]]]]:
+        """For each video {"audio": ..., "visual": ...}: (class, onset, offset) in seconds."""
+        return [
+            {
+                modality: [(CLASSES[c], on, off) for c, on, off in events_of(video[:, index])]
+                for index, modality in enumerate(MODALITIES)
+            }
+            for video in self.segments
+        ]
+
+
+class TrainedParser:
+    """A parser ready to predict; made by `load`."""
+
+    def __init__(self, network: Network, weights: Weights, streams: str, video_filter: str):
+        self.streams = STREAM_SETS[streams]
+        self._variables = weights.variables
+        self._filter = video_filter
+        self._predictor = Predictor(network, video_filter, batch_size=32)
+
+    def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
+        """Parses one or many videos.
+
+        Args:
+          features: stream name -> published features of one video, for example
+            vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512], or of many
+            videos with a leading axis; already pooled to ten segments is fine too.
+
+        Returns:
+          A Prediction; its first axis has length 1 for a single video.
+
+        Raises:
+          UserError: a stream is missing, or shapes differ from the published ones.
+        """
+        missing = [name for name in self.streams if name not in features]
+        if missing:
+            raise UserError(
+                f"features lack {', '.join(missing)}; this model reads {', '.join(self.streams)}"
+            )
+        pooled = {
+            role: _segments(name, features[name])
+            for role, name in zip(ROLES, self.streams, strict=True)
+        }
+        counts = {len(x) for x in pooled.values()}
+        if len(counts) > 1 or 0 in counts:
+            raise UserError("features differ in their number of videos, or hold none")
+        probs = self._predictor.predict(self._variables, pooled)
+        return Prediction(**probs, segments=predicted_segments(probs, self._filter))
+
+
+def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
+    """A trained parser from a work directory or a published `.pt`.
+
+    Args:
+      path: a work directory of launch.py, or a published checkpoint.
+      method: of a `.pt` whose tensors alone do not tell; found from them if None.
+
+    Raises:
+      UserError: nothing is there, it is damaged, or no known method fits it.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        config = recall(path)
+        network = parser_network(stream_widths(config.data.streams), config.model.to_dict())
+        weights = read_weights(path, network, config.method)
+        return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
+    if method is None:
+        layout = published.recognise(published.read_published(path), path)
+    elif method in published.LAYOUTS:
+        layout = published.LAYOUTS[method]
+    else:
+        raise UserError(f"method={method!r} is unknown; known: {', '.join(published.LAYOUTS)}")
+    network = parser_network(stream_widths(layout.streams), dict(layout.model))
+    weights = read_weights(path, network, layout.method)
+    return TrainedParser(network, weights, layout.streams, layout.video_filter)
+
+
+def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:
+    array, stream = np.asarray(array), STREAMS[name]
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or array.dtype.kind not in "fiu":
+        raise UserError(
+            f"features of {name} must be numbers of shape [videos, {stream.rows}, {stream.width}], "
+            f"not {array.dtype} {array.shape}"
+        )
+    return pool_to_segments(stream, array)

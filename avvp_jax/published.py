@@ -1,0 +1,217 @@
+"""Published checkpoints: a PyTorch state_dict in and out, unchanged.
+
+A published name is our path with the words below exchanged; matrices and
+convolutions are transposed. Modules that the published programs build but never
+call are carried along, so that their programs load our files with strict=True.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.parser import Parser
+from avvp_jax.torch_files import read_state_dict, write_state_dict
+
+# Our words for the published ones; an empty string leaves the word out.
+WORDS = {
+    "encoder": "hat_encoder",
+    "self_attention": "self_attn",
+    "cross_attention": "cm_attn",
+    "in_kernel": "in_proj_weight",
+    "in_bias": "in_proj_bias",
+    "kernel": "weight",
+    "scale": "weight",
+    "mmil": "",
+}
+TRANSPOSED = ("kernel", "in_kernel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a method's published file holds.
+
+    Attributes:
+      method: the method's name.
+      streams: the set of features the network was made for.
+      video_filter: the video-level filter at test (methods.md, section 10).
+      model: the published network, as keyword arguments of Parser.
+      unused: name -> shape of the modules that the published program never calls.
+    """
+
+    method: str
+    streams: str
+    video_filter: str
+    model: Mapping[str, object]
+    unused: Mapping[str, tuple[int, ...]]
+
+
+def _unused_layer(prefix: str, width: int, feed_forward: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a self-attention layer, as a published encoder holds it."""
+    return {
+        f"{prefix}.self_attn.in_proj_weight": (3 * width, width),
+        f"{prefix}.self_attn.in_proj_bias": (3 * width,),
+        f"{prefix}.self_attn.out_proj.weight": (width, width),
+        f"{prefix}.self_attn.out_proj.bias": (width,),
+        f"{prefix}.linear1.weight": (feed_forward, width),
+        f"{prefix}.linear1.bias": (feed_forward,),
+        f"{prefix}.linear2.weight": (width, feed_forward),
+        f"{prefix}.linear2.bias": (width,),
+        **_unused_norms(prefix, width),
+    }
+
+
+def _unused_norms(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{prefix}.norm{i}.{part}": (width,) for i in (1, 2) for part in ("weight", "bias")}
+
+
+HAN_MODEL = {
+    "width": 512,
+    "heads": 1,
+    "feed_forward": 512,
+    "layers": 1,
+    "dropout": 0.1,
+    "visual_dropout": 0.0,
+    "update": "parallel",
+    "norm": "post",
+    "cross_attention": True,
+    "dtype": "float32",
+}
+
+LAYOUTS = {
+    "han": Layout(
+        method="han",
+        streams="base",
+        video_filter="global",
+        model=HAN_MODEL,
+        unused={
+            **_unused_layer("audio_encoder.layers.0", 512, 512),
+            **_unused_layer("visual_encoder.layers.0", 512, 512),
+            **_unused_layer("cmt_encoder.layers.0", 512, 512),
+            **_unused_norms("cmt_encoder", 512),
+            **_unused_norms("hat_encoder", 512),
+        },
+    ),
+}
+
+
+def published_name(path: tuple) -> str:
+    """The published name of one of our parameters, e.g. ("fc_a", "kernel") -> "fc_a.weight"."""
+    words = (WORDS.get(word, str(word)) for word in path)
+    return ".".join(word for word in words if word)
+
+
+def to_published(params: dict, layout: Layout, unused: Mapping[str, np.ndarray], seed: int = 0):
+    """Our parameters as a published state_dict of NumPy arrays.
+
+    Modules that the published program never calls come from `unused` where it
+    has them, else they are drawn from `seed` with the published initialisation.
+    """
+    state = {}
+    for path, value in flatten_dict(params).items():
+        value = np.asarray(value)
+        state[published_name(path)] = value.T if path[-1] in TRANSPOSED else value
+    for name, shape in layout.unused.items():
+        state[name] = unused[name] if name in unused else _initial(name, shape, seed)
+    return state
+
+
+def from_published(
+    state: Mapping[str, np.ndarray], template: dict, layout: Layout, path: str
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """A published state_dict as our parameters, and its unused tensors.
+
+    Args:
+      state: name -> float32 array.
+      template: our parameters' tree; its shapes are what `state` must fit.
+      layout: of the method that the network was configured for.
+      path: named in errors.
+
+    Raises:
+      UserError: names or shapes are not those of the network.
+    """
+    ours = {published_name(path): (path, leaf) for path, leaf in flatten_dict(template).items()}
+    wanted = {
+        name: leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape
+        for name, (path, leaf) in ours.items()
+    } | dict(layout.unused)
+    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or unknown:
+        lacks = f"lacks {first_ten(missing)}" if missing else ""
+        has = f"has unknown {first_ten(unknown)}" if unknown else ""
+        raise UserError(
+            f"{path}: not a checkpoint of {layout.method} as configured: it "
+            f"{' and '.join(filter(None, (lacks, has)))}; give the config of the method it is from"
+        )
+    misfits = [
+        f"{name} is {tuple(state[name].shape)}, the network needs {tuple(shape)}"
+        for name, shape in wanted.items()
+        if tuple(state[name].shape) != tuple(shape)
+    ]
+    if misfits:
+        raise UserError(
+            f"{path}: shapes do not fit the configured network: {first_ten(misfits)}; "
+            "set config.model and config.data.streams to what the checkpoint was trained with"
+        )
+    params = {
+        path: state[name].T if path[-1] in TRANSPOSED else state[name]
+        for name, (path, _) in ours.items()
+    }
+    return unflatten_dict(params), {name: state[name] for name in layout.unused}
+
+
+def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
+    """The layout whose published network a state_dict belongs to.
+
+    Raises:
+      UserError: it belongs to none.
+    """
+    from avvp_jax.streams import STREAM_SETS, STREAMS
+
+    for layout in LAYOUTS.values():
+        widths = tuple(STREAMS[name].width for name in STREAM_SETS[layout.streams])
+        template = parameter_shapes(widths, layout.model)
+        names = {published_name(ours) for ours in flatten_dict(template)}
+        if state.keys() == names | layout.unused.keys():
+            return layout
+    raise UserError(
+        f"{path}: not the published checkpoint of a known method ({', '.join(LAYOUTS)}): "
+        f"it holds {first_ten(sorted(state))}"
+    )
+
+
+def parameter_shapes(stream_widths: tuple[int, int, int], model: Mapping[str, object]) -> dict:
+    """The parameter tree of a Parser as shapes, without computing anything."""
+
+    def init():
+        return nnx.to_pure_dict(nnx.state(Parser(stream_widths, **model, rngs=nnx.Rngs(0))))
+
+    return jax.eval_shape(init)
+
+
+def read_published(path: str) -> dict[str, np.ndarray]:
+    """The state_dict of a published `.pt`, see torch_files.read_state_dict."""
+    return read_state_dict(path)
+
+
+def write_published(path: str, state: Mapping[str, np.ndarray]) -> None:
+    """Writes a state_dict that the published program loads with strict=True."""
+    write_state_dict(path, state)
+
+
+def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """What the published program's own initialisation could have drawn for a tensor."""
+    if ".norm" in name:
+        return np.full(shape, 1.0 if name.endswith("weight") else 0.0, np.float32)
+    if name.endswith(("in_proj_bias", "out_proj.bias")):
+        return np.zeros(shape, np.float32)
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    # A bias has its own weight's fan-in; in these layers it is the bias's input width.
+    fan_in = shape[-1]
+    bound = (6 / sum(shape)) ** 0.5 if name.endswith("in_proj_weight") else fan_in**-0.5
+    return rng.uniform(-bound, bound, shape).astype(np.float32)

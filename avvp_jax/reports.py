@@ -1,0 +1,76 @@
+"""What is written about a split: scores, tables, predictions, events and pictures."""
+
+import json
+import os
+
+import numpy as np
+from jaxtyping import Bool
+
+from avvp_jax.data import Split
+from avvp_jax.events import write_events_csv, write_lines
+from avvp_jax.logs import Writer
+from avvp_jax.scores import per_class, per_video, scores
+from avvp_jax.tables import per_class_table, write_per_video_csv
+from avvp_jax.task import MODALITIES
+from avvp_jax.timelines import draw_timeline
+
+Segments = Bool[np.ndarray, "videos segments 2 classes"]
+
+
+def write_scores(
+    workdir: str, split: Split, segments: Segments, facts: dict[str, object]
+) -> tuple[dict[str, float], str]:
+    """Writes scores_SPLIT.json (the ten scores and `facts`), per_video_SPLIT.csv and
+    per_class_SPLIT.txt; returns the ten scores and the per-class table."""
+    truth = split.truth > 0
+    ten = scores(segments, truth)
+    record = json.dumps(ten | facts | {"videos": len(split)}, indent=2)
+    write_lines(os.path.join(workdir, f"scores_{split.name}.json"), [record])
+    path = os.path.join(workdir, f"per_video_{split.name}.csv")
+    write_per_video_csv(path, split.filenames, per_video(segments, truth))
+    table = per_class_table(per_class(segments, truth))
+    write_lines(os.path.join(workdir, f"per_class_{split.name}.txt"), [table])
+    return ten, table
+
+
+def write_predictions(
+    workdir: str, split: Split, probs: dict[str, np.ndarray], segments: Segments
+) -> str:
+    """Writes predictions_SPLIT.npz and events_SPLIT_MODALITY.csv; returns the former's path."""
+    path = os.path.join(workdir, f"predictions_{split.name}.npz")
+    partial = f"{path}.partial.npz"
+    np.savez(partial, id=np.array(split.ids), filename=np.array(split.filenames), **probs)
+    os.replace(partial, path)
+    for modality in MODALITIES:
+        events = os.path.join(workdir, f"events_{split.name}_{modality}.csv")
+        write_events_csv(events, split.filenames, segments, modality)
+    return path
+
+
+def draw_timelines(
+    count: int,
+    workdir: str,
+    split: Split,
+    probs: dict[str, np.ndarray],
+    segments: Segments,
+    writer: Writer,
+    step: int,
+) -> None:
+    """Draws the first `count` videos as W/timelines/SPLIT/VIDEO.png and to TensorBoard."""
+    folder = os.path.join(workdir, "timelines", split.name)
+    count = min(count, len(split))
+    if count:
+        os.makedirs(folder, exist_ok=True)
+    truth = None if split.truth is None else split.truth[:count] > 0
+    each = None if truth is None or not count else per_video(segments[:count], truth)
+    for row in range(count):
+        name = split.filenames[row]
+        picture = draw_timeline(
+            os.path.join(folder, f"{name}.png"),
+            name,
+            probs["frame_prob"][row],
+            segments[row],
+            None if truth is None else truth[row],
+            None if each is None else each[row],
+        )
+        writer.write_images(step, {f"timelines/{split.name}/{name}": picture[None]})

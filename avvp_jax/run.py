@@ -1,0 +1,147 @@
+"""What launch.py's modes do: train, eval, predict, export."""
+
+import os
+
+import jax
+from ml_collections import ConfigDict
+
+from avvp_jax import published
+from avvp_jax.data import Split, load_features, load_split, open_dataset, stream_widths
+from avvp_jax.errors import UserError
+from avvp_jax.events import predicted_segments
+from avvp_jax.fit import fit
+from avvp_jax.logs import make_writer
+from avvp_jax.methods import get_method
+from avvp_jax.model import FINAL_STAGE, Weights, read_weights
+from avvp_jax.network import Network, parser_network
+from avvp_jax.predictor import Predictor
+from avvp_jax.reports import draw_timelines, write_predictions, write_scores
+from avvp_jax.settings import check_config, flat_config, remember
+from avvp_jax.tables import scores_table
+
+MODES = ("train", "eval", "predict", "export")
+
+
+def run(config: ConfigDict, workdir: str, mode: str) -> None:
+    """Does `mode` in a work directory; see the README for what each leaves there.
+
+    Raises:
+      UserError: for anything that the user can put right.
+    """
+    check_config(config)
+    make_workdir(workdir)
+    {"train": train, "eval": evaluate, "predict": predict, "export": export}[mode](config, workdir)
+
+
+def train(config: ConfigDict, workdir: str) -> None:
+    """Trains the method, then evaluates its best model on all splits."""
+    loss = get_method(config.method).loss
+    network = make_network(config)
+    start = read_weights(config.init_from, network, config.method) if config.init_from else None
+    dataset = open_dataset(config.data)
+    training = load_split(dataset, "train", config.data.streams)
+    val = load_split(dataset, "val", config.data.streams)
+    remember(config, workdir)
+    writer = make_writer(workdir)
+    writer.write_hparams(flat_config(config))
+    print(
+        f"{config.method} on {config.data.dataset}: {len(training)} training videos, "
+        f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        flush=True,
+    )
+    folder = os.path.join(os.path.abspath(workdir), FINAL_STAGE)
+    variables = start.variables if start else None
+    fit(config, folder, network, loss, training, val, writer, variables)
+    _evaluate(config, workdir, network, read_weights(workdir, network, config.method), writer)
+    writer.close()
+
+
+def evaluate(config: ConfigDict, workdir: str) -> None:
+    """Scores the model of the work directory, or of `config.init_from`, on the splits."""
+    network = make_network(config)
+    weights = read_weights(config.init_from or workdir, network, config.method)
+    writer = make_writer(workdir)
+    _evaluate(config, workdir, network, weights, writer)
+    writer.close()
+
+
+def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) -> None:
+    dataset = open_dataset(config.data)
+    facts = {
+        "method": config.method,
+        "seed": config.seed,
+        "epoch": weights.epoch,
+        "dataset": config.data.dataset,
+    }
+    step, rows = weights.epoch or 0, {}
+    for name in config.eval.splits:
+        split = load_split(dataset, name, config.data.streams)
+        if split.truth is None:
+            raise UserError(
+                f"config.eval.splits names {name!r}, which has no dense annotations; use val, test"
+            )
+        probs, segments = _predict(config, network, weights, split)
+        rows[name], classes = write_scores(workdir, split, segments, facts)
+        writer.write_scalars(step, {f"{name}_best/{key}": x for key, x in rows[name].items()})
+        draw_timelines(config.eval.plots, workdir, split, probs, segments, writer, step)
+    synthetic = config.data.dataset == "llp/synthetic"
+    print(f"\n{name}, each class over all its videos\n{classes}")
+    print(f"\n{scores_table(rows, config.method, synthetic)}", flush=True)
+
+
+def predict(config: ConfigDict, workdir: str) -> None:
+    """Writes probabilities and events of the splits, or of a folder of features."""
+    network = make_network(config)
+    weights = read_weights(config.init_from or workdir, network, config.method)
+    writer = make_writer(workdir)
+    step = weights.epoch or 0
+    for split in _splits_to_predict(config):
+        probs, segments = _predict(config, network, weights, split)
+        path = write_predictions(workdir, split, probs, segments)
+        draw_timelines(config.eval.plots, workdir, split, probs, segments, writer, step)
+        print(f"{path}: {len(split)} videos", flush=True)
+    writer.close()
+
+
+def _splits_to_predict(config: ConfigDict):
+    if config.data.features_only:
+        yield load_features(config.data.features_only, config.data.streams)
+        return
+    dataset = open_dataset(config.data)
+    for name in config.eval.splits:
+        yield load_split(dataset, name, config.data.streams)
+
+
+def export(config: ConfigDict, workdir: str) -> None:
+    """Writes the model as a `.pt` that the published program loads."""
+    if not config.export_to:
+        raise UserError("--mode=export needs --config.export_to=FILE.pt")
+    network = make_network(config)
+    weights = read_weights(config.init_from or workdir, network, config.method)
+    layout = published.LAYOUTS[config.method]
+    params = jax.device_get(weights.variables["params"])
+    state = published.to_published(params, layout, weights.unused, config.seed)
+    published.write_published(config.export_to, state)
+    print(f"{config.export_to}: {len(state)} tensors", flush=True)
+
+
+def _predict(config, network: Network, weights: Weights, split: Split):
+    """Probabilities by name and predicted segments of a split."""
+    predictor = Predictor(network, config.eval.video_filter, config.eval.batch_size)
+    probs = predictor.predict(weights.variables, split.features)
+    return probs, predicted_segments(probs, config.eval.video_filter)
+
+
+def make_network(config: ConfigDict) -> Network:
+    """The network of a config."""
+    return parser_network(stream_widths(config.data.streams), config.model.to_dict())
+
+
+def make_workdir(workdir: str) -> None:
+    """Creates the work directory, or says why it cannot be used."""
+    try:
+        os.makedirs(workdir, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: {error.strerror}; choose another") from error
+    if not os.access(workdir, os.W_OK):
+        raise UserError(f"--workdir={workdir}: not writable; choose another")

@@ -1,0 +1,193 @@
+"""Checks of a config, and what a work directory remembers of it."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+import jax
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError
+from avvp_jax.events import VIDEO_FILTERS, write_lines
+from avvp_jax.methods import METHODS
+from avvp_jax.scores import NAMES
+from avvp_jax.streams import STREAM_SETS
+
+DATASETS = {
+    "llp/base": ("base",),
+    "llp/clip_clap": ("clip_clap",),
+    "llp/synthetic": ("base", "clip_clap"),
+}
+CHOICES = {
+    "method": tuple(METHODS),
+    "data.dataset": tuple(DATASETS),
+    "data.streams": tuple(STREAM_SETS),
+    "model.update": ("parallel", "sequential"),
+    "model.norm": ("post", "pre"),
+    "model.dtype": ("float32", "bfloat16"),
+    "eval.video_filter": VIDEO_FILTERS,
+    "eval.select": NAMES,
+    "eval.ties": ("later", "earlier"),
+}
+POSITIVE = (
+    "model.width",
+    "model.heads",
+    "model.feed_forward",
+    "model.layers",
+    "schedule.learning_rate",
+    "schedule.every_epochs",
+    "train.epochs",
+    "train.batch_size",
+    "train.steps_per_call",
+    "eval.batch_size",
+)
+NOT_NEGATIVE = ("seed", "data.synthetic_seed", "eval.plots")
+RATES = ("model.dropout", "model.visual_dropout")
+
+# What may differ when a run goes on in its work directory: nothing that changes its numbers.
+FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to")
+FREE_ON_RESUME += ("train.steps_per_call", "eval.splits", "eval.batch_size", "eval.plots")
+
+
+def value_of(config: ConfigDict, key: str):
+    """The value at a dotted key."""
+    for part in key.split("."):
+        if part not in config:
+            raise UserError(f"config.{key} is missing; start from a file in configs/")
+        config = config[part]
+    return config
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuses values that no run could use.
+
+    Raises:
+      UserError: names the first such key and what it may be.
+    """
+    for key, known in CHOICES.items():
+        if value_of(config, key) not in known:
+            raise UserError(
+                f"config.{key}={value_of(config, key)!r} is unknown; known: {', '.join(known)}"
+            )
+    for keys, good, wish in (
+        (POSITIVE, lambda x: x > 0, "greater than 0"),
+        (NOT_NEGATIVE, lambda x: 0 <= x < 2**32, "0 to 4294967295"),
+        (RATES, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
+    ):
+        for key in keys:
+            if not good(value_of(config, key)):
+                raise UserError(f"config.{key}={value_of(config, key)} must be {wish}")
+    if config.model.width % config.model.heads:
+        raise UserError(
+            f"config.model.width={config.model.width} must be a multiple of "
+            f"config.model.heads={config.model.heads}"
+        )
+    if config.data.streams not in DATASETS[config.data.dataset]:
+        raise UserError(
+            f"config.data.streams={config.data.streams!r} is not in {config.data.dataset}; "
+            f"it holds {', '.join(DATASETS[config.data.dataset])}"
+        )
+    if not config.eval.splits:
+        raise UserError("config.eval.splits is empty; name splits, for example \"('val', 'test')\"")
+
+
+def remember(config: ConfigDict, workdir: str) -> None:
+    """Writes W/config.json: the config, versions and commit of a run.
+
+    Raises:
+      UserError: the work directory belongs to a run whose config gives other numbers.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if path.exists():
+        before, now = _flat(recall(workdir)), _flat(config)
+        changed = [
+            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and key not in FREE_ON_RESUME
+        ]
+        if changed:
+            raise UserError(
+                f"{workdir} belongs to a run with another config: {'; '.join(changed[:3])}; "
+                "choose a new --workdir"
+            )
+        return
+    record = {
+        "config": json.loads(config.to_json()),
+        "versions": _versions(),
+        "commit": _commit(),
+        "devices": [str(device) for device in jax.devices()],
+    }
+    write_lines(path, [json.dumps(record, indent=2)])
+
+
+def recall(workdir: str) -> ConfigDict:
+    """The config in W/config.json.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    try:
+        record = json.loads(path.read_text())
+        return ConfigDict(_tuples(record["config"]))
+    except FileNotFoundError:
+        raise UserError(
+            f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({error}); give --config=configs/METHOD.py") from error
+
+
+def flat_config(config: ConfigDict) -> dict[str, object]:
+    """Dotted key -> value, tuples as text, for hyperparameter tables."""
+    return {
+        key: str(value) if isinstance(value, (list, tuple)) else value
+        for key, value in _flat(config).items()
+    }
+
+
+def _flat(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _tuples(value):
+    """JSON has no tuples; configs have no lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _versions() -> dict[str, str]:
+    packages = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "tensorflow-datasets",
+        "numpy",
+    )
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **versions}
+
+
+def _commit() -> str | None:
+    """The commit that this code is checked out at, "+changes" if files differ; None outside git."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    git = ["git", "-C", here]
+    try:
+        run = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], **run).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], **run).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if dirty else commit

@@ -1,0 +1,112 @@
+"""Reading and writing `.pt` files, with PyTorch as an optional dependency.
+
+Nothing in a file is ever run: PyTorch's restricted unpickler builds tensors,
+containers and numbers, and refuses every other name. JoMoLD's checkpoints also
+carry NumPy random states, whose arrays are allowed.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from avvp_jax.errors import UserError, first_ten
+
+
+def _torch():
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            "a .pt file needs PyTorch to be read or written: pip install torch (its CPU build will do)"
+        ) from None
+    return torch
+
+
+def _numpy_globals() -> list:
+    """What a pickled NumPy array of numbers names, in old and new NumPy."""
+    reconstruct = np.empty(0).__reduce__()[0]
+    dtypes = [type(np.dtype(code)) for code in ("u4", "i8", "u8", "f8", "i4")]
+    return [
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        (reconstruct, "numpy._core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+    ]
+
+
+def load_safely(path: str):
+    """What a `.pt` file holds, on the CPU, without running anything in it.
+
+    Raises:
+      UserError: there is no such file, it is damaged, or it names something that
+        is neither a tensor, a container, a number nor a NumPy array of numbers.
+    """
+    torch = _torch()
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{path}: no such checkpoint file; give a published .pt or a work directory"
+        )
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise UserError(f"{path}: claims more data than fits in memory; it is damaged") from None
+    # A damaged file makes the unpickler fail in any way at all; all mean the same to the user.
+    except Exception as error:
+        raise UserError(f"{path}: {_reason(error)}; use a file that holds tensors only") from error
+
+
+def _reason(error: Exception) -> str:
+    """What PyTorch's long message says about the file."""
+    text = " ".join(str(error).split())
+    refused = re.search(r"(?:GLOBAL |class |Unsupported operand )([\w.]*\w)", text)
+    if "Weights only load failed" in text and refused:
+        return f"refused, because it names {refused[1]}, which could run code"
+    return f"not a readable PyTorch file ({type(error).__name__}: {text[-120:]})"
+
+
+def read_state_dict(path: str) -> dict[str, np.ndarray]:
+    """The state_dict in a published `.pt`: name -> float32 array.
+
+    JoMoLD's file wraps it in a dict under `model`; what else that dict holds
+    (optimizer, random states) is left alone.
+
+    Raises:
+      UserError: see load_safely; also where a value is no finite float32 tensor.
+    """
+    torch = _torch()
+    state = load_safely(path)
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise UserError(f"{path}: holds no state_dict (names and tensors); save model.state_dict()")
+    odd = [
+        f"{name} ({value.dtype}, {value.layout})"
+        for name, value in state.items()
+        if value.dtype != torch.float32 or value.layout != torch.strided or value.is_quantized
+    ]
+    if odd:
+        raise UserError(f"{path}: tensors that are not dense float32: {first_ten(odd)}")
+    arrays = {name: value.detach().numpy().copy() for name, value in state.items()}
+    wild = [name for name, value in arrays.items() if not np.isfinite(value).all()]
+    if wild:
+        raise UserError(f"{path}: NaN or infinity in {first_ten(wild)}; use an earlier checkpoint")
+    return arrays
+
+
+def write_state_dict(path: str, state: Mapping[str, np.ndarray]) -> None:
+    """Writes name -> array as a PyTorch state_dict; the file appears whole or not at all."""
+    torch = _torch()
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    partial = f"{path}.partial"
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        torch.save(tensors, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error

@@ -1,0 +1,91 @@
+"""Trains, evaluates, predicts with and exports parsers. See the README.
+
+python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|eval|predict|export]
+                 [--config.KEY=VALUE ...]
+"""
+
+import os
+import pathlib
+import re
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from avvp_jax.errors import UserError
+
+USER_ERROR = 2
+
+flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
+flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export"], "What to do.")
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; without --config a work directory's own config is the default."""
+    try:
+        flags.FLAGS(argv, known_only=True)
+        if not flags.FLAGS.workdir:
+            raise UserError("--workdir=DIR is missing: where the run keeps its results")
+        if any(arg.split("=")[0].lstrip("-") == "config" for arg in argv[1:]):
+            config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
+        else:
+            from avvp_jax.settings import recall
+
+            config_flags.DEFINE_config_dict("config", recall(flags.FLAGS.workdir))
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1:
+            raise UserError(f"{rest[1]!r} is not a flag; values are given as --config.KEY=VALUE")
+        _ = flags.FLAGS.config.method  # a config file that cannot be read fails only here
+        return rest
+    except UserError as error:
+        stop(error)
+    # Config files and overrides are the user's: whatever goes wrong in them is theirs to mend.
+    except Exception as error:
+        stop(UserError(explain(error, argv)))
+
+
+def explain(error: Exception, argv: list[str]) -> str:
+    """What is wrong with the command line, in one line."""
+    text = one_line(error)
+    if text.startswith(("'", '"')):  # how config_flags says that a key is not there
+        key, *hint = re.findall(r"\w+", text.split("instead of")[0])
+        name = next((arg for arg in argv[1:] if key in re.split(r"[-.=]+", arg)), key)
+        meant = f"; did you mean {hint[-1]}?" if hint else ""
+        return f"{name}: the config has no key {key!r}{meant or '; see the files in configs/'}"
+    # ml_collections puts a config file's own traceback into the message; its end is the cause.
+    if "Traceback" in text or isinstance(error, (OSError, SyntaxError)):
+        cause = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+        return f"--config cannot be read: {cause}; see the files in configs/"
+    return f"{text}; see python launch.py --help"
+
+
+def one_line(error: Exception) -> str:
+    """An exception's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def stop(error: UserError) -> None:
+    """Ends the program with the message that the user needs."""
+    print(f"launch.py: {one_line(error)}", file=sys.stderr)
+    sys.exit(USER_ERROR)
+
+
+def main(_) -> None:
+    # Compiled programs are kept between runs, in the user's cache folder unless told otherwise.
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache) / "avvp_jax"))
+
+    from avvp_jax.run import run
+
+    try:
+        run(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode)
+    except UserError as error:
+        stop(error)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    app.run(main, flags_parser=parse_flags)

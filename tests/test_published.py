@@ -1,0 +1,190 @@
+"""Published checkpoints in and out, and files that must not get in."""
+
+import collections
+import os
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from avvp_jax.errors import UserError
+from avvp_jax.network import parser_network
+from avvp_jax.published import LAYOUTS, from_published, recognise, to_published
+from avvp_jax.torch_files import read_state_dict, write_state_dict
+
+WIDTHS = (128, 2048, 512)
+HAN = LAYOUTS["han"]
+
+
+def save(path, state: dict) -> str:
+    torch.save({name: torch.from_numpy(np.array(value)) for name, value in state.items()}, path)
+    return str(path)
+
+
+@pytest.fixture
+def state(published_state):
+    return published_state("han", 7)
+
+
+@pytest.fixture(scope="module")
+def template():
+    return parser_network(WIDTHS, HAN.model).shapes()["params"]
+
+
+def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, state, template):
+    path = save(tmp_path / "in.pt", state)
+    params, unused = from_published(read_state_dict(path), template, HAN, path)
+    write_state_dict(str(tmp_path / "out.pt"), to_published(params, HAN, unused))
+    exported = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert exported.keys() == state.keys()
+    for name, value in state.items():
+        assert exported[name].dtype == torch.float32
+        np.testing.assert_array_equal(exported[name].numpy(), value)
+
+
+def test_an_export_of_our_own_weights_loads_with_strict_true(tmp_path, state):
+    """Modules that the published program never calls are filled in, plausibly and reproducibly."""
+    import jax
+
+    params = jax.device_get(parser_network(WIDTHS, HAN.model).init(jax.random.key(0))["params"])
+    path = str(tmp_path / "own.pt")
+    write_state_dict(path, to_published(params, HAN, {}, seed=3))
+    program = modules_of(state)
+    program.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    filled = read_state_dict(path)
+    assert abs(np.std(filled["cmt_encoder.layers.0.linear1.weight"]) * (3 * 512) ** 0.5 - 1) < 0.01
+    assert (filled["hat_encoder.norm1.weight"] == 1).all()
+    again = to_published(params, HAN, {}, seed=3)
+    for name in HAN.unused:
+        np.testing.assert_array_equal(filled[name], again[name])
+
+
+def modules_of(state: dict) -> torch.nn.Module:
+    """Nested modules whose parameters have exactly the names and shapes of a state_dict."""
+    root = torch.nn.Module()
+    for name, value in state.items():
+        *parents, leaf = name.split(".")
+        module = root
+        for parent in parents:
+            if parent not in module._modules:
+                module.add_module(parent, torch.nn.Module())
+            module = module._modules[parent]
+        module.register_parameter(leaf, torch.nn.Parameter(torch.zeros(value.shape)))
+    return root
+
+
+def test_a_published_file_is_recognised_by_its_tensors(state):
+    assert recognise(state, "x.pt").method == "han"
+    with pytest.raises(UserError, match="x.pt: not the published checkpoint of a known method"):
+        recognise({"fc_prob.weight": state["fc_prob.weight"]}, "x.pt")
+
+
+def test_a_wrapper_with_random_states_is_read(tmp_path, state):
+    """JoMoLD's file: the state_dict under `model`, beside optimizer and random states."""
+    tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    wrapped = {
+        "model": collections.OrderedDict(tensors),
+        "optimizer": torch.optim.Adam([parameter]).state_dict(),
+        "epochs": 25,
+        "torch_rng": torch.get_rng_state(),
+        "cuda_rng": [torch.get_rng_state()],
+        "random_rng": random.getstate(),
+        "numpy_rng": np.random.get_state(),
+    }
+    torch.save(wrapped, tmp_path / "wrapped.pt")
+    read = read_state_dict(str(tmp_path / "wrapped.pt"))
+    assert read.keys() == state.keys()
+    np.testing.assert_array_equal(read["fc_a.weight"], state["fc_a.weight"])
+
+
+class Trap:
+    """Runs a command when unpickled by a careless reader."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["whole file", "inside a state_dict"])
+@pytest.mark.parametrize("writer", ["torch", "torch legacy", "pickle"])
+def test_code_in_a_pickle_never_runs_and_is_refused_by_name(tmp_path, state, nested, writer):
+    trap = Trap(tmp_path / "executed")
+    content = {"fc_a.weight": torch.zeros(2), "extra": trap} if nested else trap
+    path = tmp_path / "trap.pt"
+    if writer == "pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=writer == "torch")
+    with pytest.raises(UserError, match=r"trap\.pt: refused, because it names \w+\.\w+"):
+        read_state_dict(str(path))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_numpy_array_of_objects_is_no_way_in(tmp_path):
+    trap = np.array([Trap(tmp_path / "executed")], object)
+    torch.save({"numpy_rng": trap}, tmp_path / "objects.pt")
+    with pytest.raises(UserError, match="objects.pt"):
+        read_state_dict(str(tmp_path / "objects.pt"))
+    assert not (tmp_path / "executed").exists()
+
+
+def truncated(path, state):
+    save(path, state)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+DAMAGE = {
+    "truncated": truncated,
+    "empty": lambda path, state: path.write_bytes(b""),
+    "text": lambda path, state: path.write_text("not a checkpoint"),
+    "a list": lambda path, state: torch.save([torch.zeros(2)], path),
+    "numbers": lambda path, state: torch.save({"fc_a.weight": 3}, path),
+    "half precision": lambda path, state: torch.save({"x": torch.zeros(2).half()}, path),
+    "NaN": lambda path, state: save(path, state | {"fc_a.bias": np.full(512, np.nan, "f4")}),
+    "a folder": lambda path, state: path.mkdir(),
+    "nothing": lambda path, state: None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_in_one_line(tmp_path, state, damage):
+    path = tmp_path / "damaged.pt"
+    DAMAGE[damage](path, state)
+    with pytest.raises(UserError) as raised:
+        read_state_dict(str(path))
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_names_that_do_not_fit_are_listed(state, template):
+    del state["fc_a.bias"]
+    state["fc_b.bias"] = np.zeros(3, np.float32)
+    with pytest.raises(UserError, match=r"x\.pt.*lacks fc_a\.bias.*unknown fc_b\.bias"):
+        from_published(state, template, HAN, "x.pt")
+
+
+def test_shapes_that_do_not_fit_are_listed(state, template):
+    state["fc_a.weight"] = state["fc_a.weight"][:, :100]
+    with pytest.raises(UserError, match=r"fc_a\.weight is \(512, 100\).*needs \(512, 128\)"):
+        from_published(state, template, HAN, "x.pt")
+
+
+def test_without_pytorch_it_is_asked_for_by_name(monkeypatch, tmp_path, state):
+    import builtins
+
+    path = save(tmp_path / "x.pt", state)
+    real = builtins.__import__
+
+    def without_torch(name, *args, **kwargs):
+        if name.split(".")[0] == "torch":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_torch)
+    with pytest.raises(UserError, match="pip install torch"):
+        read_state_dict(path)

@@ -1,0 +1,148 @@
+"""Training: golden numbers, and that no convenience of ours changes a result."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from avvp_jax import keys
+from avvp_jax.methods import han
+from avvp_jax.network import parser_network
+from avvp_jax.optimizer import make_optimizer, make_schedule
+from avvp_jax.published import LAYOUTS, to_published
+from avvp_jax.train import Trainer, epoch_order, init_state, keep_best, make_step, take_batch
+
+ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
+STEP = ConfigDict({"kind": "step", "learning_rate": 3e-4, "factor": 0.1, "every_epochs": 10})
+WIDTHS = (6, 7, 5)
+
+
+def test_training_equals_the_published_program(golden, published_network, recipe_batch):
+    """Losses of each step and weights after the last, within golden/README's tolerances."""
+    numbers = golden("han")
+    seed, steps = int(numbers["seed"]), int(numbers["train/steps"])
+    network, variables, unused = published_network("han", seed)
+    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP)
+    step = jax.jit(make_step(network, han.loss, optimizer, schedule))
+    state, losses = init_state(network, optimizer, variables), []
+    for index in range(steps):
+        batch = recipe_batch(8, 1000 * seed + index + 1)
+        state, logged = step(state, batch, keys.root_key(0))
+        losses += [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
+        np.testing.assert_allclose(logged["loss"], sum(losses[-3:]), rtol=1e-5)
+    np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
+    weights = to_published(jax.device_get(state["params"]), LAYOUTS["han"], unused)
+    after = {k.removeprefix("train/after/"): v for k, v in numbers.items() if "/after/" in k}
+    assert after.keys() == weights.keys()
+    for name, expected in after.items():
+        assert_weights(name, weights[name], expected, lr=3e-4, steps=steps)
+
+
+def assert_weights(name: str, weight: np.ndarray, expected: np.ndarray, lr: float, steps: int):
+    """[norm, sum, first six entries] within the tolerances of golden/README."""
+    norm, total, entries = expected[0], expected[1], expected[2:]
+    weight = weight.astype(np.float64).ravel()
+    moved = lr * steps
+    # A softmax ignores these biases: their gradient is rounding noise, which Adam normalises.
+    idle = name.endswith(("fc_frame_att.bias", "fc_av_att.bias", "in_proj_bias"))
+    first = np.pad(weight[:6], (0, max(0, 6 - weight.size)))
+    np.testing.assert_allclose(first, entries, rtol=0, atol=2 * moved if idle else 5e-5)
+    assert abs(weight.sum() - total) <= moved * weight.size**0.5 * (2 if idle else 1), name
+    if not idle:
+        np.testing.assert_allclose(np.linalg.norm(weight), norm, rtol=1e-4, err_msg=name)
+
+
+def data(videos: int) -> dict:
+    rng = np.random.default_rng(0)
+    roles = zip(("audio", "visual", "snippet"), WIDTHS, strict=True)
+    features = {r: rng.standard_normal((videos, 10, w), np.float32) for r, w in roles}
+    return {"features": features, "weak_label": (rng.random((videos, 25)) < 0.2).astype("f4")}
+
+
+def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, shuffle=True):
+    network, root = parser_network(WIDTHS, model), keys.root_key(5)
+    optimizer = make_optimizer(ADAM)
+    trainer = Trainer(
+        network,
+        han.loss,
+        optimizer,
+        make_schedule(STEP),
+        root=root,
+        videos=videos,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        steps_per_call=steps_per_call,
+    )
+    state = init_state(network, optimizer, network.init(keys.init_key(root)))
+    for _ in range(epochs):
+        state, logged = trainer.run_epoch(state, data(videos))
+    return jax.device_get(state), jax.device_get(logged)
+
+
+def assert_identical(one, two):
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 4])
+def test_steps_per_call_does_not_change_a_bit(small_model, steps_per_call):
+    assert_identical(trained(small_model), trained(small_model, steps_per_call=steps_per_call))
+
+
+def test_the_smaller_last_batch_counts_as_a_step_of_its_own_mean(small_model):
+    """22 videos in batches of 4: five full steps and one on two videos."""
+    model = small_model | {"dropout": 0.0}
+    state, _ = trained(model, epochs=1, shuffle=False)
+    network, optimizer = parser_network(WIDTHS, model), make_optimizer(ADAM)
+    root = keys.root_key(5)
+    step = jax.jit(make_step(network, han.loss, optimizer, make_schedule(STEP)))
+    by_hand = init_state(network, optimizer, network.init(keys.init_key(root)))
+    for start in range(0, 22, 4):
+        rows = np.arange(start, min(start + 4, 22))
+        by_hand, _ = step(by_hand, take_batch(data(22), rows), root)
+    assert int(state["optimizer"].count) == 6
+    for path, weight in flatten_dict(state["params"]).items():
+        expected = flatten_dict(by_hand["params"])[path]
+        # A softmax ignores these biases: Adam makes steps of their gradient's rounding noise.
+        idle = path[-1] == "in_bias" or path[-2] in ("fc_frame_att", "fc_av_att")
+        np.testing.assert_allclose(weight, expected, atol=2 * 6 * 3e-4 if idle else 2e-6)
+
+
+def test_an_epoch_sees_every_video_once_in_a_new_order():
+    root = keys.root_key(0)
+    orders = [np.asarray(epoch_order(root, jnp.int32(e), 10, 4, True)) for e in (1, 2, 1)]
+    assert orders[0].shape == (3, 4)
+    for order in orders:
+        assert sorted(order.ravel()) == [-1, -1, *range(10)]
+    assert (orders[0] != orders[1]).any()
+    np.testing.assert_array_equal(orders[0], orders[2])
+    plain = epoch_order(root, jnp.int32(1), 10, 4, False)
+    np.testing.assert_array_equal(plain.ravel()[:10], np.arange(10))
+
+
+def test_logged_numbers_are_means_over_steps(small_model):
+    _, logged = trained(small_model, epochs=1)
+    parts = [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
+    np.testing.assert_allclose(logged["loss"], sum(parts), rtol=1e-5)
+    assert logged["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize(
+    ("ties", "chosen"), [("later", 3), ("earlier", 1)], ids=["later wins", "earlier wins"]
+)
+def test_equal_scores_follow_the_tie_rule(small_model, ties, chosen):
+    network, optimizer = parser_network(WIDTHS, small_model), make_optimizer(ADAM)
+    state = init_state(network, optimizer, network.init(jax.random.key(0)))
+    for epoch, score in enumerate([50.0, 40.0, 50.0, 49.9], start=1):
+        state["epoch"] = jnp.int32(epoch)
+        params = jax.tree.map(lambda x, e=epoch: jnp.full_like(x, e), state["params"])
+        state, _ = keep_best(state | {"params": params}, jnp.float32(score), ties)
+    assert int(state["best"]["epoch"]) == chosen
+    assert float(state["best"]["score"]) == 50.0
+    assert (state["best"]["params"]["fc_a"]["bias"] == chosen).all()
+
+
+def test_the_learning_rate_drops_every_ten_epochs():
+    rates = [float(make_schedule(STEP)(jnp.int32(epoch))) for epoch in (1, 10, 11, 20, 21, 40)]
+    np.testing.assert_allclose(rates, [3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-7], rtol=1e-6)
