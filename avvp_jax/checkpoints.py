@@ -7,6 +7,8 @@ Both are written in the background and appear whole or not at all. The state
 holds the best model too, so the latest state alone is enough to go on from.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
@@ -16,6 +18,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.network import Variables
 
 LATEST_KEPT = 2
+ITEM = "tree"
 
 
 class Checkpoints:
@@ -41,7 +44,7 @@ class Checkpoints:
         epoch = self._latest.latest_step()
         if epoch is None:
             return None
-        state = self._latest.restore(epoch, args=_to_restore(template))["tree"]
+        state = self._latest.restore(epoch, args=_to_restore(template))[ITEM]
         if self._best.all_steps() != [int(state["best"]["epoch"])]:
             for step in self._best.all_steps():
                 self._best.delete(step)
@@ -62,22 +65,27 @@ def restore_best(folder: str, shapes: Variables) -> tuple[Variables, int]:
     """The best model of a stage's folder, and its epoch.
 
     Raises:
-      UserError: there is none, or it belongs to another network.
+      UserError: there is none, it is damaged, or it belongs to another network.
     """
-    best = epath.Path(folder) / "best"
-    if not best.exists() or _latest_step(best) is None:
+    best = epath.Path(folder).resolve() / "best"
+    epoch = _latest_step(best) if best.exists() else None
+    if epoch is None:
         raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
     template = {**shapes, "score": jnp.float32(0), "epoch": jnp.int32(0)}
-    with _manager(best, 1) as manager:
-        epoch = manager.latest_step()
-        try:
-            restored = manager.restore(epoch, args=_to_restore(template))["tree"]
-        except (ValueError, OSError, KeyError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise UserError(
-                f"{best / str(epoch)}: damaged, or its network is not the configured one; leave "
-                f"config.model and config.data.streams as they were in training ({reason})"
-            ) from error
+    try:
+        stored = ocp.StandardCheckpointer().metadata(best / str(epoch) / ITEM).item_metadata.tree
+        fits = _shapes(stored) == _shapes(template)
+        if fits:
+            with _manager(best, 1) as manager:
+                restored = manager.restore(epoch, args=_to_restore(template))[ITEM]
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise UserError(f"{best / str(epoch)}: damaged checkpoint ({reason})") from error
+    if not fits:
+        raise UserError(
+            f"{best / str(epoch)}: its network is not the configured one; leave config.model and "
+            "config.data.streams as they were in training"
+        )
     return {"params": restored["params"], "stats": restored["stats"]}, epoch
 
 
@@ -95,9 +103,15 @@ def _manager(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
 
 def _to_save(tree: dict) -> ocp.args.Composite:
     # Copied, because the next compiled call takes over the buffers while Orbax still writes.
-    return ocp.args.Composite(tree=ocp.args.StandardSave(jax.tree.map(jnp.copy, tree)))
+    return ocp.args.Composite(**{ITEM: ocp.args.StandardSave(jax.tree.map(jnp.copy, tree))})
 
 
 def _to_restore(template: dict) -> ocp.args.Composite:
     shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-    return ocp.args.Composite(tree=ocp.args.StandardRestore(shapes))
+    return ocp.args.Composite(**{ITEM: ocp.args.StandardRestore(shapes)})
+
+
+def _shapes(tree: dict) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    name = partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {name(path): tuple(leaf.shape) for path, leaf in leaves}

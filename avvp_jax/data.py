@@ -92,7 +92,7 @@ def _stack(source, names: list[str]) -> dict:
     names = [*names, "densely_labelled"]
     for start in range(0, len(source), _VIDEOS_AT_ONCE):
         rows = range(start, min(start + _VIDEOS_AT_ONCE, len(source)))
-        for row, example in zip(rows, source.__getitems__(list(rows)), strict=True):
+        for row, example in zip(rows, _read(source, rows), strict=True):
             for name in texts:
                 texts[name].append(example[name].decode())
             for name in names:
@@ -101,6 +101,17 @@ def _stack(source, names: list[str]) -> dict:
                     columns[name] = np.empty((len(source), *value.shape), value.dtype)
                 columns[name][row] = value
     return columns | texts
+
+
+def _read(source, rows: range) -> list[dict]:
+    try:
+        return source.__getitems__(list(rows))
+    # A record's own checksum is looked at here; what fails depends on where the damage is.
+    except Exception as error:
+        raise UserError(
+            f"{source.dataset_info.data_dir}: the prepared data is damaged ({error}); delete this "
+            "folder, and it is prepared again"
+        ) from error
 
 
 def load_features(folder: str, streams: str) -> Split:

@@ -194,6 +194,23 @@ def parameter_shapes(stream_widths: tuple[int, int, int], model: Mapping[str, ob
     return jax.eval_shape(init)
 
 
+def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) -> None:
+    """Refuses a network that the published program could not hold.
+
+    Raises:
+      UserError: names the first setting that differs.
+    """
+    free = ("dropout", "visual_dropout", "dtype", "cross_attention")  # no weights depend on them
+    settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
+    settings["config.data.streams"] = (streams, layout.streams)
+    for key, (ours, published) in settings.items():
+        if ours != published and not key.endswith(free):
+            raise UserError(
+                f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
+                "load this model; only models of the published shape can be exported"
+            )
+
+
 def read_published(path: str) -> dict[str, np.ndarray]:
     """The state_dict of a published `.pt`, see torch_files.read_state_dict."""
     return read_state_dict(path)

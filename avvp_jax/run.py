@@ -39,6 +39,7 @@ def train(config: ConfigDict, workdir: str) -> None:
     network = make_network(config)
     start = read_weights(config.init_from, network, config.method) if config.init_from else None
     dataset = open_dataset(config.data)
+    check_splits(config, dataset)
     training = load_split(dataset, "train", config.data.streams)
     val = load_split(dataset, "val", config.data.streams)
     remember(config, workdir)
@@ -67,6 +68,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
 
 def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) -> None:
     dataset = open_dataset(config.data)
+    check_splits(config, dataset)
     facts = {
         "method": config.method,
         "seed": config.seed,
@@ -76,10 +78,6 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
     step, rows = weights.epoch or 0, {}
     for name in config.eval.splits:
         split = load_split(dataset, name, config.data.streams)
-        if split.truth is None:
-            raise UserError(
-                f"config.eval.splits names {name!r}, which has no dense annotations; use val, test"
-            )
         probs, segments = _predict(config, network, weights, split)
         rows[name], classes = write_scores(workdir, split, segments, facts)
         writer.write_scalars(step, {f"{name}_best/{key}": x for key, x in rows[name].items()})
@@ -87,6 +85,17 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{name}, each class over all its videos\n{classes}")
     print(f"\n{scores_table(rows, config.method, synthetic)}", flush=True)
+
+
+def check_splits(config: ConfigDict, dataset) -> None:
+    """Refuses splits that cannot be scored, before any time is spent on a model."""
+    known = [name for name in dataset.info.splits if name != "train"]
+    for name in config.eval.splits:
+        if name not in known:
+            raise UserError(
+                f"config.eval.splits names {name!r}, which has no dense annotations to score "
+                f"with; use {', '.join(known)}"
+            )
 
 
 def predict(config: ConfigDict, workdir: str) -> None:
@@ -117,8 +126,9 @@ def export(config: ConfigDict, workdir: str) -> None:
     if not config.export_to:
         raise UserError("--mode=export needs --config.export_to=FILE.pt")
     network = make_network(config)
-    weights = read_weights(config.init_from or workdir, network, config.method)
     layout = published.LAYOUTS[config.method]
+    published.check_exportable(config.model.to_dict(), config.data.streams, layout)
+    weights = read_weights(config.init_from or workdir, network, config.method)
     params = jax.device_get(weights.variables["params"])
     state = published.to_published(params, layout, weights.unused, config.seed)
     published.write_published(config.export_to, state)

@@ -19,7 +19,7 @@ def _torch():
         import torch
     except ImportError:
         raise UserError(
-            "a .pt file needs PyTorch to be read or written: pip install torch (its CPU build will do)"
+            "a .pt file needs PyTorch: pip install torch (its CPU build will do)"
         ) from None
     return torch
 

@@ -3,21 +3,25 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 
-# Before jax is imported anywhere: programs compiled once serve all tests of this session, and
-# no test sees what an earlier session compiled.
-_CACHE = tempfile.TemporaryDirectory()
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-
+import jax
 import numpy as np
 import pytest
 import recipe
 
 from avvp_jax.network import parser_network
 from avvp_jax.published import LAYOUTS, from_published
+from tests.tfds_llp.published_folder import write_published
 
+# Programs compiled once serve all tests of this session, and none of another.
+_CACHE = tempfile.TemporaryDirectory()
+jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 WIDTHS = (128, 2048, 512)
 
@@ -90,3 +94,45 @@ SMALL_MODEL = {
 def small_model() -> dict:
     """Keyword arguments of a Parser that computes in no time."""
     return dict(SMALL_MODEL)
+
+
+@pytest.fixture(scope="session")
+def published_folder(tmp_path_factory) -> pathlib.Path:
+    """Nine videos in the published layout."""
+    return write_published(
+        tmp_path_factory.mktemp("llp") / "DATA", ("vggish", "resnet152", "r2plus1d")
+    )
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> pathlib.Path:
+    """Where those are prepared, by the first test that reads them."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture
+def config(published_folder, data_dir):
+    """configs/han.py on the nine videos with a small network, two epochs."""
+    from configs.han import get_config
+
+    config = get_config()
+    config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
+    config.model.width = config.model.feed_forward = 16
+    config.train.epochs = config.train.batch_size = 2
+    return config
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """Runs launch.py with arguments in a process of its own; returns what it did."""
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+
+    def run(*arguments: str, start=subprocess.run, **options):
+        command = [sys.executable, str(ROOT / "launch.py"), *arguments]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        return start(command, env=environment, cwd=ROOT, **options)
+
+    return run

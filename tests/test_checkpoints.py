@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from avvp_jax.checkpoints import Checkpoints, restore_best
 from avvp_jax.errors import UserError
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer
 from avvp_jax.train import init_state, keep_best
-from ml_collections import ConfigDict
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 

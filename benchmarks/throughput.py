@@ -1,0 +1,153 @@
+"""How fast each config prepares, loads, compiles, trains and evaluates on the device at hand.
+
+  python benchmarks/throughput.py [--configs han,...] [--epochs 3] [--json FILE]
+
+Every config runs on the synthetic data in a process of its own, so that peak memory is its own,
+and without the compilation cache. Rates are medians over epochs after the first.
+"""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+COLUMNS = {
+    "prepare_videos_s": "prepare videos/s",
+    "load_s": "load s",
+    "compile_train_s": "compile train s",
+    "compile_eval_s": "compile eval s",
+    "train_videos_s": "train videos/s",
+    "eval_videos_s": "eval videos/s",
+    "peak_gib": "peak GiB",
+}
+
+
+def measure(name: str, epochs: int) -> dict[str, float | str]:
+    """Measures one config in this process."""
+    import jax
+
+    from avvp_jax import keys
+    from avvp_jax.data import load_split, open_dataset
+    from avvp_jax.methods import get_method
+    from avvp_jax.optimizer import make_optimizer, make_schedule
+    from avvp_jax.predictor import Predictor
+    from avvp_jax.run import make_network
+    from avvp_jax.train import Trainer, init_state
+
+    config = load_config(name)
+    result: dict[str, float | str] = {"config": name, "device": jax.devices()[0].device_kind}
+    with tempfile.TemporaryDirectory() as folder:
+        config.data.data_dir = folder
+        start = time.perf_counter()
+        dataset = open_dataset(config.data)
+        videos = sum(split.num_examples for split in dataset.info.splits.values())
+        result["prepare_videos_s"] = videos / (time.perf_counter() - start)
+        start = time.perf_counter()
+        train = load_split(dataset, "train", config.data.streams)
+        result["load_s"] = time.perf_counter() - start
+
+    network, root = make_network(config), keys.root_key(config.seed)
+    optimizer = make_optimizer(config.optimizer)
+    trainer = Trainer(
+        network,
+        get_method(config.method).loss,
+        optimizer,
+        make_schedule(config.schedule),
+        root=root,
+        videos=len(train),
+        batch_size=config.train.batch_size,
+        shuffle=config.train.shuffle,
+        steps_per_call=config.train.steps_per_call,
+    )
+    arrays = jax.device_put({"features": train.features, "weak_label": train.weak_label})
+    state = init_state(network, optimizer, network.init(keys.init_key(root)))
+    seconds = []
+    for _ in range(epochs + 1):
+        start = time.perf_counter()
+        state, _ = jax.block_until_ready(trainer.run_epoch(state, arrays))
+        seconds.append(time.perf_counter() - start)
+    result |= rates("train", seconds, len(train))
+
+    validate = Predictor(network, config.eval.video_filter, config.eval.batch_size).validate
+    variables = {"params": state["params"], "stats": state["stats"]}
+    truth = jax.device_put(train.truth if train.truth is not None else zeros_like_truth(train))
+    seconds = []
+    for _ in range(epochs + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(validate(variables, arrays["features"], truth))
+        seconds.append(time.perf_counter() - start)
+    result |= rates("eval", seconds, len(train))
+    stats = jax.devices()[0].memory_stats() or {}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    result["peak_gib"] = stats.get("peak_bytes_in_use", peak) / 2**30
+    return result
+
+
+def zeros_like_truth(split):
+    """An annotation for scoring to work on where the split has none."""
+    import numpy as np
+
+    videos, classes = split.weak_label.shape
+    return np.zeros((videos, split.features["audio"].shape[1], 2, classes), bool)
+
+
+def rates(what: str, seconds: list[float], videos: int) -> dict[str, float]:
+    """Compile time and steady videos/s from the first and the later calls."""
+    steady = statistics.median(seconds[1:])
+    return {f"compile_{what}_s": seconds[0] - steady, f"{what}_videos_s": videos / steady}
+
+
+def load_config(name: str):
+    """configs/NAME.py:synthetic."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config("synthetic")
+
+
+def table(results: list[dict]) -> str:
+    """The results as text, a row for each config."""
+    width = {key: max(len(title), 9) for key, title in COLUMNS.items()}
+    head = "  ".join(f"{title:>{width[key]}}" for key, title in COLUMNS.items())
+    rows = [f"{'config':<12}  {head}"]
+    for result in results:
+        cells = "  ".join(f"{result[key]:>{width[key]}.1f}" for key in COLUMNS)
+        rows.append(f"{result['config']:<12}  {cells}")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    known = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+    parser.add_argument("--configs", default=",".join(known), help="comma separated, default all")
+    parser.add_argument("--epochs", type=int, default=3, help="measured, after one that compiles")
+    parser.add_argument("--json", help="also write the results here")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.one, args.epochs)))
+        return
+    results = []
+    for name in args.configs.split(","):
+        if name not in known:
+            parser.error(f"--configs: {name!r} is unknown; known: {', '.join(known)}")
+        command = [sys.executable, __file__, "--one", name, "--epochs", str(args.epochs)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    print(f"device: {results[0]['device']}\n{table(results)}")
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""launch.py as a user meets it: processes, exit codes, one-line errors, being killed."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+
+
+@pytest.fixture
+def flags(published_folder, data_dir):
+    """The command line of a small run but for its work directory."""
+    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
+    return ["--config=configs/han.py", *SMALL, *data]
+
+
+def scores(workdir: pathlib.Path) -> dict:
+    return json.loads((workdir / "scores_test.json").read_text())
+
+
+def test_train_then_eval_predict_and_export_without_a_config(launch, flags, tmp_path):
+    workdir = tmp_path / "W"
+    trained = launch(*flags, f"--workdir={workdir}", "--config.train.epochs=2")
+    assert trained.returncode == 0, trained.stderr
+    assert "epoch 2/2  loss" in trained.stdout
+    assert "HAN (paper, test)" in trained.stdout
+    before = scores(workdir)
+    again = launch(f"--workdir={workdir}", "--mode=eval")
+    assert again.returncode == 0, again.stderr
+    assert scores(workdir) == before
+    assert launch(f"--workdir={workdir}", "--mode=predict").returncode == 0
+    assert np.load(workdir / "predictions_val.npz")["global_prob"].shape == (2, 25)
+    exported = tmp_path / "model.pt"
+    out = launch(f"--workdir={workdir}", "--mode=export", f"--config.export_to={exported}")
+    assert out.returncode == 2  # a network of another width than the published one
+    assert "config.model.width" in out.stderr
+    assert not exported.exists()
+
+
+def test_a_run_killed_in_training_ends_as_one_that_was_not(launch, flags, tmp_path):
+    flags = [*flags, "--config.train.epochs=30"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch(*flags, f"--workdir={whole}").returncode == 0
+    process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
+    wait_for(process, lambda: any(killed.glob("train/latest/[3-9]")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (killed / "scores_test.json").exists()
+    resumed = launch(*flags, f"--workdir={killed}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on after epoch" in resumed.stdout
+    assert scores(killed) == scores(whole)
+    for workdir in (whole, killed):
+        assert launch(f"--workdir={workdir}", "--mode=predict").returncode == 0
+    one, two = (np.load(workdir / "predictions_test.npz") for workdir in (whole, killed))
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+def wait_for(process: subprocess.Popen, happened) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+MISTAKES = {
+    "no work directory": (["--config=configs/han.py"], "--workdir=DIR is missing"),
+    "nothing trained": (["--workdir=W", "--mode=eval"], "config.json"),
+    "unknown flag": (["--workdir=W", "--config=configs/han.py", "--speed=9"], "speed"),
+    "unknown mode": (["--workdir=W", "--config=configs/han.py", "--mode=test"], "predict"),
+    "no such config": (["--workdir=W", "--config=configs/nothing.py"], "configs/nothing.py"),
+    "unknown variant": (["--workdir=W", "--config=configs/han.py:tiny"], "known: synthetic"),
+    "unknown key": (
+        ["--workdir=W", "--config=configs/han.py", "--config.train.epoch=3"],
+        "--config.train.epoch=3: the config has no key 'epoch'; did you mean epochs?",
+    ),
+    "wrong type": (
+        ["--workdir=W", "--config=configs/han.py", "--config.train.epochs=many"],
+        "config.train.epochs=many",
+    ),
+    "unusable value": (
+        ["--workdir=W", "--config=configs/han.py", "--config.train.batch_size=0"],
+        "config.train.batch_size=0 must be greater than 0",
+    ),
+    "no data": (
+        ["--workdir=W", "--config=configs/han.py", "--config.data.data_dir=D"],
+        "--config=configs/han.py:synthetic",
+    ),
+    "no checkpoint": (
+        ["--workdir=W", "--config=configs/han.py", "--mode=eval", "--config.init_from=x.pt"],
+        "x.pt: no such checkpoint",
+    ),
+    "no place to export to": (
+        ["--workdir=W", "--config=configs/han.py", "--mode=export"],
+        "--config.export_to",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_exit_code_2_and_one_line(launch, tmp_path, mistake):
+    arguments, message = MISTAKES[mistake]
+    places = {"--workdir=W": f"--workdir={tmp_path}/W", "--config.data.data_dir=D": None}
+    places["--config.data.data_dir=D"] = f"--config.data.data_dir={tmp_path}/D"
+    result = launch(*(places.get(argument, argument) for argument in arguments))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr

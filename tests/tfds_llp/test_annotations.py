@@ -1,0 +1,359 @@
+"""The csv files: labels by the published rules, oddities counted, damage refused."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avvp_jax.errors import UserError
+from avvp_jax.task import CLASSES
+from tests.tfds_llp.published_folder import (
+    AUDIO,
+    TEST,
+    TRAIN,
+    VAL,
+    ids,
+    replace_text,
+    write_csv,
+    write_published,
+)
+from tfds_llp.annotations import FILES, describe, read_annotations
+
+TRAIN_FILE, VAL_FILE, TEST_FILE, AUDIO_FILE, VISUAL_FILE = FILES
+EVENTS = ["filename", "onset", "offset", "event_labels"]
+REAL = os.environ.get("AVVP_LLP_DIR")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_published(tmp_path / "llp", streams=())
+
+
+def read(folder):
+    return read_annotations({name: folder / name for name in FILES})
+
+
+def counts(annotations):
+    return {oddity: found["count"] for oddity, found in annotations.summary.items()}
+
+
+def test_videos_stand_in_file_order_with_ids_without_start_and_end(folder):
+    splits = read(folder).splits
+    for name, videos in (("train", TRAIN), ("val", VAL), ("test", TEST)):
+        assert splits[name].filenames == list(videos)
+        assert splits[name].ids == ids(videos)
+    assert splits["train"].ids[1] == "AP0061o0Nvk"
+
+
+def test_weak_labels_mark_the_named_classes(folder):
+    splits = read(folder).splits
+    for name, videos in (("train", TRAIN), ("val", VAL), ("test", TEST)):
+        marked = [{CLASSES[c] for c in np.flatnonzero(row)} for row in splits[name].weak_label]
+        assert marked == [set(labels.split(",")) for labels in videos.values()]
+
+
+def test_dense_labels_mark_the_seconds_from_onset_to_before_offset(folder):
+    splits = read(folder).splits
+    speech, violin, clapping = (CLASSES.index(c) for c in ("Speech", "Violin_fiddle", "Clapping"))
+    audio = splits["val"].audio_label
+    assert audio[0, :, speech].tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert audio[0, :, violin].tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert audio[1, :, clapping].sum() == 0, "empty and reversed rows mark nothing"
+    cat = CLASSES.index("Cat")
+    assert splits["test"].visual_label[1, :, cat].tolist() == [0, 1, 1, 1, 1, 1, 1, 0, 0, 0]
+    assert splits["test"].visual_label.sum() == 10 + 6
+    assert splits["train"].audio_label.shape == (4, 10, 25)
+    assert splits["train"].audio_label.sum() == splits["train"].visual_label.sum() == 0
+
+
+def test_oddities_are_counted_with_examples(folder):
+    annotations = read(folder)
+    assert counts(annotations) == {
+        f"{TRAIN_FILE}: videos that list a label twice": 1,
+        f"{AUDIO_FILE}: rows with onset = offset, no segment": 2,
+        f"{AUDIO_FILE}: rows with onset > offset, no segment": 1,
+        f"{AUDIO_FILE}: rows of videos in neither val nor test, left out": 2,
+        f"{AUDIO_FILE}: videos of those rows": 2,
+        f"{VISUAL_FILE}: rows of videos in neither val nor test, left out": 1,
+        f"{VISUAL_FILE}: videos of those rows": 1,
+    }
+    text = describe(annotations.summary)
+    assert "KvIjsmANkxI_10_20`" in text and "valvideo_02_10_20 (9, 0)" in text
+    assert json.loads(json.dumps(annotations.summary)) == annotations.summary
+
+
+def test_at_most_ten_examples_are_kept(folder):
+    rows = [(f"unknown{i:04}_0_10", 0, 1, "Speech") for i in range(12)]
+    write_csv(folder / AUDIO_FILE, EVENTS, [*AUDIO, *rows])
+    found = read(folder).summary[f"{AUDIO_FILE}: videos of those rows"]
+    assert found["count"] == 14 and len(found["examples"]) == 10
+
+
+def test_files_without_oddities_are_said_to_have_none(folder):
+    replace_text(folder / TRAIN_FILE, "Speech,Speech", "Speech")
+    for name in (AUDIO_FILE, VISUAL_FILE):
+        write_csv(folder / name, EVENTS, [("valvideo_01_0_10", 0, 4, "Speech")])
+    annotations = read(folder)
+    assert annotations.summary == {}
+    assert describe(annotations.summary) == "No oddities in the annotations."
+
+
+def rewrite(change):
+    def apply(folder):
+        for name in FILES:
+            (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return apply
+
+
+def reorder(folder):
+    for name in FILES:
+        lines = [line.split("\t") for line in (folder / name).read_text().splitlines()]
+        swapped = [[line[-1], "more", *line[:-1]] for line in lines]
+        write_csv(folder / name, swapped[0], swapped[1:])
+
+
+HARMLESS = {
+    "byte order mark": rewrite(lambda text: b"\xef\xbb\xbf" + text),
+    "CRLF": rewrite(lambda text: text.replace(b"\n", b"\r\n")),
+    "CR": rewrite(lambda text: text.replace(b"\n", b"\r")),
+    "no newline at the end": rewrite(lambda text: text.rstrip(b"\n")),
+    "blank lines": rewrite(lambda text: text.replace(b"\n", b"\n\n")),
+    "other order and more columns": reorder,
+    "floats": lambda folder: replace_text(folder / AUDIO_FILE, "\t0\t4\t", "\t0.0\t4.\t"),
+    "bad times of unknown videos": lambda folder: replace_text(
+        folder / VISUAL_FILE, "CSWQ_HzQ_10_20\t0\t10", "CSWQ_HzQ_10_20\tx\t-3"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_harmless_differences_change_nothing(folder, change):
+    before = read(folder)
+    HARMLESS[change](folder)
+    after = read(folder)
+    assert counts(after) == counts(before)
+    for name, split in before.splits.items():
+        assert after.splits[name].filenames == split.filenames
+        assert (after.splits[name].weak_label == split.weak_label).all()
+        assert (after.splits[name].audio_label == split.audio_label).all()
+        assert (after.splits[name].visual_label == split.visual_label).all()
+
+
+def edit(name, old, new):
+    return lambda folder: replace_text(folder / name, old, new)
+
+
+def overwrite(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def replace_by(name, make):
+    def apply(folder):
+        (folder / name).unlink()
+        make(folder / name)
+
+    return apply
+
+
+HEADER = b"filename\tevent_labels\n"
+DAMAGE = {
+    "no file": (lambda folder: (folder / VAL_FILE).unlink(), VAL_FILE, "No such file"),
+    "empty file": (overwrite(TRAIN_FILE, b""), TRAIN_FILE, "empty"),
+    "blank file": (overwrite(TEST_FILE, b"\n\n"), TEST_FILE, "empty"),
+    "no train videos": (overwrite(TRAIN_FILE, HEADER), TRAIN_FILE, "nothing below"),
+    "no val videos": (overwrite(VAL_FILE, HEADER), VAL_FILE, "nothing below"),
+    "no test videos": (overwrite(TEST_FILE, HEADER), TEST_FILE, "nothing below"),
+    "no events": (
+        overwrite(AUDIO_FILE, b"filename\tonset\toffset\tevent_labels\n"),
+        AUDIO_FILE,
+        "nothing below",
+    ),
+    "folder": (replace_by(VAL_FILE, os.mkdir), VAL_FILE, "not a regular file"),
+    "pipe": (replace_by(VAL_FILE, os.mkfifo), VAL_FILE, "not a regular file"),
+    "symlink loop": (
+        replace_by(VAL_FILE, lambda path: path.symlink_to(path)),
+        VAL_FILE,
+        "symbolic links",
+    ),
+    "terabytes": (lambda folder: os.truncate(folder / VAL_FILE, 1 << 42), VAL_FILE, "too large"),
+    "UTF-16": (
+        lambda folder: (folder / VAL_FILE).write_text(
+            (folder / VAL_FILE).read_text(), encoding="utf-16"
+        ),
+        VAL_FILE,
+        "UTF-8",
+    ),
+    "Latin-1": (overwrite(VAL_FILE, HEADER + b"valvideo_0\xe9_0_10\tSpeech\n"), VAL_FILE, "UTF-8"),
+    "binary": (overwrite(VAL_FILE, bytes(range(256))), VAL_FILE, "UTF-8"),
+    "field of 200 kB": (
+        overwrite(VAL_FILE, HEADER + b"a" * 200_000 + b"\tSpeech\n"),
+        VAL_FILE,
+        "tab separated",
+    ),
+    "comma separated": (
+        lambda folder: (folder / TRAIN_FILE).write_text(
+            (folder / TRAIN_FILE).read_text().replace("\t", ",")
+        ),
+        TRAIN_FILE,
+        "event_labels",
+    ),
+    "no header": (edit(TRAIN_FILE, "filename\tevent_labels\n", ""), TRAIN_FILE, "header line"),
+    "missing column": (edit(AUDIO_FILE, "onset", "start"), AUDIO_FILE, "onset"),
+    "column named twice": (edit(AUDIO_FILE, "onset", "offset"), AUDIO_FILE, "offset"),
+    "short row": (edit(AUDIO_FILE, "\tViolin_fiddle", ""), AUDIO_FILE, "columns: 3"),
+    "long row": (edit(AUDIO_FILE, "Violin_fiddle", "Dog\tCat"), AUDIO_FILE, "columns: 3"),
+    "truncated": (
+        lambda folder: os.truncate(folder / AUDIO_FILE, 50),
+        AUDIO_FILE,
+        "do not have the header's 4 columns",
+    ),
+    "unknown class": (edit(TRAIN_FILE, "Banjo", "Bagpipe"), TRAIN_FILE, "Bagpipe"),
+    "class in other case": (edit(TRAIN_FILE, "Banjo", "banjo"), TRAIN_FILE, "banjo"),
+    "space before a class": (edit(TRAIN_FILE, "Speech,Dog", "Speech, Dog"), TRAIN_FILE, "Dog"),
+    "no label": (edit(VAL_FILE, "\tClapping", "\t"), VAL_FILE, "unknown class names: ''"),
+    "no label between commas": (edit(TRAIN_FILE, "Speech,Dog", "Speech,,Dog"), TRAIN_FILE, "''"),
+    "unknown class in dense labels": (edit(VISUAL_FILE, "\tCar", "\tTruck"), VISUAL_FILE, "Truck"),
+    "unknown class of an unknown video": (
+        edit(VISUAL_FILE, "CSWQ_HzQ_10_20\t0\t10\tSpeech", "CSWQ_HzQ_10_20\t0\t10\tSpech"),
+        VISUAL_FILE,
+        "Spech",
+    ),
+    "two classes in a dense row": (edit(VISUAL_FILE, "\tCar", "\tCar,Dog"), VISUAL_FILE, "Car,Dog"),
+    "onset is a word": (edit(AUDIO_FILE, "\t0\t4\t", "\tzero\t4\t"), AUDIO_FILE, "(zero, 4)"),
+    "onset is missing": (edit(AUDIO_FILE, "\t0\t4\t", "\t\t4\t"), AUDIO_FILE, "whole seconds"),
+    "half a second": (edit(AUDIO_FILE, "\t0\t4\t", "\t0.5\t4\t"), AUDIO_FILE, "(0.5, 4)"),
+    "negative onset": (edit(AUDIO_FILE, "\t0\t4\t", "\t-2\t4\t"), AUDIO_FILE, "(-2, 4)"),
+    "offset after the end": (edit(AUDIO_FILE, "\t0\t4\t", "\t0\t11\t"), AUDIO_FILE, "(0, 11)"),
+    "offset is nan": (edit(AUDIO_FILE, "\t0\t4\t", "\t0\tnan\t"), AUDIO_FILE, "(0, nan)"),
+    "offset is inf": (edit(AUDIO_FILE, "\t0\t4\t", "\t0\tinf\t"), AUDIO_FILE, "(0, inf)"),
+    "offset is huge": (edit(AUDIO_FILE, "\t0\t4\t", f"\t0\t{10**50}\t"), AUDIO_FILE, "seconds"),
+    "offset is an expression": (edit(AUDIO_FILE, "\t0\t4\t", "\t0\t2+2\t"), AUDIO_FILE, "2+2"),
+    "offset in other digits": (edit(AUDIO_FILE, "\t0\t4\t", "\t0\t٤\t"), AUDIO_FILE, "seconds"),
+    "duplicate in a split": (
+        edit(TRAIN_FILE, "AP0061o0Nvk_101.8_111.8", "trainvideo1_30_40"),
+        TRAIN_FILE,
+        "trainvideo1",
+    ),
+    "same id, other seconds": (
+        edit(TRAIN_FILE, "AP0061o0Nvk_101.8_111.8", "trainvideo1_60_70"),
+        TRAIN_FILE,
+        "trainvideo1",
+    ),
+    "duplicate across splits": (
+        edit(TEST_FILE, "testvideo01_0_10", "valvideo_01_0_10"),
+        TEST_FILE,
+        "valvideo_01",
+    ),
+    **{
+        f"name {name!r}": (edit(TEST_FILE, "testvideo01_0_10", name), TEST_FILE, "ID_START_END")
+        for name in (
+            "../../etc/passwd_0_10",
+            "..",
+            ".._0_10",
+            "/etc/passwd_0_10",
+            "a/b_0_10",
+            "a\\b_0_10",
+            "C:a_0_10",
+            "~root_0_10",
+            "nul\0nul_0_10",
+            "café_0_10",
+            "a b_0_10",
+            " padded_0_10",
+            "no_times",
+            "_0_10",
+            "one_10",
+            "bell\x07_0_10",
+            "escape\x1b[2J_0_10",
+            "$(touch executed)_0_10",
+            "testvideo01_0_10`",
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_stops_in_one_line_that_names_the_file(folder, damage):
+    apply, file, words = DAMAGE[damage]
+    apply(folder)
+    with pytest.raises(UserError) as refusal:
+        read(folder)
+    message = str(refusal.value)
+    assert file in message and words in message
+    assert message.isprintable(), "one line, and nothing that drives a terminal"
+
+
+def test_ten_names_and_the_count_are_listed(folder):
+    names = [f"bad name {i}_0_10" for i in range(13)]
+    write_csv(folder / TRAIN_FILE, ["filename", "event_labels"], [(n, "Dog") for n in names])
+    with pytest.raises(UserError, match="bad name 9_0_10.*13 in all") as refusal:
+        read(folder)
+    assert "bad name 10_0_10" not in str(refusal.value)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10), st.sampled_from(CLASSES))))
+def test_dense_labels_follow_pythons_slices(tmp_path_factory, events):
+    folder = write_published(tmp_path_factory.mktemp("events") / "llp", streams=())
+    rows = [("valvideo_02_10_20", *event) for event in events]
+    write_csv(folder / AUDIO_FILE, EVENTS, [*AUDIO, *rows])
+    expected = {name: [0] * 10 for name in CLASSES}
+    for onset, offset, name in events:
+        expected[name][onset:offset] = [1] * len(expected[name][onset:offset])
+    found = read(folder).splits["val"].audio_label[1]
+    assert found.T.tolist() == [expected[name] for name in CLASSES]
+
+
+@pytest.fixture(scope="module")
+def published():
+    return read(Path(REAL))
+
+
+@pytest.mark.skipif(not REAL, reason="AVVP_LLP_DIR does not name the published annotations")
+class TestPublishedFiles:
+    def test_sizes(self, published):
+        sizes = {name: len(split.ids) for name, split in published.splits.items()}
+        assert sizes == {"train": 10_000, "val": 649, "test": 1_200}
+
+    def test_ids_are_youtubes(self, published):
+        assert all(len(i) == 11 for split in published.splits.values() for i in split.ids)
+
+    def test_five_train_names_have_decimals(self, published):
+        assert sum("." in name for name in published.splits["train"].filenames) == 5
+
+    def test_known_oddities(self, published):
+        assert counts(published) == {
+            f"{TEST_FILE}: videos that list a label twice": 1,
+            f"{AUDIO_FILE}: rows with onset = offset, no segment": 5,
+            f"{AUDIO_FILE}: rows with onset > offset, no segment": 1,
+            f"{AUDIO_FILE}: rows of videos in neither val nor test, left out": 14,
+            f"{AUDIO_FILE}: videos of those rows": 8,
+            f"{VISUAL_FILE}: rows of videos in neither val nor test, left out": 11,
+            f"{VISUAL_FILE}: videos of those rows": 7,
+        }
+
+    def test_dense_labels_mark_what_the_rows_say(self, published):
+        for modality, name in (("audio", AUDIO_FILE), ("visual", VISUAL_FILE)):
+            rows = [line.split("\t") for line in (Path(REAL) / name).read_text().splitlines()[1:]]
+            marked = {(f, second, c) for f, a, b, c in rows for second in range(int(a), int(b))}
+            for split in (published.splits["val"], published.splits["test"]):
+                label = getattr(split, f"{modality}_label")
+                found = {
+                    (split.filenames[video], second, CLASSES[c])
+                    for video, second, c in np.argwhere(label).tolist()
+                }
+                assert found == {event for event in marked if event[0] in set(split.filenames)}
+
+    def test_videos_that_the_two_kinds_of_label_disagree_about(self, published):
+        split = [published.splits[name] for name in ("val", "test")]
+        audio = np.concatenate([s.audio_label for s in split])
+        visual = np.concatenate([s.visual_label for s in split])
+        weak = np.concatenate([s.weak_label for s in split])
+        # Nine have no audio rows, one has only an empty one.
+        assert (~audio.any((1, 2))).sum() == 9 + 1
+        assert (~visual.any((1, 2))).sum() == 191
+        # 81 have rows of other classes; three lose a class to an empty or reversed row.
+        assert ((audio | visual).any(1) != weak).any(1).sum() == 81 + 3

@@ -1,0 +1,37 @@
+"""Where prepared data goes: can it be written, and what went wrong."""
+
+import os
+import shutil
+from pathlib import Path
+
+from avvp_jax.errors import UserError
+
+
+def refuse_unwritable(folder: os.PathLike, needed: int) -> None:
+    """Stop if `folder` cannot be created and filled with `needed` bytes; cloud folders pass.
+
+    Raises:
+        UserError: a file is in the way, or rights or space are missing.
+    """
+    if "://" in os.fspath(folder):
+        return
+    there = Path(folder).absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{there}: not a folder; choose another data_dir")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there}: cannot be written; choose another data_dir")
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"{there}: the prepared data needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are "
+            "free; make room or choose another data_dir"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """An exception of another library, for the middle of a one-line message."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,76 @@
+"""The annotation files from their public GitHub folder, checked against recorded checksums.
+
+Not by TFDS's download manager, which tries for minutes where there is no network and leaves
+its unfinished folders behind.
+"""
+
+import hashlib
+from pathlib import Path
+
+import requests
+import tensorflow_datasets as tfds
+
+from avvp_jax.errors import UserError
+from tfds_llp.disk import one_line, refuse_unwritable
+
+ANNOTATIONS_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/master/data/"
+_TIMEOUT_SECONDS = 30
+
+UrlInfos = dict[str, tfds.download.checksums.UrlInfo]
+
+
+def download_annotations(
+    names: tuple[str, ...], folder: Path, url_infos: UrlInfos
+) -> dict[str, Path]:
+    """Where each of the files is in `folder`; downloads them first unless all are there.
+
+    Args:
+        names: files in `ANNOTATIONS_URL`.
+        folder: made if needed; written only when every file is complete and right.
+        url_infos: size and SHA-256 of each address, as TFDS reads them from checksums.tsv.
+
+    Raises:
+        UserError: a file cannot be had, or differs from its recorded checksum.
+    """
+    paths = {name: folder / name for name in names}
+    expected = {name: url_infos[ANNOTATIONS_URL + name] for name in names}
+    if all(_is_right(path, expected[name]) for name, path in paths.items()):
+        return paths
+    refuse_unwritable(folder, needed=0)
+    contents = {name: _fetch(ANNOTATIONS_URL + name, info) for name, info in expected.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, path in paths.items():
+            path.write_bytes(contents[name])
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({one_line(error)})") from error
+    return paths
+
+
+def _fetch(url: str, expected: tfds.download.checksums.UrlInfo) -> bytes:
+    content = bytearray()
+    try:
+        with requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+            response.raise_for_status()
+            for block in response.iter_content(1 << 16):
+                content += block
+                if len(content) > expected.size:
+                    break
+    except requests.RequestException as error:
+        reason = type(error).__name__ if error.response is None else one_line(error)
+        raise UserError(
+            f"{url}: cannot be downloaded ({reason}); put all AVVP_*.csv beside the features"
+        ) from error
+    if _checksum(content) != expected.checksum:
+        raise UserError(
+            f"{url}: differs from the recorded checksum; put all AVVP_*.csv beside the features"
+        )
+    return bytes(content)
+
+
+def _is_right(path: Path, expected: tfds.download.checksums.UrlInfo) -> bool:
+    return path.is_file() and _checksum(path.read_bytes()) == expected.checksum
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,278 @@
+"""The TFDS builder `llp`: published LLP files in, one row per segment out.
+
+    import tfds_llp
+    builder = tfds.builder("llp/base", data_dir=...)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=DATA))
+    builder.as_data_source("val")[0]
+
+It prepares and reads without TensorFlow, in the order of the csv files.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from avvp_jax.errors import UserError
+from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.task import NUM_CLASSES, SEGMENTS
+from tfds_llp import synthetic
+from tfds_llp.annotations import DENSELY_LABELLED, FILES, describe, read_annotations
+from tfds_llp.disk import one_line, refuse_unwritable
+from tfds_llp.download import download_annotations
+from tfds_llp.published import (
+    SOURCES,
+    annotations_in,
+    data_folder,
+    has_pseudo_labels,
+    leave_out_incomplete,
+    read_features_into,
+)
+from tfds_llp.videos import Videos
+
+_BYTES_PER_SHARD = 64 << 20
+_CITATION = """@inproceedings{tian2020avvp,
+  title={Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing},
+  author={Tian, Yapeng and Li, Dingzeyu and Xu, Chenliang},
+  booktitle={European Conference on Computer Vision (ECCV)},
+  year={2020}
+}"""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class LlpConfig(tfds.core.BuilderConfig):
+    """Which feature streams, by their names in avvp_jax.streams; `seed` where made up."""
+
+    streams: tuple[str, ...]
+    seed: int | None = None
+
+
+_SYNTHETIC = LlpConfig(
+    name="synthetic",
+    description="Made up from seed 0: labels that behave like LLP's and features to match.",
+    streams=tuple(STREAMS),
+    seed=0,
+)
+
+
+def synthetic_config(seed: int) -> LlpConfig:
+    """The config of synthetic data from this seed: `synthetic`, or `synthetic_seedN`."""
+    if seed == 0:
+        return _SYNTHETIC
+    return dataclasses.replace(
+        _SYNTHETIC,
+        name=f"synthetic_seed{seed}",
+        description=_SYNTHETIC.description.replace("seed 0", f"seed {seed}"),
+        seed=seed,
+    )
+
+
+# ShardBasedBuilder writes examples as they come. GeneratorBasedBuilder sorts them first, and
+# for that spills more than 1 GB (the training videos have 1.1) through TensorFlow's files.
+class Llp(tfds.core.ShardBasedBuilder):
+    """LLP as segment features and labels.
+
+    Per video: `id` and `filename` (text, as in the csv), one float32 [10, width] per stream
+    under its name in avvp_jax.streams, `weak_label` uint8 [25], `densely_labelled` bool,
+    `audio_label` and `visual_label` uint8 [10, 25], `audio_pseudo_label` and
+    `visual_pseudo_label` uint8 [10, 25].
+
+    train is not densely labelled: its dense labels are zero, or in synthetic data the hidden
+    truth, for inspection only. Pseudo labels are masked by the weak label, and zero where the
+    folder has none.
+
+    `builder.info.metadata` holds `pseudo_labels` (whether there are any),
+    `masked_pseudo_labels` (how many the weak label removed, by modality), `left_out` (ids of
+    videos without all their feature files) and `annotations` (oddities of the csv files).
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    Put the published files into one folder: {SOURCES}. The annotations (AVVP_*.csv, from
+    folder data of github.com/YapengTian/AVVP-ECCV20) go beside them, or are downloaded.
+    """
+    BUILDER_CONFIGS = [
+        LlpConfig(
+            name="base",
+            description="VGGish sound, ResNet-152 frames and R(2+1)D-18 snippets.",
+            streams=STREAM_SETS["base"],
+        ),
+        LlpConfig(
+            name="clip_clap",
+            description="CLAP sound, CLIP frames and R(2+1)D-18 snippets.",
+            streams=STREAM_SETS["clip_clap"],
+        ),
+        _SYNTHETIC,
+    ]
+
+    def __init__(self, *, allow_missing_features=False, file_format=None, **kwargs):
+        """See tfds.core.DatasetBuilder.
+
+        Args:
+            allow_missing_features: leave out videos that lack a feature file instead of
+                stopping.
+            file_format: as in TFDS, array_record when not given.
+            **kwargs: `config`, `data_dir` and `version`, as in TFDS.
+        """
+        self._allow_missing_features = allow_missing_features
+        self._videos: dict[str, Videos] = {}
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+        # What TFDS builds a pickled builder from.
+        self._original_state |= {"allow_missing_features": allow_missing_features}
+
+    def _info(self):
+        segment_labels = _array((SEGMENTS, NUM_CLASSES), np.uint8)
+        features = {
+            "id": tfds.features.Text(),
+            "filename": tfds.features.Text(),
+            "weak_label": _array((NUM_CLASSES,), np.uint8),
+            "densely_labelled": tfds.features.Scalar(np.bool_),
+            "audio_label": segment_labels,
+            "visual_label": segment_labels,
+            "audio_pseudo_label": segment_labels,
+            "visual_pseudo_label": segment_labels,
+        }
+        for name in self.builder_config.streams:
+            features[name] = _array((SEGMENTS, STREAMS[name].width), np.float32)
+        return _LocalInfo(
+            builder=self,
+            description="Look, Listen, and Parse: audio-visual video parsing, 25 event classes "
+            "in 11,849 clips of ten seconds, as one feature row per segment.",
+            features=tfds.features.FeaturesDict(features),
+            homepage="https://github.com/YapengTian/AVVP-ECCV20",
+            citation=_CITATION,
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def download_and_prepare(self, *, download_dir=None, download_config=None, **kwargs):
+        """As in TFDS, but all inputs are read and checked before anything is written.
+
+        Raises:
+            UserError: an input is missing or damaged, or `data_dir` cannot be written.
+        """
+        download_config = download_config or tfds.download.DownloadConfig()
+        overwrite = download_config.download_mode.overwrite_dataset
+        try:
+            if overwrite or not self.data_path.exists():
+                self._read_inputs(download_dir, download_config)
+            self._write(download_dir=download_dir, download_config=download_config, **kwargs)
+        finally:
+            self._videos = {}
+
+    def _write(self, **kwargs) -> None:
+        with tqdm(
+            desc="Writing segments",
+            total=sum(len(videos) for videos in self._videos.values()),
+            unit=" videos",
+            mininterval=1.0,
+            disable=not self._videos,
+        ) as self._progress:
+            try:
+                super().download_and_prepare(**kwargs)
+            # array_record reports a full disk as RuntimeError.
+            except (OSError, RuntimeError) as error:
+                raise UserError(
+                    f"{self.data_dir}: cannot be written ({one_line(error)}); make room, or "
+                    "choose another data_dir"
+                ) from error
+
+    def _read_inputs(self, download_dir, download_config) -> None:
+        """Fill `_videos` and the metadata, from the published files or by making them up."""
+        refuse_unwritable(self.data_dir, needed=0)
+        if self.builder_config.seed is not None:
+            self._videos = _make_up(self.builder_config)
+            self._record(pseudo_labels=True, left_out=[], summary={})
+            return
+        downloads = Path(download_dir or self.data_dir_root / "downloads")
+        folder = data_folder(Path(download_config.manual_dir or downloads / "manual"))
+        files = annotations_in(folder)
+        if files is None:
+            files = download_annotations(FILES, downloads / self.name, self.url_infos)
+        annotations = read_annotations(files)
+        splits, left_out = leave_out_incomplete(
+            folder, annotations.splits, self.builder_config.streams, self._allow_missing_features
+        )
+        pseudo_labels = has_pseudo_labels(folder, splits)
+        print(describe(annotations.summary))
+        if left_out:
+            print(f"Leaving out {len(left_out)} videos that lack a feature file.")
+        self._videos = {
+            name: Videos.allocate(split, self.builder_config.streams)
+            for name, split in splits.items()
+        }
+        refuse_unwritable(self.data_dir, sum(videos.nbytes for videos in self._videos.values()))
+        read_features_into(folder, self._videos, pseudo_labels)
+        self._record(pseudo_labels, left_out, annotations.summary)
+
+    def _record(self, pseudo_labels: bool, left_out: list[str], summary: dict) -> None:
+        masked = [videos.mask_pseudo_labels() for videos in self._videos.values()]
+        total = {name: sum(split[name] for split in masked) for name in masked[0]}
+        self.info.metadata.update(
+            pseudo_labels=pseudo_labels,
+            masked_pseudo_labels=total,
+            left_out=left_out,
+            annotations=summary,
+        )
+        if pseudo_labels:
+            counts = " and ".join(f"{count} {name}" for name, count in total.items())
+            print(f"Pseudo labels removed because the weak label lacks their class: {counts}.")
+
+    def _shard_iterators_per_split(self, dl_manager):
+        return {
+            split: [
+                functools.partial(self._examples, videos, rows, split in DENSELY_LABELLED)
+                for rows in _shards(videos)
+            ]
+            for split, videos in self._videos.items()
+        }
+
+    def _examples(
+        self, videos: Videos, rows: range, densely_labelled: bool
+    ) -> Iterator[tuple[int, dict]]:
+        for example in videos.examples(rows, densely_labelled):
+            yield example
+            self._progress.update()
+
+    # What TFDS prints before and after is wrong about sizes, and said by the progress bars.
+    def _log_download_bytes(self):
+        pass
+
+    def _log_download_done(self):
+        pass
+
+
+class _LocalInfo(tfds.core.DatasetInfo):
+    """TFDS asks its own cloud folder about every data set; this one is not there."""
+
+    def initialize_from_bucket(self) -> None:
+        """Nothing. TFDS's own waits for the network and leaves an empty temporary folder."""
+
+
+def _array(shape: tuple[int, ...], dtype) -> tfds.features.Tensor:
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+
+
+def _make_up(config: LlpConfig) -> dict[str, Videos]:
+    made_up = synthetic.generate(config.seed, synthetic.SIZES)
+    return {
+        split: Videos.collect(
+            tqdm(made_up[split], f"Making up {split}", size, unit=" videos", mininterval=1.0),
+            config.streams,
+        )
+        for split, size in synthetic.SIZES.items()
+    }
+
+
+def _shards(videos: Videos) -> list[range]:
+    """Consecutive rows, about `_BYTES_PER_SHARD` each."""
+    shards = math.ceil(videos.nbytes / _BYTES_PER_SHARD)
+    bounds = [len(videos) * shard // shards for shard in range(shards + 1)]
+    return [range(*rows) for rows in itertools.pairwise(bounds)]

@@ -1,0 +1,135 @@
+"""Prepare LLP, or find it prepared.
+
+python -m tfds_llp.prepare --dataset=llp/base --data_dir=DIR --manual_dir=DATA
+"""
+
+import argparse
+import os
+import sys
+
+import tensorflow_datasets as tfds
+
+from avvp_jax.errors import UserError
+from tfds_llp.disk import one_line
+from tfds_llp.llp import Llp, LlpConfig, synthetic_config
+from tfds_llp.published import HOW_TO_GET
+
+DATASETS = tuple(f"llp/{config.name}" for config in Llp.BUILDER_CONFIGS)
+
+
+def prepare(
+    dataset: str,
+    data_dir: str | os.PathLike | None,
+    manual_dir: str | os.PathLike | None = None,
+    allow_missing_features: bool = False,
+    synthetic_seed: int = 0,
+) -> Llp:
+    """The builder of a prepared data set; prepares it first where that is still to do.
+
+    Args:
+        dataset: one of `DATASETS`.
+        data_dir: where TFDS keeps prepared data; None is TFDS's own default.
+        manual_dir: the folder of published files, needed once, except for llp/synthetic; None
+            is TFDS's own default, `downloads/manual` in data_dir.
+        allow_missing_features: leave out videos that lack a feature file.
+        synthetic_seed: what llp/synthetic is made from, 0 or more.
+
+    Raises:
+        UserError: the name is unknown; files are missing or damaged; the prepared data is
+            damaged, or had videos left out and that is not allowed.
+    """
+    config = _config(dataset, synthetic_seed)
+    data_dir = os.path.expanduser(data_dir) if data_dir else None
+    builder = _builder(config, data_dir, allow_missing_features)
+    if not builder.data_path.exists():
+        default_manual_dir = builder.data_dir_root / "downloads" / "manual"
+        if config.seed is None and not manual_dir and not default_manual_dir.exists():
+            raise UserError(f"{dataset} is not prepared in {builder.data_dir_root}; {HOW_TO_GET}")
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+        )
+    _refuse_damaged(builder)
+    left_out = builder.info.metadata["left_out"]
+    if left_out and not allow_missing_features:
+        raise UserError(
+            f"{builder.data_dir}: prepared without {len(left_out)} videos that lacked a feature "
+            "file; accept that with allow_missing_features=True, or complete the files and "
+            "prepare them in another data_dir"
+        )
+    return builder
+
+
+def _config(dataset: str, synthetic_seed: int) -> LlpConfig:
+    if dataset not in DATASETS:
+        raise UserError(f"unknown dataset {dataset!r}; there are {', '.join(DATASETS)}")
+    config = Llp.builder_configs[dataset.removeprefix("llp/")]
+    if config.seed is None:
+        return config
+    if not isinstance(synthetic_seed, int) or synthetic_seed < 0:
+        raise UserError(
+            f"the seed of {dataset} must be a whole number from 0, not {synthetic_seed!r}"
+        )
+    return synthetic_config(synthetic_seed)
+
+
+def _builder(config: LlpConfig, data_dir, allow_missing_features: bool) -> Llp:
+    try:
+        return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
+    # Prepared files are read here, and each kind of damage has its own exception in TFDS.
+    except Exception as error:
+        raise _damaged(f"{data_dir}/llp/{config.name}/{Llp.VERSION}", one_line(error)) from error
+
+
+def _refuse_damaged(builder: Llp) -> None:
+    try:
+        reason = _damage(builder)
+    # As above: metadata.json is read here.
+    except Exception as error:
+        reason = one_line(error)
+    if reason:
+        raise _damaged(builder.data_dir, reason)
+
+
+def _damage(builder: Llp) -> str | None:
+    """Compare prepared files with what TFDS recorded; each record is checked when it is read."""
+    splits = builder.info.splits
+    if set(splits) != {"train", "val", "test"}:
+        return "dataset_info.json does not name train, val and test"
+    if not {"left_out", "pseudo_labels"} <= set(builder.info.metadata.keys()):
+        return "metadata.json is incomplete"
+    for split in splits.values():
+        size = sum(path.stat().length for path in split.filepaths)
+        if size != split.num_bytes:
+            return f"{split.name} has {size} bytes instead of {int(split.num_bytes)}"
+    return None
+
+
+def _damaged(folder: str, reason: str) -> UserError:
+    return UserError(
+        f"{folder}: the prepared data is damaged ({reason}); delete this folder and prepare it "
+        "again"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfds_llp.prepare", description=prepare.__doc__.split("\n")[0]
+    )
+    parser.add_argument("--dataset", required=True, help=", ".join(DATASETS))
+    parser.add_argument("--data_dir", help="where prepared data lives (TFDS data_dir)")
+    parser.add_argument("--manual_dir", help="folder with the published files")
+    parser.add_argument("--allow_missing_features", action="store_true")
+    parser.add_argument("--synthetic_seed", type=int, default=0)
+    try:
+        builder = prepare(**vars(parser.parse_args()))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    splits = ", ".join(
+        f"{split.num_examples} {name}" for name, split in builder.info.splits.items()
+    )
+    print(f"{builder.data_dir}: {splits} videos")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""A folder of published LLP files, checked as a whole and read into segment arrays.
+
+DATA/AVVP_*.csv
+DATA/feats/{vggish,res152,r2plus1d_18}/ID.npy
+DATA/{CLIP,CLAP}/{features,segment_pseudo_labels}/ID.npy
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.streams import PSEUDO_LABELS, STREAMS
+from tfds_llp.annotations import FILES, Split
+from tfds_llp.features import DamagedFile, read_features, read_pseudo_labels
+from tfds_llp.videos import Videos
+
+SOURCES = (
+    "feats/ from the Google Drive link in the README of github.com/YapengTian/AVVP-ECCV20, "
+    "CLIP/ and CLAP/ from huggingface.co/datasets/NTUBarista/valor_features"
+)
+HOW_TO_GET = (
+    f"get {SOURCES}, and name their folder with --config.data.manual_dir=DIR, or try it at once "
+    "on made-up data with --config=configs/han.py:synthetic"
+)
+# Reading waits for the disk as much as for the processor.
+_READERS = 4
+
+
+def data_folder(manual_dir: Path) -> Path:
+    """The published folder: `manual_dir` itself, or `llp` in it.
+
+    Raises:
+        UserError: neither holds any of the published files.
+    """
+    manual_dir = manual_dir.expanduser()
+    for folder in (manual_dir, manual_dir / "llp"):
+        if any(os.path.lexists(folder / name) for name in ("feats", "CLIP", "CLAP", *FILES)):
+            return folder
+    raise UserError(f"{manual_dir}: no published LLP files are there; {HOW_TO_GET}")
+
+
+def annotations_in(folder: Path) -> dict[str, Path] | None:
+    """Where the five annotation files are, None if none of them is in the folder.
+
+    Raises:
+        UserError: some are there and some are not.
+    """
+    missing = [name for name in FILES if not os.path.lexists(folder / name)]
+    if missing and len(missing) < len(FILES):
+        raise UserError(
+            f"{folder}: annotation files are missing: {', '.join(missing)}; add them from folder "
+            "data of github.com/YapengTian/AVVP-ECCV20, or move the others away and all five "
+            "are downloaded"
+        )
+    return None if missing else {name: folder / name for name in FILES}
+
+
+def leave_out_incomplete(
+    folder: Path, splits: dict[str, Split], streams: tuple[str, ...], allow_missing_features: bool
+) -> tuple[dict[str, Split], list[str]]:
+    """The splits without the videos that lack a feature file, and the ids of these.
+
+    Raises:
+        UserError: feature files are missing and that is not allowed, or a split has none.
+    """
+    everything = [video_id for split in splits.values() for video_id in split.ids]
+    missing = [
+        file for name in streams for file in _missing(folder, STREAMS[name].folder, everything)
+    ]
+    if missing and not allow_missing_features:
+        raise UserError(
+            f"{folder}: missing feature files ({len(missing)}): {first_ten(missing)}; get "
+            f"{SOURCES}, or leave these videos out with allow_missing_features=True"
+        )
+    incomplete = {Path(file).stem for file in missing}
+    complete = {}
+    for name, split in splits.items():
+        complete[name] = split.keep([i not in incomplete for i in split.ids])
+        if not complete[name].ids:
+            raise UserError(
+                f"{folder}: no {name} video has all its feature files; missing "
+                f"({len(missing)}): {first_ten(missing)}; get {SOURCES}"
+            )
+    return complete, [video_id for video_id in everything if video_id in incomplete]
+
+
+def has_pseudo_labels(folder: Path, splits: dict[str, Split]) -> bool:
+    """Whether both teachers' segment pseudo labels are there for all videos.
+
+    Raises:
+        UserError: they are there for some videos or for one teacher only.
+    """
+    everything = [video_id for split in splits.values() for video_id in split.ids]
+    missing = [
+        file
+        for subfolder in PSEUDO_LABELS.values()
+        for file in _missing(folder, subfolder, everything)
+    ]
+    if missing and len(missing) < len(PSEUDO_LABELS) * len(everything):
+        raise UserError(
+            f"{folder}: segment pseudo labels must be there for all videos or for none; "
+            f"missing ({len(missing)}): {first_ten(missing)}; get {SOURCES}, or move both "
+            f"folders {' and '.join(PSEUDO_LABELS.values())} away"
+        )
+    return not missing
+
+
+def read_features_into(folder: Path, splits: dict[str, Videos], pseudo_labels: bool) -> None:
+    """Read every file of every video into the arrays, frames averaged to segments.
+
+    Raises:
+        UserError: files are damaged; names up to ten and says what is wrong with each.
+    """
+    rows = [(videos, row) for videos in splits.values() for row in range(len(videos))]
+    readers = ThreadPoolExecutor(_READERS)
+    try:
+        results = readers.map(lambda row: _read_video(folder, *row, pseudo_labels), rows)
+        progress = tqdm(results, "Reading features", len(rows), unit=" videos", mininterval=1.0)
+        problems = [problem for found in progress for problem in found]
+    finally:
+        readers.shutdown(cancel_futures=True)
+    if problems:
+        raise UserError(
+            f"{folder}: damaged files ({len(problems)}): {first_ten(problems)}; "
+            "replace them with the published ones"
+        )
+
+
+def _read_video(folder: Path, videos: Videos, row: int, pseudo_labels: bool) -> list[str]:
+    """Fill one row of the arrays; what is wrong with the video's files."""
+    name = f"{videos.labels.ids[row]}.npy"
+    problems = []
+    for stream, features in videos.streams.items():
+        file = f"{STREAMS[stream].folder}/{name}"
+        try:
+            features[row] = read_features(folder / file, STREAMS[stream])
+        except DamagedFile as problem:
+            problems.append(f"{file} {problem}")
+    if pseudo_labels:
+        for modality, labels in videos.pseudo_labels.items():
+            file = f"{PSEUDO_LABELS[modality]}/{name}"
+            try:
+                labels[row] = read_pseudo_labels(folder / file)
+            except DamagedFile as problem:
+                problems.append(f"{file} {problem}")
+    return problems
+
+
+def _missing(folder: Path, subfolder: str, ids: list[str]) -> list[str]:
+    try:
+        there = set(os.listdir(folder / subfolder))
+    except OSError:
+        there = set()
+    return [f"{subfolder}/{i}.npy" for i in ids if f"{i}.npy" not in there]

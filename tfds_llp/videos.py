@@ -1,0 +1,92 @@
+"""The videos of one split, as arrays ready to be written."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from avvp_jax.streams import PSEUDO_LABELS, STREAMS, pool_to_segments
+from avvp_jax.task import NUM_CLASSES, SEGMENTS
+from tfds_llp.annotations import Split
+
+
+@dataclass(frozen=True)
+class Videos:
+    """Labels as annotated, and one array per stream (by name) and teacher (by modality).
+
+    Pseudo labels are 0 or 1; zero where there are none.
+    """
+
+    labels: Split
+    streams: dict[str, Float32[np.ndarray, "videos segments width"]]
+    pseudo_labels: dict[str, UInt8[np.ndarray, "videos segments classes"]]
+
+    @classmethod
+    def allocate(cls, labels: Split, streams: tuple[str, ...]) -> "Videos":
+        """Zeros to be filled."""
+        segments = (len(labels.ids), SEGMENTS)
+        return cls(
+            labels,
+            {name: np.zeros((*segments, STREAMS[name].width), np.float32) for name in streams},
+            {name: np.zeros((*segments, NUM_CLASSES), np.uint8) for name in PSEUDO_LABELS},
+        )
+
+    @classmethod
+    def collect(cls, videos: Iterable, streams: tuple[str, ...]) -> "Videos":
+        """Stack synthetic videos, with their features averaged to segments."""
+        labels = {name: [] for name in ("id", "filename", "weak", "audio", "visual")}
+        features = {name: [] for name in streams}
+        pseudo_labels = {name: [] for name in PSEUDO_LABELS}
+        for video in videos:
+            labels["id"].append(video.id)
+            labels["filename"].append(video.filename)
+            labels["weak"].append(video.weak_label)
+            labels["audio"].append(video.audio_label)
+            labels["visual"].append(video.visual_label)
+            pseudo_labels["audio"].append(video.audio_pseudo_label)
+            pseudo_labels["visual"].append(video.visual_pseudo_label)
+            for name in streams:
+                features[name].append(pool_to_segments(STREAMS[name], video.streams[name]))
+        weak, audio, visual = (
+            np.array(labels[name], np.uint8) for name in ("weak", "audio", "visual")
+        )
+        return cls(
+            Split(labels["id"], labels["filename"], weak, audio, visual),
+            {name: np.stack(features.pop(name)) for name in streams},
+            {name: np.array(stack, np.uint8) for name, stack in pseudo_labels.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels.ids)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(features.nbytes for features in self.streams.values())
+
+    def mask_pseudo_labels(self) -> dict[str, int]:
+        """Drop pseudo labels of classes that the weak label lacks; how many, by modality."""
+        masked = {}
+        for modality, labels in self.pseudo_labels.items():
+            before = int(labels.sum())
+            labels &= self.labels.weak_label[:, None, :]
+            masked[modality] = before - int(labels.sum())
+        return masked
+
+    def examples(self, rows: range, densely_labelled: bool) -> Iterator[tuple[int, dict]]:
+        """(row, features as the builder declares them) for each of `rows`."""
+        for row in rows:
+            yield (
+                row,
+                {
+                    "id": self.labels.ids[row],
+                    "filename": self.labels.filenames[row],
+                    "weak_label": self.labels.weak_label[row],
+                    "densely_labelled": densely_labelled,
+                    "audio_label": self.labels.audio_label[row],
+                    "visual_label": self.labels.visual_label[row],
+                    "audio_pseudo_label": self.pseudo_labels["audio"][row],
+                    "visual_pseudo_label": self.pseudo_labels["visual"][row],
+                    **{name: features[row] for name, features in self.streams.items()},
+                },
+            )
