@@ -22,7 +22,9 @@ class Writer(Protocol):
 def make_writer(workdir: str) -> Writer:
     """The writer of a work directory: TensorBoard summaries in W/tensorboard where TensorFlow
     is installed, else a JsonWriter."""
+    # TensorFlow announces these on the terminal otherwise; it computes nothing here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         # Imported here and nowhere else, because clu's writers bring in TensorFlow.
         from clu.metric_writers import SummaryWriter

@@ -198,3 +198,19 @@ def test_without_tensorflow_numbers_go_to_json(config, workdir, monkeypatch, cap
     wanted = {"train/gradient_norm", "train/learning_rate", "train/videos_per_second"}
     wanted |= {"train/loss/audio", "train/loss/visual", "train/loss/global"}
     assert wanted | {f"val/{name}" for name in NAMES} <= epochs[0].keys()
+
+
+def test_tensorboard_shows_curves_pictures_and_parameters(config, workdir):
+    pytest.importorskip("tensorflow")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config.eval.plots = 1
+    run(config, workdir, "train")
+    events = EventAccumulator(f"{workdir}/tensorboard", size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    wanted = {"train/loss", "train/gradient_norm", "train/learning_rate", "parameters"}
+    wanted |= {f"val/{name}" for name in NAMES} | {f"test_best/{name}" for name in NAMES}
+    assert wanted <= tags
+    assert [event.step for event in events.Tensors("train/loss")] == [1, 2]
+    assert f"timelines/test/{next(iter(TEST))}" in tags
