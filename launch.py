@@ -71,6 +71,8 @@ def stop(error: UserError) -> None:
 
 
 def main(_) -> None:
+    # Orbax warns of files that it never writes.
+    logging.set_verbosity(logging.ERROR)
     # Compiled programs are kept between runs, in the user's cache folder unless told otherwise.
     import jax
 
@@ -87,5 +89,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=parse_flags)
