@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.task import CLASSES, NUM_CLASSES, SEGMENTS
@@ -41,7 +41,8 @@ _LARGEST_FILE = 64 << 20
 class Split:
     """The videos of one split in the order of the csv file; labels are 0 or 1.
 
-    `audio_label` and `visual_label` are zero for train, which has no dense labels.
+    `audio_label` and `visual_label` are zero for train, which has no dense labels. `csv_row` counts
+    the rows below the header line; some are missing once videos were left out.
     """
 
     ids: list[str]
@@ -49,6 +50,7 @@ class Split:
     weak_label: UInt8[np.ndarray, "videos classes"]
     audio_label: UInt8[np.ndarray, "videos segments classes"]
     visual_label: UInt8[np.ndarray, "videos segments classes"]
+    csv_row: Int[np.ndarray, " videos"]
 
     def keep(self, kept: list[bool]) -> "Split":
         """The videos where `kept` is true."""
@@ -58,6 +60,7 @@ class Split:
             self.weak_label[kept],
             self.audio_label[kept],
             self.visual_label[kept],
+            self.csv_row[kept],
         )
 
 
@@ -129,7 +132,14 @@ def read_annotations(paths: dict[str, Path]) -> Annotations:
             np.stack([dense_labels[modality].get(filename, nothing) for filename in filenames])
             for modality in ("audio", "visual")
         )
-        splits[split] = Split(ids[split], filenames, weak_labels[split], audio_label, visual_label)
+        splits[split] = Split(
+            ids[split],
+            filenames,
+            weak_labels[split],
+            audio_label,
+            visual_label,
+            csv_row=np.arange(len(filenames)),
+        )
     return Annotations(splits, summary)
 
 

@@ -78,10 +78,10 @@ def synthetic_config(seed: int) -> LlpConfig:
 class Llp(tfds.core.ShardBasedBuilder):
     """LLP as segment features and labels.
 
-    Per video: `id` and `filename` (text, as in the csv), one float32 [10, width] per stream
-    under its name in avvp_jax.streams, `weak_label` uint8 [25], `densely_labelled` bool,
-    `audio_label` and `visual_label` uint8 [10, 25], `audio_pseudo_label` and
-    `visual_pseudo_label` uint8 [10, 25].
+    Per video: `id` and `filename` (text, as in the csv), `csv_row` (its row there, from 0), one
+    float32 [10, width] per stream under its name in avvp_jax.streams, `weak_label` uint8 [25],
+    `densely_labelled` bool, `audio_label` and `visual_label` uint8 [10, 25],
+    `audio_pseudo_label` and `visual_pseudo_label` uint8 [10, 25].
 
     train is not densely labelled: its dense labels are zero, or in synthetic data the hidden
     truth, for inspection only. Pseudo labels are masked by the weak label, and zero where the
@@ -132,6 +132,7 @@ class Llp(tfds.core.ShardBasedBuilder):
         features = {
             "id": tfds.features.Text(),
             "filename": tfds.features.Text(),
+            "csv_row": tfds.features.Scalar(dtype=np.int32),
             "weak_label": _array((NUM_CLASSES,), np.uint8),
             "densely_labelled": tfds.features.Scalar(np.bool_),
             "audio_label": segment_labels,

@@ -52,7 +52,7 @@ class Videos:
             np.array(labels[name], np.uint8) for name in ("weak", "audio", "visual")
         )
         return cls(
-            Split(labels["id"], labels["filename"], weak, audio, visual),
+            Split(labels["id"], labels["filename"], weak, audio, visual, np.arange(len(weak))),
             {name: np.stack(features.pop(name)) for name in streams},
             {name: np.array(stack, np.uint8) for name, stack in pseudo_labels.items()},
         )
@@ -81,6 +81,7 @@ class Videos:
                 {
                     "id": self.labels.ids[row],
                     "filename": self.labels.filenames[row],
+                    "csv_row": self.labels.csv_row[row],
                     "weak_label": self.labels.weak_label[row],
                     "densely_labelled": densely_labelled,
                     "audio_label": self.labels.audio_label[row],
