@@ -35,13 +35,17 @@ class Checkpoints:
             self._save_best(state["best"])
         self._latest.save(epoch, args=_to_save(state), force=True)
 
+    def latest_epoch(self) -> int | None:
+        """The epoch of the latest state; None before the first."""
+        return self._latest.latest_step()
+
     def restore(self, template: dict) -> dict | None:
         """The latest state, or None if there is none yet.
 
         `template` is a state of the same shapes. A best model that is newer than
         the state (the run was killed between the two) is put back.
         """
-        epoch = self._latest.latest_step()
+        epoch = self.latest_epoch()
         if epoch is None:
             return None
         state = self._latest.restore(epoch, args=_to_restore(template))[ITEM]

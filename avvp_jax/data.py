@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError, first_ten
@@ -25,6 +25,7 @@ class Split:
       name: "train", "val", "test" or "features".
       ids: YouTube ids; features are stored under them.
       filenames: id_start_end, as the annotation files name videos.
+      csv_row: int [videos], the videos' rows in the split's csv; None without one.
       features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width].
       weak_label: float32 [videos, classes]; None without annotations.
       truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
@@ -34,6 +35,7 @@ class Split:
     ids: list[str]
     filenames: list[str]
     features: dict[str, Float[np.ndarray, "videos segments _"]]
+    csv_row: Int[np.ndarray, " videos"] | None = None
     weak_label: Float[np.ndarray, "videos classes"] | None = None
     truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
 
@@ -73,7 +75,9 @@ def load_split(builder, name: str, streams: str) -> Split:
     if not len(source):
         raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
     roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
-    columns = _stack(source, [*roles.values(), "weak_label", "audio_label", "visual_label"])
+    columns = _stack(
+        source, ["csv_row", "weak_label", "audio_label", "visual_label", *roles.values()]
+    )
     dense = columns["densely_labelled"].all()
     truth = np.stack([columns["audio_label"], columns["visual_label"]], axis=2)
     return Split(
@@ -81,6 +85,7 @@ def load_split(builder, name: str, streams: str) -> Split:
         ids=columns["id"],
         filenames=columns["filename"],
         features={role: columns[stream] for role, stream in roles.items()},
+        csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
         truth=truth if dense else None,
     )

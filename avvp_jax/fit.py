@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +21,30 @@ from avvp_jax.predictor import Predictor
 from avvp_jax.scores import NAMES
 from avvp_jax.train import Loss, Trainer, init_state, keep_best
 
+LAST = "last"  # config.eval.select: the last epoch's model, whatever its scores
+
 
 def fit(
     config: ConfigDict,
     folder: str,
     network: Network,
     loss: Loss,
+    arrays: dict,
     train: Split,
     val: Split,
     writer: Writer,
     start: Variables | None = None,
+    scope: str = "",
 ) -> None:
     """Trains `config.train.epochs` epochs, keeping checkpoints in `folder`.
 
-    Goes on from the latest checkpoint there. `start` replaces drawn initial weights.
+    Goes on from the latest checkpoint there.
+
+    Args:
+      loss: see methods/han.py.
+      arrays: what a batch holds beside features, see train.take_batch.
+      start: variables instead of drawn ones.
+      scope: goes before the names of what is logged.
     """
     if val.truth is None:
         raise UserError(f"split {val.name} has no dense annotations to select a model with")
@@ -59,11 +68,11 @@ def fit(
     first = int(state["epoch"]) + 1
     if first > 1:
         print(f"{os.path.basename(folder)}: going on after epoch {first - 1}", flush=True)
-    elif variables:
-        writer.write_texts(0, {"parameters": _overview(variables)})
+    else:
+        writer.write_texts(0, {f"{scope}parameters": _overview(variables)})
 
-    arrays = {"features": train.features, "weak_label": train.weak_label}
-    arrays = jax.device_put(arrays)
+    videos = arrays["videos"] | {"features": train.features}
+    arrays = jax.device_put({"videos": videos, "shared": arrays["shared"]})
     features, truth = jax.device_put((val.features, val.truth.astype(bool)))
     validate = Predictor(network, config.eval.video_filter, config.eval.batch_size).validate
     clock = Clock(config.train.epochs - first + 1, len(train))
@@ -72,15 +81,26 @@ def fit(
         jax.block_until_ready(state)
         clock.trained()
         scores = validate({"params": state["params"], "stats": state["stats"]}, features, truth)
-        state, improved = keep_best(
-            state, scores[NAMES.index(config.eval.select)], config.eval.ties
-        )
+        state, improved = keep_best(state, _selection(config, scores, epoch), config.eval.ties)
         checkpoints.save(state, epoch, improved=bool(improved))
         clock.finished()
-        logged = _log(writer, epoch, means, scores, schedule, clock)
+        logged = _log(means, scores, float(schedule(jnp.int32(epoch))), clock)
+        writer.write_scalars(epoch, {scope + name: value for name, value in logged.items()})
         print(_progress(epoch, config.train.epochs, logged, clock), flush=True)
     checkpoints.close()
     writer.flush()
+
+
+def is_finished(folder: str, epochs: int) -> bool:
+    """Whether a stage's folder holds the state after its last epoch."""
+    return Checkpoints(folder).latest_epoch() == epochs
+
+
+def _selection(config: ConfigDict, scores: Array, epoch: int) -> Array:
+    """What the best epoch has most of: a val score, or with "last" the epochs themselves."""
+    if config.eval.select == LAST:
+        return jnp.float32(epoch)
+    return scores[NAMES.index(config.eval.select)]
 
 
 class Clock:
@@ -110,20 +130,14 @@ class Clock:
 
 
 def _log(
-    writer: Writer,
-    epoch: int,
-    means: dict[str, Array],
-    scores: Array,
-    schedule: Callable,
-    clock: Clock,
+    means: dict[str, Array], scores: Array, learning_rate: float, clock: Clock
 ) -> dict[str, float]:
-    """Writes an epoch's numbers; returns them."""
+    """An epoch's numbers by name."""
     means, scores = jax.device_get((means, scores))
     logged = {f"train/{name}": float(value) for name, value in means.items()}
     logged |= {f"val/{name}": float(x) for name, x in zip(NAMES, scores, strict=True)}
-    logged["train/learning_rate"] = float(schedule(jnp.int32(epoch)))
+    logged["train/learning_rate"] = learning_rate
     logged["train/videos_per_second"] = clock.videos_per_second
-    writer.write_scalars(epoch, logged)
     return logged
 
 

@@ -44,14 +44,15 @@ def smooth_visual(label: Float[Array, "videos classes"]) -> Float[Array, "videos
 
 def mmil_losses(
     output: dict[str, Array],
-    audio_target: Float[Array, "videos classes"],
-    visual_target: Float[Array, "videos classes"],
-    video_target: Float[Array, "videos classes"],
+    targets: dict[str, Float[Array, "videos classes"]],
     weight: Float[Array, " videos"],
 ) -> dict[str, Float[Array, ""]]:
-    """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4): audio, visual, global."""
+    """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4), by the names they log under.
+
+    `targets` are those of labels.targets: audio, visual, video.
+    """
     return {
-        "audio": bce(output["audio_prob"], audio_target, weight),
-        "visual": bce(output["visual_prob"], visual_target, weight),
-        "global": bce(output["global_prob"], video_target, weight),
+        "loss/audio": bce(output["audio_prob"], targets["audio"], weight),
+        "loss/visual": bce(output["visual_prob"], targets["visual"], weight),
+        "loss/global": bce(output["global_prob"], targets["video"], weight),
     }

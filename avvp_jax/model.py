@@ -6,20 +6,20 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
+from ml_collections import ConfigDict
 
 from avvp_jax import published
 from avvp_jax.checkpoints import restore_best
 from avvp_jax.data import ROLES, stream_widths
 from avvp_jax.errors import UserError
 from avvp_jax.events import events_of, predicted_segments
+from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables, parser_network
 from avvp_jax.predictor import Predictor
 from avvp_jax.settings import recall
+from avvp_jax.stages import final_stage, make_network
 from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import CLASSES, MODALITIES
-
-# The stage whose best model is the method's result.
-FINAL_STAGE = "train"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +37,21 @@ class Weights:
     unused: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-def read_weights(path: str, network: Network, method: str) -> Weights:
-    """The weights in a work directory (its best model) or a published `.pt`.
+def read_weights(path: str, network: Network, config: ConfigDict) -> Weights:
+    """The weights in a work directory (the best model of `config`'s final stage) or a `.pt`.
 
     Raises:
       UserError: nothing is there, it is damaged, or it does not fit `network`.
     """
     if os.path.isdir(path):
-        folder = os.path.join(path, FINAL_STAGE)
-        variables, epoch = restore_best(folder, network.shapes())
+        stage = final_stage(config, stages_of(config)).name
+        variables, epoch = restore_best(os.path.join(path, stage), network.shapes())
         return Weights(variables, epoch)
+    return read_published_weights(path, network, config.method)
+
+
+def read_published_weights(path: str, network: Network, method: str) -> Weights:
+    """The weights in a published `.pt` of a method."""
     state = published.read_published(path)
     template = network.shapes()["params"]
     params, unused = published.from_published(state, template, published.LAYOUTS[method], path)
@@ -133,8 +138,8 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
     path = os.fspath(path)
     if os.path.isdir(path):
         config = recall(path)
-        network = parser_network(stream_widths(config.data.streams), config.model.to_dict())
-        weights = read_weights(path, network, config.method)
+        network = make_network(config, final_stage(config, stages_of(config)))
+        weights = read_weights(path, network, config)
         return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
     if method is None:
         layout = published.recognise(published.read_published(path), path)
@@ -143,7 +148,7 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
     else:
         raise UserError(f"method={method!r} is unknown; known: {', '.join(published.LAYOUTS)}")
     network = parser_network(stream_widths(layout.streams), dict(layout.model))
-    weights = read_weights(path, network, layout.method)
+    weights = read_published_weights(path, network, layout.method)
     return TrainedParser(network, weights, layout.streams, layout.video_filter)
 
 

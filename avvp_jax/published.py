@@ -83,20 +83,40 @@ HAN_MODEL = {
     "dtype": "float32",
 }
 
+# Modules of the published HAN and MA programs that no forward pass calls.
+HAN_UNUSED = {
+    **_unused_layer("audio_encoder.layers.0", 512, 512),
+    **_unused_layer("visual_encoder.layers.0", 512, 512),
+    **_unused_layer("cmt_encoder.layers.0", 512, 512),
+    **_unused_norms("cmt_encoder", 512),
+    **_unused_norms("hat_encoder", 512),
+}
+MA_UNUSED = {
+    f"{module}.{name}": shape
+    for module in ("t_att", "t_att2")
+    for name, shape in {
+        **{f"{part}.weight": (512, 512) for part in ("w_qs", "w_ks", "w_vs", "fc")},
+        **{f"{part}.bias": (512,) for part in ("w_qs", "w_ks", "w_vs", "fc")},
+        "layer_norm.gamma": (512,),
+        "layer_norm.beta": (512,),
+    }.items()
+}
+MA_UNUSED |= {"fc1.weight": (256, 1024), "fc1.bias": (256,)}
+MA_UNUSED |= {"fc2.weight": (2, 256), "fc2.bias": (2,)}
+
 LAYOUTS = {
-    "han": Layout(
-        method="han",
-        streams="base",
-        video_filter="global",
-        model=HAN_MODEL,
-        unused={
-            **_unused_layer("audio_encoder.layers.0", 512, 512),
-            **_unused_layer("visual_encoder.layers.0", 512, 512),
-            **_unused_layer("cmt_encoder.layers.0", 512, 512),
-            **_unused_norms("cmt_encoder", 512),
-            **_unused_norms("hat_encoder", 512),
-        },
-    ),
+    layout.method: layout
+    for layout in (
+        Layout("han", "base", "global", HAN_MODEL, HAN_UNUSED),
+        Layout("ma", "base", "per_modality", HAN_MODEL, HAN_UNUSED | MA_UNUSED),
+        Layout(
+            "jomold",
+            "base",
+            "per_modality",
+            HAN_MODEL | {"visual_dropout": 0.5},
+            _unused_norms("hat_encoder", 512),
+        ),
+    )
 }
 
 
@@ -223,8 +243,8 @@ def write_published(path: str, state: Mapping[str, np.ndarray]) -> None:
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """What the published program's own initialisation could have drawn for a tensor."""
-    if ".norm" in name:
-        return np.full(shape, 1.0 if name.endswith("weight") else 0.0, np.float32)
+    if "norm" in name:
+        return np.full(shape, 1.0 if name.endswith(("weight", "gamma")) else 0.0, np.float32)
     if name.endswith(("in_proj_bias", "out_proj.bias")):
         return np.zeros(shape, np.float32)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])

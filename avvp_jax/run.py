@@ -6,17 +6,17 @@ import jax
 from ml_collections import ConfigDict
 
 from avvp_jax import published
-from avvp_jax.data import Split, load_features, load_split, open_dataset, stream_widths
+from avvp_jax.data import Split, load_features, load_split, open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
-from avvp_jax.fit import fit
 from avvp_jax.logs import make_writer
-from avvp_jax.methods import get_method
-from avvp_jax.model import FINAL_STAGE, Weights, read_weights
-from avvp_jax.network import Network, parser_network
+from avvp_jax.methods import stages_of
+from avvp_jax.model import Weights, read_weights
+from avvp_jax.network import Network
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import draw_timelines, write_predictions, write_scores
 from avvp_jax.settings import check_config, flat_config, remember
+from avvp_jax.stages import Run, chosen_stages, final_stage, make_network, run_stages
 from avvp_jax.tables import scores_table
 
 MODES = ("train", "eval", "predict", "export")
@@ -34,33 +34,33 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
 
 
 def train(config: ConfigDict, workdir: str) -> None:
-    """Trains the method, then evaluates its best model on all splits."""
-    loss = get_method(config.method).loss
-    network = make_network(config)
-    start = read_weights(config.init_from, network, config.method) if config.init_from else None
+    """Runs the method's stages, then evaluates the last one's best model on all splits."""
+    stages = stages_of(config)
+    wanted = chosen_stages(config, stages)
+    final = final_stage(config, stages)
+    network = make_network(config, final)
+    start = read_weights(config.init_from, network, config) if config.init_from else None
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
-    training = load_split(dataset, "train", config.data.streams)
-    val = load_split(dataset, "val", config.data.streams)
     remember(config, workdir)
     writer = make_writer(workdir)
     writer.write_hparams(flat_config(config))
+    run = Run(config, workdir, writer, stages, start.variables if start else None)
     print(
-        f"{config.method} on {config.data.dataset}: {len(training)} training videos, "
+        f"{config.method} on {config.data.dataset}: {len(run.train)} training videos, "
         f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         flush=True,
     )
-    folder = os.path.join(os.path.abspath(workdir), FINAL_STAGE)
-    variables = start.variables if start else None
-    fit(config, folder, network, loss, training, val, writer, variables)
-    _evaluate(config, workdir, network, read_weights(workdir, network, config.method), writer)
+    run_stages(run)
+    if final in wanted:
+        _evaluate(config, workdir, network, read_weights(workdir, network, config), writer)
     writer.close()
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
     """Scores the model of the work directory, or of `config.init_from`, on the splits."""
-    network = make_network(config)
-    weights = read_weights(config.init_from or workdir, network, config.method)
+    network = make_network(config, final_stage(config, stages_of(config)))
+    weights = read_weights(config.init_from or workdir, network, config)
     writer = make_writer(workdir)
     _evaluate(config, workdir, network, weights, writer)
     writer.close()
@@ -100,8 +100,8 @@ def check_splits(config: ConfigDict, dataset) -> None:
 
 def predict(config: ConfigDict, workdir: str) -> None:
     """Writes probabilities and events of the splits, or of a folder of features."""
-    network = make_network(config)
-    weights = read_weights(config.init_from or workdir, network, config.method)
+    network = make_network(config, final_stage(config, stages_of(config)))
+    weights = read_weights(config.init_from or workdir, network, config)
     writer = make_writer(workdir)
     step = weights.epoch or 0
     for split in _splits_to_predict(config):
@@ -125,10 +125,10 @@ def export(config: ConfigDict, workdir: str) -> None:
     """Writes the model as a `.pt` that the published program loads."""
     if not config.export_to:
         raise UserError("--mode=export needs --config.export_to=FILE.pt")
-    network = make_network(config)
+    network = make_network(config, final_stage(config, stages_of(config)))
     layout = published.LAYOUTS[config.method]
     published.check_exportable(config.model.to_dict(), config.data.streams, layout)
-    weights = read_weights(config.init_from or workdir, network, config.method)
+    weights = read_weights(config.init_from or workdir, network, config)
     params = jax.device_get(weights.variables["params"])
     state = published.to_published(params, layout, weights.unused, config.seed)
     published.write_published(config.export_to, state)
@@ -140,11 +140,6 @@ def _predict(config, network: Network, weights: Weights, split: Split):
     predictor = Predictor(network, config.eval.video_filter, config.eval.batch_size)
     probs = predictor.predict(weights.variables, split.features)
     return probs, predicted_segments(probs, config.eval.video_filter)
-
-
-def make_network(config: ConfigDict) -> Network:
-    """The network of a config."""
-    return parser_network(stream_widths(config.data.streams), config.model.to_dict())
 
 
 def make_workdir(workdir: str) -> None:

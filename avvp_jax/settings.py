@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 from avvp_jax.events import VIDEO_FILTERS, write_lines
+from avvp_jax.fit import LAST
 from avvp_jax.methods import METHODS
 from avvp_jax.scores import NAMES
 from avvp_jax.streams import STREAM_SETS
@@ -29,7 +30,7 @@ CHOICES = {
     "model.norm": ("post", "pre"),
     "model.dtype": ("float32", "bfloat16"),
     "eval.video_filter": VIDEO_FILTERS,
-    "eval.select": NAMES,
+    "eval.select": (*NAMES, LAST),
     "eval.ties": ("later", "earlier"),
 }
 POSITIVE = (
@@ -48,8 +49,14 @@ NOT_NEGATIVE = ("seed", "data.synthetic_seed", "eval.plots")
 RATES = ("model.dropout", "model.visual_dropout")
 
 # What may differ when a run goes on in its work directory: nothing that changes its numbers.
-FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to")
-FREE_ON_RESUME += ("train.steps_per_call", "eval.splits", "eval.batch_size", "eval.plots")
+FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
+FREE_ON_RESUME += (
+    "train.steps_per_call",
+    "eval.splits",
+    "eval.batch_size",
+    "eval.plots",
+    "eval.stage",
+)
 
 
 def value_of(config: ConfigDict, key: str):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from avvp_jax.events import write_lines
@@ -44,6 +44,32 @@ def per_class_table(
         label: [per_class[name][index] for name in names] for index, label in enumerate(class_names)
     }
     return _table("F-score, percent", names, rows)
+
+
+def removed_table(
+    weak_label: Float[ndarray, "videos classes"],
+    audio: Bool[ndarray, "videos classes"],
+    visual: Bool[ndarray, "videos classes"],
+) -> str:
+    """How many labels of each class are removed from each modality, and of how many."""
+    columns = {"labels": weak_label, "no audio": audio, "no visual": visual}
+    rows = {name: [int(x[:, i].sum()) for x in columns.values()] for i, name in enumerate(CLASSES)}
+    rows["all classes"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    return _plain_table("labels removed", list(columns), rows, "d")
+
+
+def ratios_table(audio: Float[ndarray, " classes"], visual: Float[ndarray, " classes"]) -> str:
+    """Noise ratios of each class, audio and visual."""
+    rows = {name: [audio[i], visual[i]] for i, name in enumerate(CLASSES)}
+    return _plain_table("noise ratio", ["audio", "visual"], rows, ".3f")
+
+
+def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str) -> str:
+    stub = max(map(len, (corner, *rows)))
+    lines = [f"{corner:<{stub}}" + "".join(f"  {head:>9}" for head in heads)]
+    for label, row in rows.items():
+        lines.append(f"{label:<{stub}}" + "".join(f"  {value:>9{form}}" for value in row))
+    return "\n".join(lines)
 
 
 def write_per_video_csv(

@@ -79,6 +79,13 @@ def draw_timeline(
     _title(figure, height, filename, scores)
     _legend(figure, height, annotated is not None)
 
+    return write_picture(path, canvas)
+
+
+def write_picture(
+    path: str | Path | None, canvas: FigureCanvasAgg
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draws a canvas; writes it as .png, whole or not at all, where a path is given."""
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     if path is not None:

@@ -5,8 +5,11 @@ containers and numbers, and refuses every other name. JoMoLD's checkpoints also
 carry NumPy random states, whose arrays are allowed.
 """
 
+import io
 import os
+import pickle
 import re
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -110,3 +113,56 @@ def write_state_dict(path: str, state: Mapping[str, np.ndarray]) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
+
+
+def load_index_lists(path: str) -> list:
+    """A pickle of nested lists of integers, some of them written as torch index scalars.
+
+    MA's need_to_change.pkl holds thousands of small torch files, one in each
+    scalar. The outer pickle may name nothing but such scalars, and the bytes in
+    them are read by PyTorch's restricted unpickler, which refuses what is no tensor.
+
+    Raises:
+      UserError: there is no such file, or it holds anything else.
+    """
+    _torch()
+    try:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            # PyTorch warns of the kind of storage that such files hold.
+            warnings.simplefilter("ignore", UserWarning)
+            return _IndexLists(file).load()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    # As in load_safely: damage can show in any way.
+    except Exception as error:
+        raise UserError(
+            f"{path}: {_reason(error)}; only lists, integers and torch index tensors are accepted"
+        ) from error
+
+
+class _IndexLists(pickle.Unpickler):
+    """Lists, integers and torch index scalars; every other name is refused."""
+
+    def find_class(self, module: str, name: str):
+        allowed = {
+            ("torch.storage", "_load_from_bytes"): _load_storage,
+            ("torch._utils", "_rebuild_tensor_v2"): _index_scalar,
+            ("collections", "OrderedDict"): dict,  # a tensor's hooks, of which there are none
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"Weights only load failed: GLOBAL {module}.{name}")
+        return allowed[module, name]
+
+
+def _load_storage(content: bytes):
+    return _torch().load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _index_scalar(storage, offset: int, size: tuple, stride: tuple, *_) -> int:
+    """The integer in a torch scalar that _rebuild_tensor_v2 would make."""
+    torch = _torch()
+    if not isinstance(storage, torch.storage.TypedStorage) or storage.dtype != torch.int64:
+        raise ValueError("a tensor is not of 64-bit integers")
+    if size != () or type(offset) is not int or offset < 0:
+        raise ValueError("a tensor is no single index")
+    return int(torch.empty(0, dtype=torch.int64).set_(storage.untyped())[offset])

@@ -44,23 +44,23 @@ def make_step(
 ):
     """One optimizer step as a pure function of (state, batch, key).
 
-    Its second result are scalars to log: the loss, its parts, the gradient's norm.
+    Its second result are scalars to log: the loss, the gradient's norm, and what the
+    loss itself reports.
     """
 
     def step(state: State, batch: dict, key: PRNGKeyArray) -> tuple[State, dict[str, Array]]:
         def objective(params):
             module = network.module({"params": params, "stats": state["stats"]})
-            total, parts = loss(module, batch, key)
-            return total, (parts, variables_of(module)["stats"])
+            total, reported = loss(module, batch, key)
+            return total, (reported, variables_of(module)["stats"])
 
         gradient = jax.value_and_grad(objective, has_aux=True)
-        (total, (parts, stats)), grads = gradient(state["params"])
+        (total, (reported, stats)), grads = gradient(state["params"])
         direction, moments = optimizer.update(grads, state["optimizer"], state["params"])
         rate = schedule(state["epoch"] + 1)
         params = jax.tree.map(lambda p, d: p - rate * d, state["params"], direction)
         logged = {"loss": total, "gradient_norm": optax.tree.norm(grads)}
-        logged |= {f"loss/{name}": value for name, value in parts.items()}
-        return state | {"params": params, "stats": stats, "optimizer": moments}, logged
+        return state | {"params": params, "stats": stats, "optimizer": moments}, logged | reported
 
     return step
 
@@ -76,10 +76,16 @@ def epoch_order(
     return order.reshape(-1, batch_size)
 
 
-def take_batch(arrays: dict, rows: Int[Array, " batch"]) -> dict:
-    """The rows of every array, and `weight` [batch]: 1, or 0 where a row is -1 (padding)."""
-    batch = jax.tree.map(lambda x: jnp.take(x, jnp.maximum(rows, 0), axis=0), arrays)
-    return batch | {"weight": (rows >= 0).astype(jnp.float32)}
+def take_batch(arrays: dict, rows: Int[Array, " batch"], step: Int[Array, ""]) -> dict:
+    """A batch of `arrays`, which holds "videos" and "shared".
+
+    It has the rows of every array of "videos" (features, targets), all of "shared",
+    `weight` [batch], which is 1, or 0 where a row is -1 (padding), and `step`, the
+    number of the step in the whole training, from 0.
+    """
+    batch = jax.tree.map(lambda x: jnp.take(x, jnp.maximum(rows, 0), axis=0), arrays["videos"])
+    weight = (rows >= 0).astype(jnp.float32)
+    return batch | arrays["shared"] | {"weight": weight, "step": step}
 
 
 class Trainer:
@@ -130,9 +136,10 @@ class Trainer:
         return state, {name: value / self.steps for name, value in sums.items()}
 
     def _zeros(self, state, arrays, order) -> dict[str, Array]:
-        logged = jax.eval_shape(
-            lambda *args: self._step(*args)[1], state, take_batch_shape(arrays, order), self._root
-        )
+        def first_step(state, arrays, order):
+            return self._step(state, take_batch(arrays, order[0], 0), self._root)[1]
+
+        logged = jax.eval_shape(first_step, state, arrays, order)
         return {name: jnp.zeros(value.shape, value.dtype) for name, value in logged.items()}
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
@@ -141,15 +148,11 @@ class Trainer:
         def body(index, carry):
             state, sums = carry
             key = keys.dropout_key(root, state["epoch"] + 1, index)
-            state, logged = self._step(state, take_batch(arrays, order[index]), key)
+            step = state["epoch"] * self.steps + index
+            state, logged = self._step(state, take_batch(arrays, order[index], step), key)
             return state, jax.tree.map(jnp.add, sums, logged)
 
         return jax.lax.fori_loop(start, stop, body, (state, sums))
-
-
-def take_batch_shape(arrays: dict, order: Int[Array, "steps batch"]) -> dict:
-    """The shapes of take_batch's result."""
-    return jax.eval_shape(lambda a, o: take_batch(a, o[0]), arrays, order)
 
 
 @partial(jax.jit, static_argnames="ties", donate_argnums=0)

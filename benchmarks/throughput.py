@@ -33,32 +33,41 @@ COLUMNS = {
 def measure(name: str, epochs: int) -> dict[str, float | str]:
     """Measures one config in this process."""
     import jax
+    import numpy as np
 
     from avvp_jax import keys
-    from avvp_jax.data import load_split, open_dataset
-    from avvp_jax.methods import get_method
+    from avvp_jax.artefacts import write_noise_ratios
+    from avvp_jax.denoising import NoiseRatios
+    from avvp_jax.logs import JsonWriter
+    from avvp_jax.methods import stages_of
     from avvp_jax.optimizer import make_optimizer, make_schedule
     from avvp_jax.predictor import Predictor
-    from avvp_jax.run import make_network
+    from avvp_jax.stages import Run, make_network
+    from avvp_jax.task import NUM_CLASSES, SEGMENTS
     from avvp_jax.train import Trainer, init_state
 
     config = load_config(name)
     result: dict[str, float | str] = {"config": name, "device": jax.devices()[0].device_kind}
     with tempfile.TemporaryDirectory() as folder:
         config.data.data_dir = folder
+        run = Run(config, folder, JsonWriter(folder), [])
         start = time.perf_counter()
-        dataset = open_dataset(config.data)
-        videos = sum(split.num_examples for split in dataset.info.splits.values())
+        videos = sum(split.num_examples for split in run.dataset.info.splits.values())
         result["prepare_videos_s"] = videos / (time.perf_counter() - start)
         start = time.perf_counter()
-        train = load_split(dataset, "train", config.data.streams)
+        train = run.train
         result["load_s"] = time.perf_counter() - start
+        if name == "jomold":  # denoised training, which a file of ratios makes the first stage
+            config.jomold.noise_ratios = f"{folder}/noise_ratios.npz"
+            write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.3)))
+        stage = stages_of(config)[0]
+        arrays = stage.arrays(run)
 
-    network, root = make_network(config), keys.root_key(config.seed)
+    network, root = make_network(config, stage), keys.root_key(config.seed)
     optimizer = make_optimizer(config.optimizer)
     trainer = Trainer(
         network,
-        get_method(config.method).loss,
+        stage.loss,
         optimizer,
         make_schedule(config.schedule),
         root=root,
@@ -67,7 +76,8 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
         shuffle=config.train.shuffle,
         steps_per_call=config.train.steps_per_call,
     )
-    arrays = jax.device_put({"features": train.features, "weak_label": train.weak_label})
+    arrays["videos"]["features"] = train.features
+    arrays = jax.device_put(arrays)
     state = init_state(network, optimizer, network.init(keys.init_key(root)))
     seconds = []
     for _ in range(epochs + 1):
@@ -78,25 +88,17 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
 
     validate = Predictor(network, config.eval.video_filter, config.eval.batch_size).validate
     variables = {"params": state["params"], "stats": state["stats"]}
-    truth = jax.device_put(train.truth if train.truth is not None else zeros_like_truth(train))
+    truth = jax.device_put(np.zeros((len(train), SEGMENTS, 2, NUM_CLASSES), bool))
     seconds = []
     for _ in range(epochs + 1):
         start = time.perf_counter()
-        jax.block_until_ready(validate(variables, arrays["features"], truth))
+        jax.block_until_ready(validate(variables, arrays["videos"]["features"], truth))
         seconds.append(time.perf_counter() - start)
     result |= rates("eval", seconds, len(train))
     stats = jax.devices()[0].memory_stats() or {}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     result["peak_gib"] = stats.get("peak_bytes_in_use", peak) / 2**30
     return result
-
-
-def zeros_like_truth(split):
-    """An annotation for scoring to work on where the split has none."""
-    import numpy as np
-
-    videos, classes = split.weak_label.shape
-    return np.zeros((videos, split.features["audio"].shape[1], 2, classes), bool)
 
 
 def rates(what: str, seconds: list[float], videos: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.method = "han"
     config.seed = 1
+    config.stages = ()  # some of the method's stages; empty runs all
 
     config.data = ConfigDict()
     config.data.dataset = "llp/base"  # VGGish, ResNet-152, R(2+1)D
@@ -67,6 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.eval.ties = "later"  # of epochs with equal scores
     config.eval.batch_size = 64  # ours: no effect on results
     config.eval.plots = 0  # timelines to draw for each split
+    config.eval.stage = ""  # the stage whose model is evaluated; empty is the method's last
 
     config.init_from = ""  # a work directory or a published .pt
     config.export_to = ""  # --mode=export: the .pt to write

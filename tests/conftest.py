@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import recipe
 
+from avvp_jax.labels import targets
 from avvp_jax.network import parser_network
 from avvp_jax.published import LAYOUTS, from_published
 from tests.tfds_llp.published_folder import write_published
@@ -71,7 +72,8 @@ def recipe_batch():
             "snippet": drawn["video_st"],
         }
         weight = np.ones(videos, np.float32)
-        return {"features": features, "weak_label": drawn["label"], "weight": weight}
+        batch = {"features": features, "weight": weight, "step": 0}
+        return batch | {"weak_label": drawn["label"], "targets": targets(drawn["label"])}
 
     return batch
 

@@ -11,8 +11,10 @@ import torch
 import avvp_jax
 from avvp_jax.checkpoints import Checkpoints, restore_best
 from avvp_jax.errors import UserError
-from avvp_jax.run import make_network, run
+from avvp_jax.methods import stages_of
+from avvp_jax.run import run
 from avvp_jax.scores import NAMES
+from avvp_jax.stages import final_stage, make_network
 from avvp_jax.torch_files import read_state_dict
 from tests.tfds_llp.published_folder import TEST, VAL
 
@@ -34,7 +36,9 @@ def scores(workdir: str, split: str) -> dict:
 
 
 def model(config, workdir: str) -> dict:
-    return jax.device_get(restore_best(f"{workdir}/train", make_network(config).shapes())[0])
+    stage = final_stage(config, stages_of(config))
+    shapes = make_network(config, stage).shapes()
+    return jax.device_get(restore_best(f"{workdir}/{stage.name}", shapes)[0])
 
 
 def assert_identical(one, two):

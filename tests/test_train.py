@@ -8,11 +8,12 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from avvp_jax import keys
+from avvp_jax.labels import targets
 from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.published import LAYOUTS, to_published
 from avvp_jax.train import Trainer, epoch_order, init_state, keep_best, make_step, take_batch
+from tests.weights import assert_weights
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 STEP = ConfigDict({"kind": "step", "learning_rate": 3e-4, "factor": 0.1, "every_epochs": 10})
@@ -33,32 +34,15 @@ def test_training_equals_the_published_program(golden, published_network, recipe
         losses += [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
         np.testing.assert_allclose(logged["loss"], sum(losses[-3:]), rtol=1e-5)
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
-    weights = to_published(jax.device_get(state["params"]), LAYOUTS["han"], unused)
-    after = {k.removeprefix("train/after/"): v for k, v in numbers.items() if "/after/" in k}
-    assert after.keys() == weights.keys()
-    for name, expected in after.items():
-        assert_weights(name, weights[name], expected, lr=3e-4, steps=steps)
-
-
-def assert_weights(name: str, weight: np.ndarray, expected: np.ndarray, lr: float, steps: int):
-    """[norm, sum, first six entries] within the tolerances of golden/README."""
-    norm, total, entries = expected[0], expected[1], expected[2:]
-    weight = weight.astype(np.float64).ravel()
-    moved = lr * steps
-    # A softmax ignores these biases: their gradient is rounding noise, which Adam normalises.
-    idle = name.endswith(("fc_frame_att.bias", "fc_av_att.bias", "in_proj_bias"))
-    first = np.pad(weight[:6], (0, max(0, 6 - weight.size)))
-    np.testing.assert_allclose(first, entries, rtol=0, atol=2 * moved if idle else 5e-5)
-    assert abs(weight.sum() - total) <= moved * weight.size**0.5 * (2 if idle else 1), name
-    if not idle:
-        np.testing.assert_allclose(np.linalg.norm(weight), norm, rtol=1e-4, err_msg=name)
+    assert_weights(state, "han", unused, numbers, "train/after/", moved=3e-4 * steps)
 
 
 def data(videos: int) -> dict:
     rng = np.random.default_rng(0)
     roles = zip(("audio", "visual", "snippet"), WIDTHS, strict=True)
     features = {r: rng.standard_normal((videos, 10, w), np.float32) for r, w in roles}
-    return {"features": features, "weak_label": (rng.random((videos, 25)) < 0.2).astype("f4")}
+    label = (rng.random((videos, 25)) < 0.2).astype("f4")
+    return {"videos": {"features": features, "targets": targets(label)}, "shared": {}}
 
 
 def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, shuffle=True):
@@ -100,7 +84,7 @@ def test_the_smaller_last_batch_counts_as_a_step_of_its_own_mean(small_model):
     by_hand = init_state(network, optimizer, network.init(keys.init_key(root)))
     for start in range(0, 22, 4):
         rows = np.arange(start, min(start + 4, 22))
-        by_hand, _ = step(by_hand, take_batch(data(22), rows), root)
+        by_hand, _ = step(by_hand, take_batch(data(22), rows, 0), root)
     assert int(state["optimizer"].count) == 6
     for path, weight in flatten_dict(state["params"]).items():
         expected = flatten_dict(by_hand["params"])[path]

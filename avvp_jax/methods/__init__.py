@@ -1,15 +1,15 @@
-"""The methods. A module each, holding what the method adds: its loss."""
+"""The methods. A module each, holding what the method adds: its losses, label rules and stages."""
 
 from types import ModuleType
 
-from avvp_jax.errors import UserError
-from avvp_jax.methods import han
+from ml_collections import ConfigDict
 
-METHODS = {"han": han}
+from avvp_jax.methods import han, jomold, ma
+from avvp_jax.stages import Stage
+
+METHODS: dict[str, ModuleType] = {"han": han, "ma": ma, "jomold": jomold}
 
 
-def get_method(name: str) -> ModuleType:
-    """The module of `config.method`."""
-    if name not in METHODS:
-        raise UserError(f"config.method={name!r} is unknown; known: {', '.join(METHODS)}")
-    return METHODS[name]
+def stages_of(config: ConfigDict) -> list[Stage]:
+    """The stages of `config.method`, in order; the last one's model is the result."""
+    return METHODS[config.method].stages(config)

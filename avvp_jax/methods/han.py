@@ -4,7 +4,10 @@ Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervised Audio-Visua
 Video Parsing", ECCV 2020.
 """
 
-from avvp_jax.losses import mmil_losses, smooth_visual
+from ml_collections import ConfigDict
+
+from avvp_jax.losses import mmil_losses
+from avvp_jax.stages import Stage, Training
 
 
 def loss(parser, batch, key):
@@ -12,13 +15,16 @@ def loss(parser, batch, key):
 
     Args:
       parser: a Parser.
-      batch: `features`, `weak_label` [videos, classes], `weight` [videos].
+      batch: `features`, `targets` (see labels.targets), `weight` [videos].
       key: for dropout.
 
     Returns:
-      The loss to minimise, and its parts by name.
+      The loss to minimise, and what to log of the step.
     """
-    label = batch["weak_label"]
-    output = parser(batch["features"], key)
-    parts = mmil_losses(output, label, smooth_visual(label), label, batch["weight"])
+    parts = mmil_losses(parser(batch["features"], key), batch["targets"], batch["weight"])
     return sum(parts.values()), parts
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """One: training."""
+    return [Training("train", loss)]

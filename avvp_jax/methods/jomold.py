@@ -1,0 +1,118 @@
+"""JoMoLD: joint-modal label denoising.
+
+Cheng et al., "Joint-Modal Label Denoising for Weakly-Supervised Audio-Visual
+Video Parsing", ECCV 2022.
+
+  estimator   train without cross-modal attention
+  ratios      each class's share of noisy labels in each modality, from the estimator
+  denoise     train from scratch, removing labels from every batch
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax.artefacts import read_noise_ratios, write_noise_ratios
+from avvp_jax.bars import draw_bars
+from avvp_jax.contrastive import contrastive_logits, expected_probability
+from avvp_jax.denoising import denoise, noise_ratios, removal_counts
+from avvp_jax.labels import targets
+from avvp_jax.losses import mmil_losses, weighted_mean
+from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.tables import ratios_table
+
+# Of the audio loss in denoised training; the program's choice.
+AUDIO_WEIGHT = 2.0
+
+
+def estimator_loss(parser, batch, key):
+    """The MMIL loss and the contrast of both streams after the encoder."""
+    parts = _losses(parser(batch["features"], key), batch["targets"], batch["weight"])
+    return sum(parts.values()), parts
+
+
+def denoised_loss(parser, batch, key):
+    """The same on targets that two forward passes' agreement made, audio counted twice.
+
+    The first pass, without gradient and without cross-modal attention but in
+    training mode, on the weights being trained, ranks the losses.
+    """
+    rank_key, key = jax.random.split(key)
+    ranking = parser(batch["features"], rank_key, cross_attention=False)
+    counts = batch["removal_counts"]
+    # The first epoch has a table of its own for each step; the last is for all others.
+    row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)
+    edited = denoise(
+        jax.lax.stop_gradient(ranking["audio_prob"]),
+        jax.lax.stop_gradient(ranking["visual_prob"]),
+        batch["targets"],
+        counts["audio"][row],
+        counts["visual"][row],
+        batch["weight"],
+    )
+    parts = _losses(parser(batch["features"], key), edited, batch["weight"])
+    total = sum(parts.values()) + (AUDIO_WEIGHT - 1) * parts["loss/audio"]
+    return total, parts | _removed_shares(batch["targets"], edited, batch["weight"])
+
+
+def _losses(output, batch_targets, weight):
+    parts = mmil_losses(output, batch_targets, weight)
+    logits = contrastive_logits(output["audio_stream"], output["visual_stream"])
+    return parts | {"loss/contrastive": expected_probability(logits, weight)}
+
+
+def _removed_shares(before, after, weight):
+    """Of a batch's labels, the share that each modality lost."""
+    labels = weighted_mean(before["video"].sum(axis=1), weight)
+    return {
+        f"removed/{modality}": weighted_mean(
+            (before[modality] != after[modality]).sum(axis=1).astype(jnp.float32), weight
+        )
+        / labels
+        for modality in ("audio", "visual")
+    }
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """Estimator, ratios, denoised training; somebody else's ratios replace the first two."""
+    denoised = Training("denoise", denoised_loss, arrays=denoising_arrays)
+    if config.jomold.noise_ratios:
+        return [denoised]
+    estimator = Training("estimator", estimator_loss, model={"cross_attention": False})
+    return [estimator, Artefact("ratios", "noise_ratios.npz", write_ratios), denoised]
+
+
+def write_ratios(run: Run, path: str) -> None:
+    """Stage 2: noise ratios of all training labels, in data order so that they are reproducible."""
+    probs = run.predict("estimator", run.train)
+    ratios = noise_ratios(
+        probs["audio_prob"],
+        probs["visual_prob"],
+        targets(run.train.weak_label),
+        run.config.train.batch_size,
+        audio_threshold=run.config.jomold.audio_threshold,
+        visual_threshold=run.config.jomold.visual_threshold,
+    )
+    write_noise_ratios(path, ratios)
+    picture = draw_bars(path.replace(".npz", ".png"), "Noise ratios", ratios._asdict())
+    table = ratios_table(*ratios)
+    run.writer.write_images(0, {"ratios/noise ratios": picture[None]})
+    run.writer.write_texts(0, {"ratios/noise ratios": table})
+    print(table, flush=True)
+
+
+def denoising_arrays(run: Run) -> dict:
+    """Stage 3's targets, and how many labels a batch loses."""
+    config = run.config
+    path = config.jomold.noise_ratios or run.artefact("ratios", "noise_ratios.npz")
+    ratios, size = read_noise_ratios(path), config.train.batch_size
+    steps = -(-len(run.train) // size)
+    counts = {
+        modality: removal_counts(ratio, size, steps, config.jomold.warmup)
+        for modality, ratio in ratios._asdict().items()
+    }
+    return {
+        "videos": {"targets": targets(run.train.weak_label)},
+        "shared": {"removal_counts": jax.tree.map(np.asarray, counts)},
+    }

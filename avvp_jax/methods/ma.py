@@ -1,0 +1,85 @@
+"""MA: exploring heterogeneous clues by modality-aware label estimation.
+
+Wu and Yang, "Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual
+Video Parsing", CVPR 2021.
+
+  base       train on the weak labels
+  estimate   find labels that a modality lacks, with the base model
+  retrain    train from scratch without them
+"""
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax import keys
+from avvp_jax.artefacts import read_removed_labels, write_removed_labels
+from avvp_jax.contrastive import contrastive_logits, smoothed_cross_entropy
+from avvp_jax.data import Split
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.labels import RemovedLabels, targets
+from avvp_jax.losses import mmil_losses
+from avvp_jax.modality_aware import estimate, on_host
+from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.tables import removed_table
+
+
+def loss(parser, batch, key):
+    """The MMIL loss, and the contrast of sound after the encoder with frames before it."""
+    output = parser(batch["features"], key)
+    parts = mmil_losses(output, batch["targets"], batch["weight"])
+    logits = contrastive_logits(output["audio_stream"], output["visual_tokens"])
+    parts["loss/contrastive"] = smoothed_cross_entropy(logits, batch["weight"])
+    return sum(parts.values()), parts
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """Base training, estimation, retraining; somebody else's labels replace the first two."""
+    retrain = Training("retrain", loss, arrays=retraining_arrays)
+    if config.ma.removed_labels:
+        return [retrain]
+    return [
+        Training("base", loss),
+        Artefact("estimate", "removed_labels.npz", write_labels),
+        retrain,
+    ]
+
+
+def write_labels(run: Run, path: str) -> None:
+    """Stage 2: estimates the labels to remove, reproducibly from the seeds."""
+    network, variables = run.model("base")
+    # Partners are drawn anew for every run, and in each the same again.
+    key = jax.random.fold_in(keys.root_key(run.config.ma.estimation_seed), run.config.seed)
+    features, label = jax.device_put((run.train.features, run.train.weak_label))
+    batch_size = run.config.eval.batch_size
+    removed = on_host(estimate(network, variables, features, label, key, batch_size))
+    write_removed_labels(path, removed, run.train.ids)
+    table = removed_table(run.train.weak_label, *removed)
+    run.writer.write_texts(0, {"estimate/removed labels": table})
+    print(table, flush=True)
+
+
+def removed_labels(run: Run) -> RemovedLabels:
+    """What stage 2 or `config.ma.removed_labels` says, for the videos at hand."""
+    path = run.config.ma.removed_labels or run.artefact("estimate", "removed_labels.npz")
+    removed = read_removed_labels(path, run.train.ids, run.train.csv_row)
+    refuse_strange_labels(path, run.train, removed)
+    return removed
+
+
+def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> None:
+    """A file that removes labels which videos do not have was made from other videos."""
+    strange = (removed.audio | removed.visual) & (train.weak_label == 0)
+    if strange.any():
+        videos = [train.ids[row] for row in np.flatnonzero(strange.any(axis=1))]
+        raise UserError(
+            f"{path}: removes labels that these videos do not have: {first_ten(videos)}; it must "
+            "come from the same training csv"
+        )
+
+
+def retraining_arrays(run: Run) -> dict:
+    """Stage 3's targets, without the removed labels."""
+    edit = run.config.ma.edit_video_target
+    edited = targets(run.train.weak_label, removed_labels(run), edit_video_target=edit)
+    return {"videos": {"targets": edited}, "shared": {}}

@@ -1,0 +1,109 @@
+"""MA's modality-aware labels: which labels of a video are not in its sound, or not in its frames.
+
+Wu and Yang, "Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual
+Video Parsing", CVPR 2021, section 3.3. A video's sound is put under the frames
+of a video that shares no label with it: what the parser then still finds in the
+kept modality is really there.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from avvp_jax.labels import RemovedLabels
+from avvp_jax.network import Network, Variables
+
+Probs = Float[Array, "videos classes"]
+
+
+def accuracy(prob: Probs, label: Probs) -> Float[Array, " classes"]:
+    """Per class, the share of videos for which (prob > 0.5) is the weak label."""
+    return ((prob > 0.5) == (label > 0.5)).mean(axis=0, dtype=jnp.float32)
+
+
+def thresholds(class_accuracy: Float[Array, " classes"]) -> Float[Array, " classes"]:
+    """(1 - accuracy) / max(1 - accuracy): 1 for the class that the parser knows least.
+
+    0 for a class without errors; NaN everywhere if no class has any. Either
+    removes nothing.
+    """
+    error = 1 - class_accuracy
+    return error / error.max()
+
+
+def removed_from(
+    own_prob: Probs, other_prob: Probs, threshold: Float[Array, " classes"], label: Probs
+) -> Bool[Array, "videos classes"]:
+    """Labels that neither modality's probability supports, both divided by the threshold.
+
+    `own_prob` is the modality whose label may go, kept from the video itself;
+    `other_prob` the other one, taken from the partner. Both are divided by the
+    threshold of the video's own modality, as in the published program.
+    """
+    # Where a class has no errors the threshold is 0 and the quotient infinite or NaN.
+    unsupported = (own_prob / threshold < 0.5) & (other_prob / threshold < 0.5)
+    return unsupported & (label > 0)
+
+
+def draw_partner(
+    key: PRNGKeyArray, own: Float[Array, " classes"], labels: Float[Array, "videos classes"]
+) -> Int[Array, ""]:
+    """A random video, all alike, of those that share no label with `own`; -1 if none does."""
+    strangers = labels @ own == 0
+    chance = jnp.where(strangers, jax.random.uniform(key, strangers.shape), -1.0)
+    return jnp.where(strangers.any(), jnp.argmax(chance), -1)
+
+
+@partial(jax.jit, static_argnames=("network", "batch_size"))
+def estimate(
+    network: Network,
+    variables: Variables,
+    features: dict[str, Float[Array, "videos segments _"]],
+    label: Float[Array, "videos classes"],
+    key: PRNGKeyArray,
+    batch_size: int,
+) -> tuple[Bool[Array, "videos classes"], Bool[Array, "videos classes"]]:
+    """Audio and visual labels to remove, in one pass over all videos with three views of each.
+
+    A video without a possible partner keeps its labels.
+    """
+    parser = network.module(variables)
+    videos = len(label)
+    batch_size = min(batch_size, videos)
+    rows = jnp.minimum(jnp.arange(-(-videos // batch_size) * batch_size), videos - 1)
+
+    def views(batch):
+        keys = jax.vmap(partial(jax.random.fold_in, key))(batch)
+        partner = jax.vmap(draw_partner, (0, 0, None))(keys, label[batch], label)
+        stranger = jnp.maximum(partner, 0)
+        pairs = {"own": (batch, batch), "audio": (batch, stranger), "visual": (stranger, batch)}
+        found = {}
+        for kept, (sound, sight) in pairs.items():
+            output = parser(
+                {
+                    "audio": features["audio"][sound],
+                    "visual": features["visual"][sight],
+                    "snippet": features["snippet"][sight],
+                }
+            )
+            found[kept] = output["audio_prob"], output["visual_prob"]
+        return found, partner >= 0
+
+    found, paired = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:])[:videos],
+        jax.lax.map(views, rows.reshape(-1, batch_size)),
+    )
+    audio_threshold, visual_threshold = (thresholds(accuracy(p, label)) for p in found["own"])
+    audio_prob, visual_prob = found["audio"]
+    audio = removed_from(audio_prob, visual_prob, audio_threshold, label)
+    audio_prob, visual_prob = found["visual"]
+    visual = removed_from(visual_prob, audio_prob, visual_threshold, label)
+    return audio & paired[:, None], visual & paired[:, None]
+
+
+def on_host(removed: tuple[Array, Array]) -> RemovedLabels:
+    """The result of `estimate` as NumPy arrays."""
+    return RemovedLabels(*(np.asarray(x) for x in removed))

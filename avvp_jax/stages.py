@@ -1,0 +1,181 @@
+"""A method is a list of stages; each leaves an artefact in the work directory.
+
+A stage whose artefact is complete is skipped, and one that was interrupted goes on.
+The stages themselves, and what is particular to a method, are in methods/.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax.checkpoints import restore_best
+from avvp_jax.data import Split, load_split, open_dataset, stream_widths
+from avvp_jax.errors import UserError
+from avvp_jax.fit import fit, is_finished
+from avvp_jax.labels import targets
+from avvp_jax.logs import Writer
+from avvp_jax.network import Network, Variables, parser_network
+from avvp_jax.predictor import Predictor
+from avvp_jax.train import Loss
+
+
+@dataclasses.dataclass
+class Run:
+    """What stages share: the config, the data, and each other's artefacts.
+
+    Attributes:
+      stages: all stages of the method, in order.
+      start: initial variables for every training stage, instead of drawn ones.
+    """
+
+    config: ConfigDict
+    workdir: str
+    writer: Writer
+    stages: list["Stage"]
+    start: Variables | None = None
+
+    @functools.cached_property
+    def dataset(self):
+        """The prepared data set."""
+        return open_dataset(self.config.data)
+
+    @functools.cached_property
+    def train(self) -> Split:
+        return load_split(self.dataset, "train", self.config.data.streams)
+
+    @functools.cached_property
+    def val(self) -> Split:
+        return load_split(self.dataset, "val", self.config.data.streams)
+
+    def folder(self, stage: str) -> str:
+        """Where a stage leaves its artefact."""
+        return os.path.join(os.path.abspath(self.workdir), stage)
+
+    def artefact(self, stage: str, file: str) -> str:
+        """The path of a file that an earlier stage leaves."""
+        path = os.path.join(self.folder(stage), file)
+        if not os.path.exists(path):
+            raise UserError(f"{path} is not there yet; run stage {stage} first")
+        return path
+
+    def model(self, stage: str) -> tuple[Network, Variables]:
+        """The network and best variables of an earlier training stage."""
+        chosen = next(s for s in self.stages if s.name == stage)
+        network = make_network(self.config, chosen)
+        return network, restore_best(self.folder(stage), network.shapes())[0]
+
+    def predict(self, stage: str, split: Split) -> dict[str, np.ndarray]:
+        """Probabilities that an earlier stage's best model gives a split."""
+        network, variables = self.model(stage)
+        predictor = Predictor(network, self.config.eval.video_filter, self.config.eval.batch_size)
+        return predictor.predict(variables, split.features)
+
+
+def weak_targets(run: Run) -> dict:
+    """What a stage without refined labels trains on."""
+    return {"videos": {"targets": targets(run.train.weak_label)}, "shared": {}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A stage that trains the network from scratch.
+
+    Attributes:
+      name: of the stage and of its folder.
+      loss: see methods/han.py.
+      model: what differs from `config.model`.
+      arrays: gives what a batch holds beside features: "videos", arrays with an entry
+        for each training video, and "shared", arrays that every batch sees whole.
+    """
+
+    name: str
+    loss: Loss
+    model: dict = dataclasses.field(default_factory=dict)
+    arrays: Callable[[Run], dict] = weak_targets
+
+    def finished(self, run: Run) -> bool:
+        return is_finished(run.folder(self.name), run.config.train.epochs)
+
+    def run(self, run: Run) -> None:
+        """Trains, or goes on training."""
+        network = make_network(run.config, self)
+        fit(
+            run.config,
+            run.folder(self.name),
+            network,
+            self.loss,
+            self.arrays(run),
+            run.train,
+            run.val,
+            run.writer,
+            start=run.start,
+            scope=f"{self.name}/" if len(run.stages) > 1 else "",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """A stage that computes one file.
+
+    Attributes:
+      name: of the stage and of its folder.
+      file: what it leaves there.
+      make: computes the file and writes it to a path, whole or not at all.
+    """
+
+    name: str
+    file: str
+    make: Callable[[Run, str], None]
+
+    def finished(self, run: Run) -> bool:
+        return os.path.exists(os.path.join(run.folder(self.name), self.file))
+
+    def run(self, run: Run) -> None:
+        """Computes the file."""
+        os.makedirs(run.folder(self.name), exist_ok=True)
+        self.make(run, os.path.join(run.folder(self.name), self.file))
+
+
+Stage = Training | Artefact
+
+
+def run_stages(run: Run) -> None:
+    """Runs the stages that the work directory lacks, of those that `config.stages` asks for."""
+    wanted = chosen_stages(run.config, run.stages)
+    for stage in wanted:
+        if stage.finished(run):
+            print(f"{stage.name}: finished before", flush=True)
+        else:
+            if len(run.stages) > 1:
+                print(f"{stage.name}: starting", flush=True)
+            stage.run(run)
+
+
+def chosen_stages(config: ConfigDict, stages: list[Stage]) -> list[Stage]:
+    """The stages named by `config.stages`, all if it is empty, in the method's order."""
+    known = [stage.name for stage in stages]
+    unknown = [name for name in config.stages if name not in known]
+    if unknown:
+        raise UserError(
+            f"config.stages names {', '.join(unknown)}; {config.method} has {', '.join(known)}"
+        )
+    return [stage for stage in stages if not config.stages or stage.name in config.stages]
+
+
+def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:
+    """The stage whose model is evaluated: `config.eval.stage`, or the method's last."""
+    trained = {stage.name: stage for stage in stages if isinstance(stage, Training)}
+    name = config.eval.stage or stages[-1].name
+    if name not in trained:
+        raise UserError(f"config.eval.stage={name!r}: {config.method} trains {', '.join(trained)}")
+    return trained[name]
+
+
+def make_network(config: ConfigDict, stage: Training) -> Network:
+    """The network of a config, as a stage has it."""
+    model = config.model.to_dict() | stage.model
+    return parser_network(stream_widths(config.data.streams), model)

@@ -1,0 +1,209 @@
+"""Methods of several stages: run, skipped, asked for alone, interrupted, fed from outside."""
+
+import json
+import pathlib
+import pickle
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from avvp_jax.checkpoints import Checkpoints
+from avvp_jax.errors import UserError
+from avvp_jax.run import run
+
+SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
+FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
+
+
+@pytest.fixture
+def method_config(config):
+    """method -> its config on the nine videos with a small network, two epochs."""
+    import configs.jomold
+    import configs.ma
+
+    def make(method: str):
+        module = {"ma": configs.ma, "jomold": configs.jomold}[method]
+        made = module.get_config()
+        made.data = config.data
+        made.model.width = made.model.feed_forward = 16
+        made.train.epochs = made.train.batch_size = 2
+        return made
+
+    return make
+
+
+def results(workdir: pathlib.Path) -> dict:
+    """Everything a finished run leaves that a reader compares."""
+    with np.load(next(workdir.glob("*/*.npz"))) as file:
+        artefact = {name: file[name] for name in file.files}
+    return {"scores": json.loads((workdir / "scores_test.json").read_text()), "artefact": artefact}
+
+
+def assert_same(one: pathlib.Path, two: pathlib.Path) -> None:
+    first, second = results(one), results(two)
+    assert first["scores"] == second["scores"]
+    for name, array in first["artefact"].items():
+        np.testing.assert_array_equal(array, second["artefact"][name])
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_stages_run_in_order_and_finished_ones_are_skipped(method_config, tmp_path, capsys, method):
+    config, workdir = method_config(method), tmp_path / "W"
+    run(config, str(workdir), "train")
+    for stage in STAGES[method]:
+        assert f"{stage}: starting" in capsys_all(capsys)
+    before = results(workdir)
+    stamp = (workdir / FILES[method]).stat().st_mtime_ns
+    run(config, str(workdir), "train")
+    assert f"{STAGES[method][1]}: finished before" in capsys_all(capsys, fresh=True)
+    assert (workdir / FILES[method]).stat().st_mtime_ns == stamp
+    assert results(workdir)["scores"] == before["scores"]
+
+
+_SEEN = []
+
+
+def capsys_all(capsys, fresh: bool = False) -> str:
+    """All that was printed so far in this test."""
+    if fresh:
+        _SEEN.clear()
+    _SEEN.append(capsys.readouterr().out)
+    return "".join(_SEEN)
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_stages_one_at_a_time_end_as_all_at_once(method_config, tmp_path, method):
+    config = method_config(method)
+    run(config, str(tmp_path / "all"), "train")
+    for stage in STAGES[method]:
+        config.stages = (stage,)
+        run(config, str(tmp_path / "apart"), "train")
+    assert_same(tmp_path / "all", tmp_path / "apart")
+
+
+@pytest.mark.parametrize("method", STAGES)
+@pytest.mark.parametrize("stage", [0, 2], ids=["first", "last"])
+def test_a_run_interrupted_in_a_stage_ends_as_one_that_was_not(
+    method_config, tmp_path, monkeypatch, method, stage
+):
+    config = method_config(method)
+    run(config, str(tmp_path / "whole"), "train")
+    save = Checkpoints.save
+
+    def stop_after(self, state, epoch, **options):
+        save(self, state, epoch, **options)
+        if self.folder.name == STAGES[method][stage]:
+            self.close()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, str(tmp_path / "stopped"), "train")
+    monkeypatch.undo()
+    run(config, str(tmp_path / "stopped"), "train")
+    assert_same(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_unknown_and_premature_stages_are_refused(method_config, tmp_path):
+    config = method_config("ma")
+    config.stages = ("base", "denoise")
+    with pytest.raises(UserError, match="names denoise; ma has base, estimate, retrain"):
+        run(config, str(tmp_path / "W"), "train")
+    config.stages = ("retrain",)
+    with pytest.raises(UserError, match="run stage estimate first"):
+        run(config, str(tmp_path / "W"), "train")
+    config.stages = ("estimate",)
+    with pytest.raises(UserError, match="no trained model yet"):
+        run(config, str(tmp_path / "W"), "train")
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_somebody_elses_artefact_replaces_the_first_two_stages(method_config, tmp_path, method):
+    config = method_config(method)
+    run(config, str(tmp_path / "all"), "train")
+    artefact = tmp_path / "theirs.npz"
+    shutil.copy(tmp_path / "all" / FILES[method], artefact)
+    if method == "ma":
+        config.ma.removed_labels = str(artefact)
+    else:
+        config.jomold.noise_ratios = str(artefact)
+    run(config, str(tmp_path / "last"), "train")
+    assert not (tmp_path / "last" / STAGES[method][0]).exists()
+    scores = [json.loads((tmp_path / d / "scores_test.json").read_text()) for d in ("all", "last")]
+    assert scores[0] == scores[1]
+
+
+def test_removed_labels_of_other_videos_are_refused(method_config, tmp_path):
+    lists = [[[] for _ in range(25)] for _ in range(2)]
+    lists[0][24] = [0]  # the first training video has no Clapping
+    (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(lists))
+    config = method_config("ma")
+    config.ma.removed_labels = str(tmp_path / "theirs.pkl")
+    with pytest.raises(UserError, match="do not have: trainvideo1"):
+        run(config, str(tmp_path / "W"), "train")
+
+
+def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(method_config, tmp_path):
+    config, workdir = method_config("jomold"), str(tmp_path / "W")
+    run(config, workdir, "train")
+    final = np.array(list(predictions(config, workdir)))
+    config.eval.stage = "estimator"
+    estimator = predictions(config, workdir)
+    # By hand: the estimator's weights in a network whose config turns the attention off.
+    config.eval.stage, config.model.cross_attention = "", False
+    shutil.copytree(f"{workdir}/estimator", f"{workdir}/off/denoise")
+    config.init_from = f"{workdir}/off"
+    by_hand = predictions(config, workdir)
+    np.testing.assert_array_equal(estimator, by_hand)
+    assert not np.array_equal(estimator, final)
+    config.eval.stage = "ratios"
+    with pytest.raises(UserError, match="jomold trains estimator, denoise"):
+        run(config, workdir, "eval")
+
+
+def predictions(config, workdir: str) -> np.ndarray:
+    run(config, workdir, "predict")
+    return np.load(f"{workdir}/predictions_test.npz")["frame_prob"]
+
+
+def test_ratios_and_removals_are_shown(method_config, tmp_path, monkeypatch, capsys):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "clu.metric_writers", None)
+    config, workdir = method_config("jomold"), tmp_path / "W"
+    run(config, str(workdir), "train")
+    assert (workdir / "ratios/noise_ratios.png").stat().st_size > 1000
+    assert "noise ratio" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    shares = [
+        line["denoise/train/removed/visual"] for line in lines if "denoise/train/loss" in line
+    ]
+    assert len(shares) == 2
+    assert shares[0] == 0  # the published warm-up spares the first epoch
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_a_pipeline_killed_in_its_last_stage_resumes(
+    launch, published_folder, data_dir, tmp_path, method
+):
+    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
+    flags = [f"--config=configs/{method}.py", *SMALL, *data, "--config.train.epochs=15"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch(*flags, f"--workdir={whole}").returncode == 0
+    process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
+    deadline = time.monotonic() + 180
+    while not any(killed.glob(f"{STAGES[method][2]}/latest/[3-9]")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    resumed = launch(*flags, f"--workdir={killed}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{STAGES[method][2]}: going on after epoch" in resumed.stdout
+    assert_same(whole, killed)
