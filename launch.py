@@ -31,7 +31,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         else:
             from avvp_jax.settings import recall
 
-            config_flags.DEFINE_config_dict("config", recall(flags.FLAGS.workdir))
+            workdir = os.path.expanduser(flags.FLAGS.workdir)
+            config_flags.DEFINE_config_dict("config", recall(workdir))
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"{rest[1]!r} is not a flag; values are given as --config.KEY=VALUE")

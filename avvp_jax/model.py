@@ -20,6 +20,7 @@ from avvp_jax.settings import recall
 from avvp_jax.stages import final_stage, make_network
 from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import CLASSES, MODALITIES
+from avvp_jax.torch_files import read_published
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +31,13 @@ class Weights:
       variables: of the network.
       epoch: the epoch they were selected at; None for a published file.
       unused: tensors of a published file that no network reads, kept for export.
+      rest: what a published file holds beside the state_dict, likewise.
     """
 
     variables: Variables
     epoch: int | None = None
     unused: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    rest: dict | None = None
 
 
 def read_weights(path: str, network: Network, config: ConfigDict) -> Weights:
@@ -52,10 +55,9 @@ def read_weights(path: str, network: Network, config: ConfigDict) -> Weights:
 
 def read_published_weights(path: str, network: Network, method: str) -> Weights:
     """The weights in a published `.pt` of a method."""
-    state = published.read_published(path)
-    template = network.shapes()["params"]
-    params, unused = published.from_published(state, template, published.LAYOUTS[method], path)
-    return Weights({"params": params, "stats": {}}, unused=unused)
+    file, layout = read_published(path), published.LAYOUTS[method]
+    params, unused = published.from_published(file.state, network.shapes()["params"], layout, path)
+    return Weights({"params": params, "stats": {}}, unused=unused, rest=file.rest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,7 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
         weights = read_weights(path, network, config)
         return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
     if method is None:
-        layout = published.recognise(published.read_published(path), path)
+        layout = published.recognise(read_published(path).state, path)
     elif method in published.LAYOUTS:
         layout = published.LAYOUTS[method]
     else:

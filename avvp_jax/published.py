@@ -16,7 +16,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.parser import Parser
-from avvp_jax.torch_files import read_state_dict, write_state_dict
 
 # Our words for the published ones; an empty string leaves the word out.
 WORDS = {
@@ -42,6 +41,7 @@ class Layout:
       video_filter: the video-level filter at test (methods.md, section 10).
       model: the published network, as keyword arguments of Parser.
       unused: name -> shape of the modules that the published program never calls.
+      wrapped: the state_dict is under `model` in a dict of training states.
     """
 
     method: str
@@ -49,6 +49,7 @@ class Layout:
     video_filter: str
     model: Mapping[str, object]
     unused: Mapping[str, tuple[int, ...]]
+    wrapped: bool = False
 
 
 def _unused_layer(prefix: str, width: int, feed_forward: int) -> dict[str, tuple[int, ...]]:
@@ -115,6 +116,7 @@ LAYOUTS = {
             "per_modality",
             HAN_MODEL | {"visual_dropout": 0.5},
             _unused_norms("hat_encoder", 512),
+            wrapped=True,
         ),
     )
 }
@@ -229,16 +231,6 @@ def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) 
                 f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
                 "load this model; only models of the published shape can be exported"
             )
-
-
-def read_published(path: str) -> dict[str, np.ndarray]:
-    """The state_dict of a published `.pt`, see torch_files.read_state_dict."""
-    return read_state_dict(path)
-
-
-def write_published(path: str, state: Mapping[str, np.ndarray]) -> None:
-    """Writes a state_dict that the published program loads with strict=True."""
-    write_state_dict(path, state)
 
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

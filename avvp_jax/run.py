@@ -18,6 +18,7 @@ from avvp_jax.reports import draw_timelines, write_predictions, write_scores
 from avvp_jax.settings import check_config, flat_config, remember
 from avvp_jax.stages import Run, chosen_stages, final_stage, make_network, run_stages
 from avvp_jax.tables import scores_table
+from avvp_jax.torch_files import PublishedFile, write_published
 
 MODES = ("train", "eval", "predict", "export")
 
@@ -29,6 +30,8 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
       UserError: for anything that the user can put right.
     """
     check_config(config)
+    expand_paths(config)
+    workdir = os.path.expanduser(workdir)
     make_workdir(workdir)
     {"train": train, "eval": evaluate, "predict": predict, "export": export}[mode](config, workdir)
 
@@ -131,7 +134,10 @@ def export(config: ConfigDict, workdir: str) -> None:
     weights = read_weights(config.init_from or workdir, network, config)
     params = jax.device_get(weights.variables["params"])
     state = published.to_published(params, layout, weights.unused, config.seed)
-    published.write_published(config.export_to, state)
+    rest = weights.rest
+    if layout.wrapped and rest is None:
+        rest = {"epochs": weights.epoch}
+    write_published(config.export_to, PublishedFile(state, rest))
     print(f"{config.export_to}: {len(state)} tensors", flush=True)
 
 

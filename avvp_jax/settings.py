@@ -48,6 +48,9 @@ POSITIVE = (
 NOT_NEGATIVE = ("seed", "data.synthetic_seed", "eval.plots")
 RATES = ("model.dropout", "model.visual_dropout")
 
+PATHS = ("data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to")
+PATHS += ("ma.removed_labels", "jomold.noise_ratios")
+
 # What may differ when a run goes on in its work directory: nothing that changes its numbers.
 FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
 FREE_ON_RESUME += (
@@ -99,6 +102,17 @@ def check_config(config: ConfigDict) -> None:
         )
     if not config.eval.splits:
         raise UserError("config.eval.splits is empty; name splits, for example \"('val', 'test')\"")
+
+
+def expand_paths(config: ConfigDict) -> None:
+    """Replaces a leading ~ in every path of the config, as a shell would."""
+    for key in PATHS:
+        *parents, name = key.split(".")
+        section = config
+        for parent in parents:
+            section = section.get(parent, {})
+        if name in section:
+            section[name] = os.path.expanduser(section[name])
 
 
 def remember(config: ConfigDict, workdir: str) -> None:

@@ -5,6 +5,7 @@ containers and numbers, and refuses every other name. JoMoLD's checkpoints also
 carry NumPy random states, whose arrays are allowed.
 """
 
+import dataclasses
 import io
 import os
 import pickle
@@ -71,18 +72,30 @@ def _reason(error: Exception) -> str:
     return f"not a readable PyTorch file ({type(error).__name__}: {text[-120:]})"
 
 
-def read_state_dict(path: str) -> dict[str, np.ndarray]:
-    """The state_dict in a published `.pt`: name -> float32 array.
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """A published `.pt`.
 
-    JoMoLD's file wraps it in a dict under `model`; what else that dict holds
-    (optimizer, random states) is left alone.
+    Attributes:
+      state: name -> float32 array, the state_dict.
+      rest: what JoMoLD's file holds beside `model` (optimizer, epochs, random states),
+        as PyTorch loaded it; None where the file is the state_dict itself.
+    """
+
+    state: dict[str, np.ndarray]
+    rest: dict | None = None
+
+
+def read_published(path: str) -> PublishedFile:
+    """Reads a published `.pt`.
 
     Raises:
       UserError: see load_safely; also where a value is no finite float32 tensor.
     """
     torch = _torch()
-    state = load_safely(path)
+    state, rest = load_safely(path), None
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        rest = {key: value for key, value in state.items() if key != "model"}
         state = state["model"]
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
@@ -99,17 +112,19 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
     wild = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if wild:
         raise UserError(f"{path}: NaN or infinity in {first_ten(wild)}; use an earlier checkpoint")
-    return arrays
+    return PublishedFile(arrays, rest)
 
 
-def write_state_dict(path: str, state: Mapping[str, np.ndarray]) -> None:
-    """Writes name -> array as a PyTorch state_dict; the file appears whole or not at all."""
+def write_published(path: str, file: PublishedFile) -> None:
+    """Writes a published `.pt`; the file appears whole or not at all."""
     torch = _torch()
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    content = {name: torch.from_numpy(np.array(value)) for name, value in file.state.items()}
+    if file.rest is not None:
+        content = {"model": content, **file.rest}
     partial = f"{path}.partial"
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        torch.save(tensors, partial)
+        torch.save(content, partial)
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be written: {error}") from error

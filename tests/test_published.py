@@ -12,7 +12,7 @@ import torch
 from avvp_jax.errors import UserError
 from avvp_jax.network import parser_network
 from avvp_jax.published import LAYOUTS, from_published, recognise, to_published
-from avvp_jax.torch_files import read_state_dict, write_state_dict
+from avvp_jax.torch_files import PublishedFile, read_published, write_published
 
 WIDTHS = (128, 2048, 512)
 HAN = LAYOUTS["han"]
@@ -33,10 +33,14 @@ def template():
     return parser_network(WIDTHS, HAN.model).shapes()["params"]
 
 
-def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, state, template):
+@pytest.mark.parametrize("method", LAYOUTS)
+def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, published_state, method):
+    layout, state = LAYOUTS[method], published_state(method, 7)
+    template = parser_network(WIDTHS, layout.model).shapes()["params"]
     path = save(tmp_path / "in.pt", state)
-    params, unused = from_published(read_state_dict(path), template, HAN, path)
-    write_state_dict(str(tmp_path / "out.pt"), to_published(params, HAN, unused))
+    params, unused = from_published(read_published(path).state, template, layout, path)
+    exported = PublishedFile(to_published(params, layout, unused))
+    write_published(str(tmp_path / "out.pt"), exported)
     exported = torch.load(tmp_path / "out.pt", weights_only=True)
     assert exported.keys() == state.keys()
     for name, value in state.items():
@@ -50,10 +54,10 @@ def test_an_export_of_our_own_weights_loads_with_strict_true(tmp_path, state):
 
     params = jax.device_get(parser_network(WIDTHS, HAN.model).init(jax.random.key(0))["params"])
     path = str(tmp_path / "own.pt")
-    write_state_dict(path, to_published(params, HAN, {}, seed=3))
+    write_published(path, PublishedFile(to_published(params, HAN, {}, seed=3)))
     program = modules_of(state)
     program.load_state_dict(torch.load(path, weights_only=True), strict=True)
-    filled = read_state_dict(path)
+    filled = read_published(path).state
     assert abs(np.std(filled["cmt_encoder.layers.0.linear1.weight"]) * (3 * 512) ** 0.5 - 1) < 0.01
     assert (filled["hat_encoder.norm1.weight"] == 1).all()
     again = to_published(params, HAN, {}, seed=3)
@@ -75,8 +79,12 @@ def modules_of(state: dict) -> torch.nn.Module:
     return root
 
 
-def test_a_published_file_is_recognised_by_its_tensors(state):
-    assert recognise(state, "x.pt").method == "han"
+@pytest.mark.parametrize("method", LAYOUTS)
+def test_a_published_file_is_recognised_by_its_tensors(published_state, method):
+    assert recognise(published_state(method, 1), "x.pt").method == method
+
+
+def test_a_file_of_no_method_is_refused(state):
     with pytest.raises(UserError, match="x.pt: not the published checkpoint of a known method"):
         recognise({"fc_prob.weight": state["fc_prob.weight"]}, "x.pt")
 
@@ -95,9 +103,18 @@ def test_a_wrapper_with_random_states_is_read(tmp_path, state):
         "numpy_rng": np.random.get_state(),
     }
     torch.save(wrapped, tmp_path / "wrapped.pt")
-    read = read_state_dict(str(tmp_path / "wrapped.pt"))
+    file = read_published(str(tmp_path / "wrapped.pt"))
+    read = file.state
     assert read.keys() == state.keys()
     np.testing.assert_array_equal(read["fc_a.weight"], state["fc_a.weight"])
+    # Written again, it holds all that it held.
+    write_published(str(tmp_path / "again.pt"), file)
+    again = read_published(str(tmp_path / "again.pt"))
+    assert again.rest.keys() == wrapped.keys() - {"model"}
+    assert again.rest["epochs"] == 25
+    assert again.rest["random_rng"] == random.getstate()
+    np.testing.assert_array_equal(again.rest["numpy_rng"][1], wrapped["numpy_rng"][1])
+    assert torch.equal(again.rest["torch_rng"], wrapped["torch_rng"])
 
 
 class Trap:
@@ -121,7 +138,7 @@ def test_code_in_a_pickle_never_runs_and_is_refused_by_name(tmp_path, state, nes
     else:
         torch.save(content, path, _use_new_zipfile_serialization=writer == "torch")
     with pytest.raises(UserError, match=r"trap\.pt: refused, because it names \w+\.\w+"):
-        read_state_dict(str(path))
+        read_published(str(path))
     assert not (tmp_path / "executed").exists()
 
 
@@ -129,7 +146,7 @@ def test_a_numpy_array_of_objects_is_no_way_in(tmp_path):
     trap = np.array([Trap(tmp_path / "executed")], object)
     torch.save({"numpy_rng": trap}, tmp_path / "objects.pt")
     with pytest.raises(UserError, match="objects.pt"):
-        read_state_dict(str(tmp_path / "objects.pt"))
+        read_published(str(tmp_path / "objects.pt"))
     assert not (tmp_path / "executed").exists()
 
 
@@ -156,7 +173,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, state, damage):
     path = tmp_path / "damaged.pt"
     DAMAGE[damage](path, state)
     with pytest.raises(UserError) as raised:
-        read_state_dict(str(path))
+        read_published(str(path))
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -187,4 +204,4 @@ def test_without_pytorch_it_is_asked_for_by_name(monkeypatch, tmp_path, state):
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
     with pytest.raises(UserError, match="pip install torch"):
-        read_state_dict(path)
+        read_published(path)

@@ -15,7 +15,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.run import run
 from avvp_jax.scores import NAMES
 from avvp_jax.stages import final_stage, make_network
-from avvp_jax.torch_files import read_state_dict
+from avvp_jax.torch_files import read_published
 from tests.tfds_llp.published_folder import TEST, VAL
 
 
@@ -152,8 +152,7 @@ def test_export_writes_what_import_reads_back(config, workdir, tmp_path, publish
     torch.save({k: torch.from_numpy(v) for k, v in state.items()}, tmp_path / "in.pt")
     config.init_from, config.export_to = str(tmp_path / "in.pt"), str(tmp_path / "out.pt")
     run(config, workdir, "export")
-    exported = read_state_dict(config.export_to)
-    assert_identical(exported, state)
+    assert_identical(read_published(config.export_to).state, state)
     config.init_from = config.export_to
     run(config, workdir, "eval")
     assert scores(workdir, "test")["epoch"] is None
