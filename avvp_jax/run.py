@@ -15,8 +15,8 @@ from avvp_jax.model import Weights, read_weights
 from avvp_jax.network import Network
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import draw_timelines, write_predictions, write_scores
-from avvp_jax.settings import check_config, flat_config, remember
-from avvp_jax.stages import Run, chosen_stages, final_stage, make_network, run_stages
+from avvp_jax.settings import check_config, expand_paths, flat_config, remember
+from avvp_jax.stages import Run, chosen_stages, final_stage, make_network, names, run_stages
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
 
@@ -45,10 +45,10 @@ def train(config: ConfigDict, workdir: str) -> None:
     start = read_weights(config.init_from, network, config) if config.init_from else None
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
+    run = Run(config, workdir, stages, start.variables if start else None)
+    stages[0].arrays(run)  # somebody else's artefact is read before anything is written
     remember(config, workdir)
-    writer = make_writer(workdir)
-    writer.write_hparams(flat_config(config))
-    run = Run(config, workdir, writer, stages, start.variables if start else None)
+    run.writer.write_hparams(flat_config(config))
     print(
         f"{config.method} on {config.data.dataset}: {len(run.train)} training videos, "
         f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -56,8 +56,8 @@ def train(config: ConfigDict, workdir: str) -> None:
     )
     run_stages(run)
     if final in wanted:
-        _evaluate(config, workdir, network, read_weights(workdir, network, config), writer)
-    writer.close()
+        _evaluate(config, workdir, network, read_weights(workdir, network, config), run.writer)
+    run.writer.close()
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
@@ -79,7 +79,7 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
         "dataset": config.data.dataset,
     }
     step, rows = weights.epoch or 0, {}
-    for name in config.eval.splits:
+    for name in names(config.eval.splits):
         split = load_split(dataset, name, config.data.streams)
         probs, segments = _predict(config, network, weights, split)
         rows[name], classes = write_scores(workdir, split, segments, facts)
@@ -93,7 +93,7 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
 def check_splits(config: ConfigDict, dataset) -> None:
     """Refuses splits that cannot be scored, before any time is spent on a model."""
     known = [name for name in dataset.info.splits if name != "train"]
-    for name in config.eval.splits:
+    for name in names(config.eval.splits):
         if name not in known:
             raise UserError(
                 f"config.eval.splits names {name!r}, which has no dense annotations to score "
@@ -120,7 +120,7 @@ def _splits_to_predict(config: ConfigDict):
         yield load_features(config.data.features_only, config.data.streams)
         return
     dataset = open_dataset(config.data)
-    for name in config.eval.splits:
+    for name in names(config.eval.splits):
         yield load_split(dataset, name, config.data.streams)
 
 

@@ -91,7 +91,7 @@ def _totals(
 def device_scores(
     pred: Bool[Array, "videos segments 2 classes"],
     true: Bool[Array, "videos segments 2 classes"],
-    weight: Float[Array, "videos"] | None = None,
+    weight: Float[Array, " videos"] | None = None,
 ) -> Float[Array, "10"]:
     """The ten scores in percent, in the order of NAMES, within 1e-4 of `scores`.
 
@@ -127,7 +127,7 @@ def per_video(
 def per_class(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
     true: Bool[np.ndarray, "videos segments 2 classes"],
-) -> dict[str, Float[np.ndarray, "classes"]]:
+) -> dict[str, Float[np.ndarray, " classes"]]:
     """Each class's F-scores in percent, counts pooled over videos, by PER_VIDEO_NAMES' names.
 
     NaN for a class that is neither predicted nor annotated. These are other numbers than the ten

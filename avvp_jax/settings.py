@@ -203,10 +203,11 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str | None:
     """The commit that this code is checked out at, "+changes" if files differ; None outside git."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    git = ["git", "-C", here]
+    git = ["git", "-C", os.path.dirname(os.path.abspath(__file__))]
     try:
         run = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        # An installed copy may lie inside somebody else's repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", os.path.basename(__file__)], **run)
         commit = subprocess.run([*git, "rev-parse", "HEAD"], **run).stdout.strip()
         dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], **run).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -17,7 +17,7 @@ from avvp_jax.data import Split, load_split, open_dataset, stream_widths
 from avvp_jax.errors import UserError
 from avvp_jax.fit import fit, is_finished
 from avvp_jax.labels import targets
-from avvp_jax.logs import Writer
+from avvp_jax.logs import Writer, make_writer
 from avvp_jax.network import Network, Variables, parser_network
 from avvp_jax.predictor import Predictor
 from avvp_jax.train import Loss
@@ -34,9 +34,13 @@ class Run:
 
     config: ConfigDict
     workdir: str
-    writer: Writer
     stages: list["Stage"]
     start: Variables | None = None
+
+    @functools.cached_property
+    def writer(self) -> Writer:
+        """Where numbers go; nothing is written before the first use."""
+        return make_writer(self.workdir)
 
     @functools.cached_property
     def dataset(self):
@@ -157,13 +161,18 @@ def run_stages(run: Run) -> None:
 
 def chosen_stages(config: ConfigDict, stages: list[Stage]) -> list[Stage]:
     """The stages named by `config.stages`, all if it is empty, in the method's order."""
-    known = [stage.name for stage in stages]
-    unknown = [name for name in config.stages if name not in known]
+    known, asked = [stage.name for stage in stages], names(config.stages)
+    unknown = [name for name in asked if name not in known]
     if unknown:
         raise UserError(
             f"config.stages names {', '.join(unknown)}; {config.method} has {', '.join(known)}"
         )
-    return [stage for stage in stages if not config.stages or stage.name in config.stages]
+    return [stage for stage in stages if not asked or stage.name in asked]
+
+
+def names(value: tuple[str, ...]) -> list[str]:
+    """Names in a config's tuple, which the command line also gives as one text with commas."""
+    return [name.strip() for item in value for name in item.split(",") if name.strip()]
 
 
 def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:

@@ -36,7 +36,7 @@ def scores_table(
 
 
 def per_class_table(
-    per_class: Mapping[str, Float[ndarray, "classes"]], class_names: Sequence[str] = CLASSES
+    per_class: Mapping[str, Float[ndarray, " classes"]], class_names: Sequence[str] = CLASSES
 ) -> str:
     """The result of scores.per_class, one row a class; "-" where a class does not occur."""
     names = [name for name in NAMES if name in per_class]

@@ -20,7 +20,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from avvp_jax.denoising import denoise
 from avvp_jax.labels import RemovedLabels, targets
-from avvp_jax.logs import JsonWriter
 from avvp_jax.methods import jomold, ma, stages_of
 from avvp_jax.settings import recall
 from avvp_jax.stages import Run
@@ -66,7 +65,7 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
 def report(workdir: str) -> str:
     """One line for each modality and both: base rate, recall, precision."""
     config = recall(workdir)
-    run = Run(config, workdir, JsonWriter(workdir), stages_of(config))
+    run = Run(config, workdir, stages_of(config))
     removed = ma.removed_labels(run) if config.method == "ma" else removed_by_jomold(run)
     true, label = noise(run), run.train.weak_label > 0
     lines = []

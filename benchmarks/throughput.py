@@ -38,7 +38,6 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
     from avvp_jax import keys
     from avvp_jax.artefacts import write_noise_ratios
     from avvp_jax.denoising import NoiseRatios
-    from avvp_jax.logs import JsonWriter
     from avvp_jax.methods import stages_of
     from avvp_jax.optimizer import make_optimizer, make_schedule
     from avvp_jax.predictor import Predictor
@@ -50,7 +49,7 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
     result: dict[str, float | str] = {"config": name, "device": jax.devices()[0].device_kind}
     with tempfile.TemporaryDirectory() as folder:
         config.data.data_dir = folder
-        run = Run(config, folder, JsonWriter(folder), [])
+        run = Run(config, folder, [])
         start = time.perf_counter()
         videos = sum(split.num_examples for split in run.dataset.info.splits.values())
         result["prepare_videos_s"] = videos / (time.perf_counter() - start)

@@ -84,6 +84,4 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if variant == "synthetic":
         config.data.dataset = "llp/synthetic"
-        # Shorter than published: 1,200 training videos need fewer epochs.
-        config.train.epochs = 10
     return config
