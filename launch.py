@@ -26,13 +26,13 @@ def parse_flags(argv: list[str]) -> list[str]:
         flags.FLAGS(argv, known_only=True)
         if not flags.FLAGS.workdir:
             raise UserError("--workdir=DIR is missing: where the run keeps its results")
-        if any(arg.split("=")[0].lstrip("-") == "config" for arg in argv[1:]):
+        if any(re.match("--?config(=|$)", arg) for arg in argv[1:]):
             config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
         else:
-            from avvp_jax.settings import recall
+            from avvp_jax.settings import recall_for
 
             workdir = os.path.expanduser(flags.FLAGS.workdir)
-            config_flags.DEFINE_config_dict("config", recall(workdir))
+            config_flags.DEFINE_config_dict("config", recall_for(workdir, flags.FLAGS.mode))
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"{rest[1]!r} is not a flag; values are given as --config.KEY=VALUE")
@@ -48,11 +48,13 @@ def parse_flags(argv: list[str]) -> list[str]:
 def explain(error: Exception, argv: list[str]) -> str:
     """What is wrong with the command line, in one line."""
     text = one_line(error)
-    if text.startswith(("'", '"')):  # how config_flags says that a key is not there
-        key, *hint = re.findall(r"\w+", text.split("instead of")[0])
-        name = next((arg for arg in argv[1:] if key in re.split(r"[-.=]+", arg)), key)
-        meant = f"; did you mean {hint[-1]}?" if hint else ""
-        return f"{name}: the config has no key {key!r}{meant or '; see the files in configs/'}"
+    # How config_flags says that a key is not there: the key in quotes, perhaps with a hint.
+    missing = re.match(r"[\"'\\]+(\w+)\\?'", text)
+    for arg in argv[1:] if missing else ():
+        if missing[1] in re.split(r"[-.=]+", arg):
+            hint = re.search(r'Did you mean "(\w+)', text)
+            help_ = f"did you mean {hint[1]}?" if hint else "see the files in configs/"
+            return f"{arg}: the config has no key {missing[1]!r}; {help_}"
     # ml_collections puts a config file's own traceback into the message; its end is the cause.
     if "Traceback" in text or isinstance(error, (OSError, SyntaxError)):
         cause = [line for line in str(error).splitlines() if line.strip()][-1].strip()

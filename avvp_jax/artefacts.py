@@ -6,7 +6,6 @@ need_to_change.pkl   MA's published list of removed labels, read without running
 """
 
 import os
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,7 +45,7 @@ def read_removed_labels(
     if path.endswith(".pkl"):
         return _published_removed_labels(path, csv_row)
     arrays = _read_npz(path, ("audio", "visual", "id"))
-    row_of = {str(video): row for row, video in enumerate(arrays.pop("id"))}
+    row_of = {str(video): row for row, video in enumerate(np.atleast_1d(arrays.pop("id")))}
     for name, array in arrays.items():
         if array.dtype != bool or array.shape != (len(row_of), NUM_CLASSES):
             raise UserError(
@@ -109,14 +108,16 @@ def read_noise_ratios(path: str) -> NoiseRatios:
 def _read_npz(path: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file]
-            if missing:
-                raise UserError(
-                    f"{path}: lacks {', '.join(missing)}; it holds {first_ten(file.files)}"
-                )
-            return {name: file[name] for name in names}
+            found = {name: file[name] for name in names if name in file}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    # A damaged zip file, or one that is none, can fail in any way.
+    except Exception as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: not a readable .npz ({reason}); make it again") from error
+        raise UserError(
+            f"{path}: not a readable .npz ({reason}); delete it and run its stage again"
+        ) from error
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run its stage again")
+    return found

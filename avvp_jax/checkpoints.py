@@ -26,29 +26,30 @@ class Checkpoints:
 
     def __init__(self, folder: str):
         self.folder = epath.Path(folder)
-        self._latest = _manager(self.folder / "latest", LATEST_KEPT)
-        self._best = _manager(self.folder / "best", 1)
+        self._latest = _writer(self.folder / "latest", LATEST_KEPT)
+        self._best = _writer(self.folder / "best", 1)
 
     def save(self, state: dict, epoch: int, *, improved: bool) -> None:
-        """Starts writing the state after `epoch`, and its best model if that is new."""
+        """Starts writing the state after `epoch`; writes its best model first if that is new."""
         if improved:
             self._save_best(state["best"])
+            # In this order, so that a stage whose last state is there has its best model too.
+            self._best.wait_until_finished()
         self._latest.save(epoch, args=_to_save(state), force=True)
-
-    def latest_epoch(self) -> int | None:
-        """The epoch of the latest state; None before the first."""
-        return self._latest.latest_step()
 
     def restore(self, template: dict) -> dict | None:
         """The latest state, or None if there is none yet.
 
         `template` is a state of the same shapes. A best model that is newer than
         the state (the run was killed between the two) is put back.
+
+        Raises:
+          UserError: the state is damaged or of another network.
         """
-        epoch = self.latest_epoch()
+        epoch = self._latest.latest_step()
         if epoch is None:
             return None
-        state = self._latest.restore(epoch, args=_to_restore(template))[ITEM]
+        state = _restore(self._latest, self.folder / "latest" / str(epoch), epoch, template)
         if self._best.all_steps() != [int(state["best"]["epoch"])]:
             for step in self._best.all_steps():
                 self._best.delete(step)
@@ -56,8 +57,7 @@ class Checkpoints:
         return state
 
     def _save_best(self, best: dict) -> None:
-        epoch = int(best["epoch"])
-        self._best.save(epoch, args=_to_save(best), force=True)
+        self._best.save(int(best["epoch"]), args=_to_save(best), force=True)
 
     def close(self) -> None:
         """Waits until everything is written."""
@@ -72,36 +72,61 @@ def restore_best(folder: str, shapes: Variables) -> tuple[Variables, int]:
       UserError: there is none, it is damaged, or it belongs to another network.
     """
     best = epath.Path(folder).resolve() / "best"
-    epoch = _latest_step(best) if best.exists() else None
+    epoch = _latest_step(best)
     if epoch is None:
         raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
     template = {**shapes, "score": jnp.float32(0), "epoch": jnp.int32(0)}
-    try:
-        stored = ocp.StandardCheckpointer().metadata(best / str(epoch) / ITEM).item_metadata.tree
-        fits = _shapes(stored) == _shapes(template)
-        if fits:
-            with _manager(best, 1) as manager:
-                restored = manager.restore(epoch, args=_to_restore(template))[ITEM]
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UserError(f"{best / str(epoch)}: damaged checkpoint ({reason})") from error
-    if not fits:
-        raise UserError(
-            f"{best / str(epoch)}: its network is not the configured one; leave config.model and "
-            "config.data.streams as they were in training"
-        )
+    with _reader(best) as manager:
+        restored = _restore(manager, best / str(epoch), epoch, template)
     return {"params": restored["params"], "stats": restored["stats"]}, epoch
 
 
+def latest_epoch(folder: str) -> int | None:
+    """The epoch of the latest state in a stage's folder; None without one. Changes nothing."""
+    return _latest_step(epath.Path(folder).resolve() / "latest")
+
+
+def best_epoch(folder: str) -> int | None:
+    """The epoch of the best model in a stage's folder; None without one. Changes nothing."""
+    return _latest_step(epath.Path(folder).resolve() / "best")
+
+
+def _restore(manager: ocp.CheckpointManager, where: epath.Path, epoch: int, template: dict) -> dict:
+    try:
+        stored = ocp.StandardCheckpointer().metadata(where.resolve() / ITEM).item_metadata.tree
+        fits = _shapes(stored) == _shapes(template)
+        restored = manager.restore(epoch, args=_to_restore(template))[ITEM] if fits else None
+    # Orbax and TensorStore raise every sort of exception, plain Exception among them.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(
+            f"{where}: damaged checkpoint ({reason}); delete this folder to use an earlier one"
+        ) from error
+    if not fits:
+        raise UserError(
+            f"{where}: its network is not the configured one; leave config.model and "
+            "config.data.streams as they were in training"
+        )
+    return restored
+
+
 def _latest_step(folder: epath.Path) -> int | None:
-    with _manager(folder, 1) as manager:
+    if not folder.exists():
+        return None
+    with _reader(folder) as manager:
         return manager.latest_step()
 
 
-def _manager(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
+def _writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=kept, enable_async_checkpointing=True, cleanup_tmp_directories=True
     )
+    return ocp.CheckpointManager(folder.resolve(), options=options)
+
+
+def _reader(folder: epath.Path) -> ocp.CheckpointManager:
+    # It must not clean up: what looks abandoned is perhaps being written by a training.
+    options = ocp.CheckpointManagerOptions(read_only=True)
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 

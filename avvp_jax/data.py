@@ -130,6 +130,9 @@ def load_features(folder: str, streams: str) -> Split:
     root = pathlib.Path(folder).expanduser()
     roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
     ids = sorted({path.stem for name in roles.values() for path in _files(root, name)})
+    odd = [ascii(name) for name in ids if not name.isprintable()]
+    if odd:
+        raise UserError(f"config.data.features_only={folder}: unusable names: {first_ten(odd)}")
     if not ids:
         wanted = ", ".join(f"{STREAMS[name].folder}/ID.npy" for name in roles.values())
         raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")

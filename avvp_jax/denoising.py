@@ -12,6 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.losses import clamp
 
+WARMUPS = ("published", "linear")
+
 # Share of an epoch over which the noise ratios warm up.
 WARMUP_EPOCHS = 0.9
 

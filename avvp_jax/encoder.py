@@ -76,8 +76,8 @@ class HybridLayer(nnx.Module):
 class HybridEncoder(nnx.Module):
     """A stack of hybrid layers over the audio and the visual stream.
 
-    update="parallel" (HAN, MA, JoMoLD): both directions read the layer's inputs.
-    update="sequential" (VALOR): audio first; the visual update sees the updated audio.
+    order="parallel" (HAN, MA, JoMoLD): both directions read the layer's inputs.
+    order="sequential" (VALOR): audio first; the visual update sees the updated audio.
     All layers start as copies of the first one, as the published programs clone theirs.
     norm="pre" adds a norm per stream after the last layer.
     """
@@ -90,7 +90,7 @@ class HybridEncoder(nnx.Module):
         layers: int,
         *,
         dropout: float,
-        update: Literal["parallel", "sequential"],
+        order: Literal["parallel", "sequential"],
         norm: Literal["post", "pre"],
         dtype,
         rngs: nnx.Rngs,
@@ -103,7 +103,7 @@ class HybridEncoder(nnx.Module):
             self.final_norm_a = layer_norm(width, dtype=dtype, rngs=rngs)
             self.final_norm_v = layer_norm(width, dtype=dtype, rngs=rngs)
         self.pre_norm = norm == "pre"
-        self.sequential = update == "sequential"
+        self.sequential = order == "sequential"
 
     def __call__(
         self,

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from avvp_jax import keys
-from avvp_jax.checkpoints import Checkpoints
+from avvp_jax.checkpoints import Checkpoints, best_epoch, latest_epoch
 from avvp_jax.data import Split
 from avvp_jax.errors import UserError
 from avvp_jax.logs import Writer
@@ -57,7 +57,7 @@ def fit(
         schedule,
         root=root,
         videos=len(train),
-        batch_size=config.train.batch_size,
+        batch_size=min(config.train.batch_size, len(train)),
         shuffle=config.train.shuffle,
         steps_per_call=config.train.steps_per_call,
     )
@@ -78,7 +78,11 @@ def fit(
     clock = Clock(config.train.epochs - first + 1, len(train))
     for epoch in range(first, config.train.epochs + 1):
         state, means = trainer.run_epoch(state, arrays)
-        jax.block_until_ready(state)
+        if not jnp.isfinite(means["loss"]):
+            raise UserError(
+                f"epoch {epoch}: the loss is {means['loss']}; training diverged, so lower "
+                "config.schedule.learning_rate (the epochs before are kept)"
+            )
         clock.trained()
         scores = validate({"params": state["params"], "stats": state["stats"]}, features, truth)
         state, improved = keep_best(state, _selection(config, scores, epoch), config.eval.ties)
@@ -92,8 +96,8 @@ def fit(
 
 
 def is_finished(folder: str, epochs: int) -> bool:
-    """Whether a stage's folder holds the state after its last epoch."""
-    return Checkpoints(folder).latest_epoch() == epochs
+    """Whether a stage's folder holds the state after its last epoch, and a best model."""
+    return latest_epoch(folder) == epochs and best_epoch(folder) is not None
 
 
 def _selection(config: ConfigDict, scores: Array, epoch: int) -> Array:

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: TensorBoard through clu, or text and json without TensorFlow."""
+"""Where a run's numbers go: text and json, and TensorBoard through clu with TensorFlow."""
 
 import json
 import os
@@ -20,21 +20,22 @@ class Writer(Protocol):
 
 
 def make_writer(workdir: str) -> Writer:
-    """The writer of a work directory: TensorBoard summaries in W/tensorboard where TensorFlow
-    is installed, else a JsonWriter."""
+    """The writer of a work directory: a JsonWriter, and where TensorFlow is installed also
+    TensorBoard summaries in W/tensorboard."""
     # TensorFlow announces these on the terminal otherwise; it computes nothing here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         # Imported here and nowhere else, because clu's writers bring in TensorFlow.
-        from clu.metric_writers import SummaryWriter
+        from clu.metric_writers import MultiWriter, SummaryWriter
     except ImportError:
         print(
-            "TensorFlow is not installed: logging to metrics.jsonl and log.txt instead of "
+            "TensorFlow is not installed: logging to metrics.jsonl and log.txt without "
             "TensorBoard (pip install tensorflow-cpu for its curves)"
         )
         return JsonWriter(workdir)
-    return SummaryWriter(os.path.join(workdir, "tensorboard"))
+    board = SummaryWriter(os.path.join(workdir, "tensorboard"))
+    return MultiWriter([board, JsonWriter(workdir)])
 
 
 class JsonWriter:

@@ -19,18 +19,20 @@ from avvp_jax.network import Network, Variables
 Probs = Float[Array, "videos classes"]
 
 
-def accuracy(prob: Probs, label: Probs) -> Float[Array, " classes"]:
-    """Per class, the share of videos for which (prob > 0.5) is the weak label."""
-    return ((prob > 0.5) == (label > 0.5)).mean(axis=0, dtype=jnp.float32)
+def errors(prob: Probs, label: Probs) -> Int[Array, " classes"]:
+    """Per class, the number of videos for which (prob > 0.5) is not the weak label."""
+    return ((prob > 0.5) != (label > 0.5)).sum(axis=0)
 
 
-def thresholds(class_accuracy: Float[Array, " classes"]) -> Float[Array, " classes"]:
-    """(1 - accuracy) / max(1 - accuracy): 1 for the class that the parser knows least.
+def thresholds(
+    error: Int[Array, " classes"] | Float[Array, " classes"],
+) -> Float[Array, " classes"]:
+    """Each class's errors (a count or a share) divided by the most errors of any class.
 
-    0 for a class without errors; NaN everywhere if no class has any. Either
-    removes nothing.
+    This is the published (1 - accuracy) / max(1 - accuracy), from counts because a
+    rounded accuracy can miss 1. A class without errors has threshold 0, and if no
+    class has any all are NaN: either removes nothing.
     """
-    error = 1 - class_accuracy
     return error / error.max()
 
 
@@ -43,9 +45,8 @@ def removed_from(
     `other_prob` the other one, taken from the partner. Both are divided by the
     threshold of the video's own modality, as in the published program.
     """
-    # Where a class has no errors the threshold is 0 and the quotient infinite or NaN.
     unsupported = (own_prob / threshold < 0.5) & (other_prob / threshold < 0.5)
-    return unsupported & (label > 0)
+    return unsupported & (threshold > 0) & (label > 0)
 
 
 def draw_partner(
@@ -96,7 +97,7 @@ def estimate(
         lambda x: x.reshape(-1, *x.shape[2:])[:videos],
         jax.lax.map(views, rows.reshape(-1, batch_size)),
     )
-    audio_threshold, visual_threshold = (thresholds(accuracy(p, label)) for p in found["own"])
+    audio_threshold, visual_threshold = (thresholds(errors(p, label)) for p in found["own"])
     audio_prob, visual_prob = found["audio"]
     audio = removed_from(audio_prob, visual_prob, audio_threshold, label)
     audio_prob, visual_prob = found["visual"]

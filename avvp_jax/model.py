@@ -40,14 +40,19 @@ class Weights:
     rest: dict | None = None
 
 
-def read_weights(path: str, network: Network, config: ConfigDict) -> Weights:
-    """The weights in a work directory (the best model of `config`'s final stage) or a `.pt`.
+def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "") -> Weights:
+    """The weights in a work directory (the best model of a stage) or in a published `.pt`.
+
+    Args:
+      stage: of the work directory's own method; empty is its last.
 
     Raises:
       UserError: nothing is there, it is damaged, or it does not fit `network`.
     """
     if os.path.isdir(path):
-        stage = final_stage(config, stages_of(config)).name
+        source = recall(path)
+        source.eval.stage = stage
+        stage = final_stage(source, stages_of(source)).name
         variables, epoch = restore_best(os.path.join(path, stage), network.shapes())
         return Weights(variables, epoch)
     return read_published_weights(path, network, config.method)
@@ -141,7 +146,7 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
     if os.path.isdir(path):
         config = recall(path)
         network = make_network(config, final_stage(config, stages_of(config)))
-        weights = read_weights(path, network, config)
+        weights = read_weights(path, network, config, config.eval.stage)
         return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
     if method is None:
         layout = published.recognise(read_published(path).state, path)
@@ -155,7 +160,11 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
 
 
 def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:
-    array, stream = np.asarray(array), STREAMS[name]
+    stream = STREAMS[name]
+    try:
+        array = np.asarray(array)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"features of {name} are no array: {error}") from error
     if array.ndim == 2:
         array = array[None]
     if array.ndim != 3 or array.dtype.kind not in "fiu":
@@ -163,4 +172,8 @@ def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segment
             f"features of {name} must be numbers of shape [videos, {stream.rows}, {stream.width}], "
             f"not {array.dtype} {array.shape}"
         )
-    return pool_to_segments(stream, array)
+    with np.errstate(over="ignore"):
+        segments = pool_to_segments(stream, array)
+    if not np.isfinite(segments).all():
+        raise UserError(f"features of {name} hold NaN, infinity or numbers beyond float32")
+    return segments

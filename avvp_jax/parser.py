@@ -57,7 +57,7 @@ class Parser(nnx.Module):
       width, heads, feed_forward, layers: of the hybrid encoder.
       dropout: every dropout inside the encoder's layers.
       visual_dropout: on the visual stream just before MMIL (JoMoLD: 0.5).
-      update, norm: see HybridEncoder.
+      order, norm: see HybridEncoder.
       cross_attention: False leaves out the cross-modal term (JoMoLD's noise estimator).
       dtype: compute dtype; parameters and probabilities are float32.
     """
@@ -72,7 +72,7 @@ class Parser(nnx.Module):
         layers: int,
         dropout: float,
         visual_dropout: float,
-        update: Literal["parallel", "sequential"],
+        order: Literal["parallel", "sequential"],
         norm: Literal["post", "pre"],
         cross_attention: bool,
         dtype: str,
@@ -90,7 +90,7 @@ class Parser(nnx.Module):
             feed_forward,
             layers,
             dropout=dropout,
-            update=update,
+            order=order,
             norm=norm,
             dtype=compute,
             rngs=rngs,

@@ -12,6 +12,9 @@ from avvp_jax.network import Network, Variables
 from avvp_jax.parser import PROBABILITIES
 from avvp_jax.scores import device_scores
 
+# A single video is filled up to this many, so that few programs serve small numbers.
+FEWEST = 32
+
 Features = dict[str, Float[Array, "videos segments _"]]
 
 
@@ -58,7 +61,7 @@ class Predictor:
         Few programs serve any number of videos: they are filled up to whole batches.
         """
         videos = len(features["audio"])
-        surplus = -videos % self._batch_size
+        surplus = -videos % min(self._batch_size, max(videos, FEWEST))
         padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}
         probs = jax.device_get(self._probabilities(variables, padded))
         return {name: x[:videos] for name, x in probs.items()}

@@ -15,7 +15,7 @@ from avvp_jax.model import Weights, read_weights
 from avvp_jax.network import Network
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import draw_timelines, write_predictions, write_scores
-from avvp_jax.settings import check_config, expand_paths, flat_config, remember
+from avvp_jax.settings import check_config, expand_paths, flat_config, has_begun, remember
 from avvp_jax.stages import Run, chosen_stages, final_stage, make_network, names, run_stages
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
@@ -42,7 +42,9 @@ def train(config: ConfigDict, workdir: str) -> None:
     wanted = chosen_stages(config, stages)
     final = final_stage(config, stages)
     network = make_network(config, final)
-    start = read_weights(config.init_from, network, config) if config.init_from else None
+    # A run that goes on needs its starting weights no more.
+    given = config.init_from and not has_begun(workdir)
+    start = read_weights(config.init_from, network, config) if given else None
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
     run = Run(config, workdir, stages, start.variables if start else None)
@@ -56,14 +58,15 @@ def train(config: ConfigDict, workdir: str) -> None:
     )
     run_stages(run)
     if final in wanted:
-        _evaluate(config, workdir, network, read_weights(workdir, network, config), run.writer)
+        weights = read_weights(workdir, network, config, final.name)
+        _evaluate(config, workdir, network, weights, run.writer)
     run.writer.close()
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
     """Scores the model of the work directory, or of `config.init_from`, on the splits."""
     network = make_network(config, final_stage(config, stages_of(config)))
-    weights = read_weights(config.init_from or workdir, network, config)
+    weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
     _evaluate(config, workdir, network, weights, writer)
     writer.close()
@@ -77,6 +80,7 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
         "seed": config.seed,
         "epoch": weights.epoch,
         "dataset": config.data.dataset,
+        "weights": config.init_from or os.path.abspath(workdir),
     }
     step, rows = weights.epoch or 0, {}
     for name in names(config.eval.splits):
@@ -104,7 +108,7 @@ def check_splits(config: ConfigDict, dataset) -> None:
 def predict(config: ConfigDict, workdir: str) -> None:
     """Writes probabilities and events of the splits, or of a folder of features."""
     network = make_network(config, final_stage(config, stages_of(config)))
-    weights = read_weights(config.init_from or workdir, network, config)
+    weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
     step = weights.epoch or 0
     for split in _splits_to_predict(config):
@@ -131,7 +135,7 @@ def export(config: ConfigDict, workdir: str) -> None:
     network = make_network(config, final_stage(config, stages_of(config)))
     layout = published.LAYOUTS[config.method]
     published.check_exportable(config.model.to_dict(), config.data.streams, layout)
-    weights = read_weights(config.init_from or workdir, network, config)
+    weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     params = jax.device_get(weights.variables["params"])
     state = published.to_published(params, layout, weights.unused, config.seed)
     rest = weights.rest

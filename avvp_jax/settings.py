@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -10,6 +11,7 @@ import subprocess
 import jax
 from ml_collections import ConfigDict
 
+from avvp_jax.denoising import WARMUPS
 from avvp_jax.errors import UserError
 from avvp_jax.events import VIDEO_FILTERS, write_lines
 from avvp_jax.fit import LAST
@@ -26,12 +28,14 @@ CHOICES = {
     "method": tuple(METHODS),
     "data.dataset": tuple(DATASETS),
     "data.streams": tuple(STREAM_SETS),
-    "model.update": ("parallel", "sequential"),
+    "model.order": ("parallel", "sequential"),
     "model.norm": ("post", "pre"),
     "model.dtype": ("float32", "bfloat16"),
     "eval.video_filter": VIDEO_FILTERS,
     "eval.select": (*NAMES, LAST),
     "eval.ties": ("later", "earlier"),
+    "optimizer.name": ("adam",),
+    "schedule.kind": ("step",),
 }
 POSITIVE = (
     "model.width",
@@ -46,7 +50,8 @@ POSITIVE = (
     "eval.batch_size",
 )
 NOT_NEGATIVE = ("seed", "data.synthetic_seed", "eval.plots")
-RATES = ("model.dropout", "model.visual_dropout")
+RATES = ("model.dropout", "model.visual_dropout", "optimizer.b1", "optimizer.b2")
+FINITE = ("optimizer.eps", "schedule.factor", "schedule.learning_rate")
 
 PATHS = ("data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to")
 PATHS += ("ma.removed_labels", "jomold.noise_ratios")
@@ -82,10 +87,21 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(
                 f"config.{key}={value_of(config, key)!r} is unknown; known: {', '.join(known)}"
             )
+    for method in METHODS:
+        if (method in config) != (method == config.method) and method != "han":
+            raise UserError(
+                f"config.method={config.method!r} does not go with this config; "
+                f"start from configs/{config.method}.py"
+            )
+    if config.method == "jomold" and config.jomold.warmup not in WARMUPS:
+        raise UserError(
+            f"config.jomold.warmup={config.jomold.warmup!r} is unknown; known: {', '.join(WARMUPS)}"
+        )
     for keys, good, wish in (
         (POSITIVE, lambda x: x > 0, "greater than 0"),
         (NOT_NEGATIVE, lambda x: 0 <= x < 2**32, "0 to 4294967295"),
         (RATES, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
+        (FINITE, math.isfinite, "a finite number"),
     ):
         for key in keys:
             if not good(value_of(config, key)):
@@ -105,14 +121,14 @@ def check_config(config: ConfigDict) -> None:
 
 
 def expand_paths(config: ConfigDict) -> None:
-    """Replaces a leading ~ in every path of the config, as a shell would."""
+    """Makes every path of the config absolute, so that it holds from any folder; ~ is home."""
     for key in PATHS:
         *parents, name = key.split(".")
         section = config
         for parent in parents:
             section = section.get(parent, {})
-        if name in section:
-            section[name] = os.path.expanduser(section[name])
+        if section.get(name):
+            section[name] = os.path.abspath(os.path.expanduser(section[name]))
 
 
 def remember(config: ConfigDict, workdir: str) -> None:
@@ -122,7 +138,7 @@ def remember(config: ConfigDict, workdir: str) -> None:
       UserError: the work directory belongs to a run whose config gives other numbers.
     """
     path = pathlib.Path(workdir) / "config.json"
-    if path.exists():
+    if path.exists() and has_begun(workdir):
         before, now = _flat(recall(workdir)), _flat(config)
         changed = [
             f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
@@ -144,6 +160,23 @@ def remember(config: ConfigDict, workdir: str) -> None:
     write_lines(path, [json.dumps(record, indent=2)])
 
 
+def has_begun(workdir: str) -> bool:
+    """Whether a work directory holds something that a run could go on from."""
+    return any(pathlib.Path(workdir).glob("*/latest/*"))
+
+
+def recall_for(workdir: str, mode: str) -> ConfigDict:
+    """The config in W/config.json as the default of a mode.
+
+    What was asked of training alone (where it started from) does not carry over: eval,
+    predict and export use the work directory's own model unless told otherwise.
+    """
+    config = recall(workdir)
+    if mode != "train":
+        config.init_from = config.export_to = config.data.features_only = ""
+    return config
+
+
 def recall(workdir: str) -> ConfigDict:
     """The config in W/config.json.
 
@@ -159,7 +192,9 @@ def recall(workdir: str) -> ConfigDict:
             f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error}); give --config=configs/METHOD.py") from error
+        raise UserError(
+            f"{path}: damaged ({error}); delete it and give --config=configs/METHOD.py"
+        ) from error
 
 
 def flat_config(config: ConfigDict) -> dict[str, object]:

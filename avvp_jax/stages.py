@@ -69,6 +69,8 @@ class Run:
     def model(self, stage: str) -> tuple[Network, Variables]:
         """The network and best variables of an earlier training stage."""
         chosen = next(s for s in self.stages if s.name == stage)
+        if not chosen.finished(self):
+            raise UserError(f"{self.folder(stage)}: stage {stage} is not finished; run it first")
         network = make_network(self.config, chosen)
         return network, restore_best(self.folder(stage), network.shapes())[0]
 
@@ -172,7 +174,7 @@ def chosen_stages(config: ConfigDict, stages: list[Stage]) -> list[Stage]:
 
 def names(value: tuple[str, ...]) -> list[str]:
     """Names in a config's tuple, which the command line also gives as one text with commas."""
-    return [name.strip() for item in value for name in item.split(",") if name.strip()]
+    return [name.strip() for item in value for name in str(item).split(",") if name.strip()]
 
 
 def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:

@@ -9,8 +9,10 @@ import dataclasses
 import io
 import os
 import pickle
+import pickletools
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -54,6 +56,10 @@ def load_safely(path: str):
             f"{path}: no such checkpoint file; give a published .pt or a work directory"
         )
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"checksum of {damaged} does not agree")
         with torch.serialization.safe_globals(_numpy_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
@@ -66,7 +72,7 @@ def load_safely(path: str):
 def _reason(error: Exception) -> str:
     """What PyTorch's long message says about the file."""
     text = " ".join(str(error).split())
-    refused = re.search(r"(?:GLOBAL |class |Unsupported operand )([\w.]*\w)", text)
+    refused = re.search(r"(?:GLOBAL |class )([A-Za-z_][\w.]*\w)", text)
     if "Weights only load failed" in text and refused:
         return f"refused, because it names {refused[1]}, which could run code"
     return f"not a readable PyTorch file ({type(error).__name__}: {text[-120:]})"
@@ -104,7 +110,10 @@ def read_published(path: str) -> PublishedFile:
     odd = [
         f"{name} ({value.dtype}, {value.layout})"
         for name, value in state.items()
-        if value.dtype != torch.float32 or value.layout != torch.strided or value.is_quantized
+        if value.dtype != torch.float32
+        or value.layout != torch.strided
+        or value.device.type != "cpu"
+        or value.untyped_storage().nbytes() < 4 * value.numel()
     ]
     if odd:
         raise UserError(f"{path}: tensors that are not dense float32: {first_ten(odd)}")
@@ -142,10 +151,13 @@ def load_index_lists(path: str) -> list:
     """
     _torch()
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with open(path, "rb") as file:
+            content = file.read()
+        _refuse_odd_opcodes(content)
+        with warnings.catch_warnings():
             # PyTorch warns of the kind of storage that such files hold.
             warnings.simplefilter("ignore", UserWarning)
-            return _IndexLists(file).load()
+            return _IndexLists(io.BytesIO(content)).load()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     # As in load_safely: damage can show in any way.
@@ -153,6 +165,24 @@ def load_index_lists(path: str) -> list:
         raise UserError(
             f"{path}: {_reason(error)}; only lists, integers and torch index tensors are accepted"
         ) from error
+
+
+# What a pickle of lists, integers and tensors is made of. Opcodes that call, build or change
+# objects are not among them, but for REDUCE, whose functions find_class chooses.
+_OPCODES = frozenset(
+    "PROTO FRAME STOP MARK EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "EMPTY_DICT NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 SHORT_BINSTRING BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 GET "
+    "BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE".split()
+)
+
+
+def _refuse_odd_opcodes(content: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name not in _OPCODES:
+            raise ValueError(f"the pickle uses {opcode.name}")
+        if opcode.name.endswith("PUT") and not 0 <= argument <= len(content):
+            raise ValueError("the pickle claims more memory than it has bytes")
 
 
 class _IndexLists(pickle.Unpickler):
@@ -170,14 +200,18 @@ class _IndexLists(pickle.Unpickler):
 
 
 def _load_storage(content: bytes):
-    return _torch().load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    torch = _torch()
+    storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(storage, torch.storage.TypedStorage) or storage.dtype != torch.int64:
+        raise ValueError("a tensor is not of 64-bit integers")
+    return storage
 
 
 def _index_scalar(storage, offset: int, size: tuple, stride: tuple, *_) -> int:
     """The integer in a torch scalar that _rebuild_tensor_v2 would make."""
     torch = _torch()
-    if not isinstance(storage, torch.storage.TypedStorage) or storage.dtype != torch.int64:
-        raise ValueError("a tensor is not of 64-bit integers")
+    if not isinstance(storage, torch.storage.TypedStorage):
+        raise ValueError("a tensor has no storage")
     if size != () or type(offset) is not int or offset < 0:
         raise ValueError("a tensor is no single index")
     return int(torch.empty(0, dtype=torch.int64).set_(storage.untyped())[offset])

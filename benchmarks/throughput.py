@@ -45,6 +45,7 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
     from avvp_jax.task import NUM_CLASSES, SEGMENTS
     from avvp_jax.train import Trainer, init_state
 
+    jax.config.update("jax_enable_compilation_cache", False)
     config = load_config(name)
     result: dict[str, float | str] = {"config": name, "device": jax.devices()[0].device_kind}
     with tempfile.TemporaryDirectory() as folder:

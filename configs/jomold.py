@@ -48,7 +48,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.layers = 1
     config.model.dropout = 0.1
     config.model.visual_dropout = 0.5
-    config.model.update = "parallel"
+    config.model.order = "parallel"  # of the two streams' updates
     config.model.norm = "post"
     config.model.cross_attention = True
     config.model.dtype = "float32"  # or bfloat16: compute only, parameters stay float32
@@ -76,7 +76,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.eval.video_filter = "per_modality"
     config.eval.select = "event/audio"  # the val score that picks the epoch
     config.eval.ties = "later"  # of epochs with equal scores
-    config.eval.batch_size = 64  # ours: no effect on results
+    config.eval.batch_size = 64  # ours: no effect beyond rounding
     config.eval.plots = 0  # timelines to draw for each split
     config.eval.stage = ""  # the stage whose model is evaluated; empty is the method's last
 

@@ -85,7 +85,7 @@ SMALL_MODEL = {
     "layers": 1,
     "dropout": 0.1,
     "visual_dropout": 0.0,
-    "update": "parallel",
+    "order": "parallel",
     "norm": "post",
     "cross_attention": True,
     "dtype": "float32",

@@ -20,7 +20,9 @@ def flags(published_folder, data_dir):
 
 
 def scores(workdir: pathlib.Path) -> dict:
-    return json.loads((workdir / "scores_test.json").read_text())
+    result = json.loads((workdir / "scores_test.json").read_text())
+    assert result.pop("weights") == str(workdir)
+    return result
 
 
 def test_train_then_eval_predict_and_export_without_a_config(launch, flags, tmp_path):

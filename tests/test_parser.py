@@ -64,7 +64,7 @@ def test_parallel_update_treats_both_directions_alike(small_model):
 
 
 def test_sequential_update_shows_the_new_audio_to_the_visual_stream(small_model):
-    network, variables = make(small_model | {"update": "sequential", "layers": 1})
+    network, variables = make(small_model | {"order": "sequential", "layers": 1})
     encoder = network.module(variables).encoder
     rng = np.random.default_rng(1)
     one, two = rng.standard_normal((2, 3, 10, 16), np.float32)

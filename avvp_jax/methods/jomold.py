@@ -106,7 +106,7 @@ def denoising_arrays(run: Run) -> dict:
     """Stage 3's targets, and how many labels a batch loses."""
     config = run.config
     path = config.jomold.noise_ratios or run.artefact("ratios", "noise_ratios.npz")
-    ratios, size = read_noise_ratios(path), config.train.batch_size
+    ratios, size = read_noise_ratios(path), min(config.train.batch_size, len(run.train))
     steps = -(-len(run.train) // size)
     counts = {
         modality: removal_counts(ratio, size, steps, config.jomold.warmup)
