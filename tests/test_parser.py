@@ -162,3 +162,65 @@ def test_initialisation_is_the_published_one():
     norm = params["encoder"]["layers"][0]["norm1"]
     assert (norm["scale"] == 1).all()
     assert not norm["bias"].any()
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_attention_is_pytorchs(heads):
+    """nn.MultiheadAttention with the same weights: packing, heads, scale, projections."""
+    torch = pytest.importorskip("torch")
+    from flax import nnx
+
+    from avvp_jax.layers import Attention
+
+    ours = Attention(8, heads, dropout=0.0, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    ours.in_bias[...] = jax.random.normal(jax.random.key(1), (24,))
+    theirs = torch.nn.MultiheadAttention(8, heads, batch_first=True)
+    weights = {
+        "in_proj_weight": ours.in_kernel[...].T,
+        "in_proj_bias": ours.in_bias[...],
+        "out_proj.weight": ours.out_proj.kernel[...].T,
+        "out_proj.bias": ours.out_proj.bias[...],
+    }
+    theirs.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+    rng = np.random.default_rng(0)
+    query, context = (rng.standard_normal((2, n, 8)).astype(np.float32) for n in (5, 7))
+    for other in (query, context):
+        expected = theirs(*(torch.from_numpy(x) for x in (query, other, other)))[0]
+        np.testing.assert_allclose(ours(query, other), expected.detach(), atol=1e-5)
+
+
+def test_pre_norm_normalises_the_query_and_not_the_other_stream(small_model):
+    network, variables = make(small_model | {"norm": "pre"})
+    layer = network.module(variables).encoder.layers[0]
+    rng = np.random.default_rng(1)
+    own, other = rng.standard_normal((2, 3, 10, 16), np.float32)
+    query = layer.norm1(own)
+    expected = own + layer.cross_attention(query, other) + layer.self_attention(query, query)
+    hidden = jax.nn.relu(layer.linear1(layer.norm2(expected)))
+    np.testing.assert_allclose(layer(own, other), expected + layer.linear2(hidden), atol=1e-5)
+
+
+def test_dropout_is_where_the_paper_has_it(small_model, monkeypatch):
+    """On both attentions' weights and outputs, twice in the feed-forward, and before MMIL."""
+    import avvp_jax.encoder
+    import avvp_jax.layers
+    import avvp_jax.parser
+
+    seen = []
+
+    def spy(x, rate, key):
+        seen.append((x.shape, rate, tuple(jax.random.key_data(key).tolist())))
+        return x
+
+    monkeypatch.setattr(avvp_jax.layers, "dropout", spy)
+    monkeypatch.setattr(avvp_jax.encoder, "dropout", spy)
+    monkeypatch.setattr(avvp_jax.parser, "drop", spy)
+    network, variables = make(small_model | {"visual_dropout": 0.5})
+    network.module(variables)(features(), jax.random.key(0))
+    attention, stream, hidden = (2, 3, 2, 10, 10), (2, 3, 10, 16), (2, 3, 10, 24)
+    inside = [attention, stream, attention, stream, hidden, stream]
+    assert [(shape, rate) for shape, rate, _ in seen] == [
+        *((shape, 0.1) for shape in inside),
+        ((3, 10, 16), 0.5),
+    ]
+    assert len({key for _, _, key in seen}) == len(seen)

@@ -130,3 +130,23 @@ def test_equal_scores_follow_the_tie_rule(small_model, ties, chosen):
 def test_the_learning_rate_drops_every_ten_epochs():
     rates = [float(make_schedule(STEP)(jnp.int32(epoch))) for epoch in (1, 10, 11, 20, 21, 40)]
     np.testing.assert_allclose(rates, [3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-7], rtol=1e-6)
+
+
+def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
+    """On two equal halves of data and a standing network, only dropout tells steps apart."""
+    model = small_model | {"dropout": 0.5}
+    still = ConfigDict({**STEP, "learning_rate": 0.0})
+    half = data(4)
+    both = jax.tree.map(lambda x: np.concatenate([x, x]), half)
+    losses = {}
+    for name, arrays, videos in (("one step", half, 4), ("two steps", both, 8)):
+        network, root = parser_network(WIDTHS, model), keys.root_key(5)
+        optimizer = make_optimizer(ADAM)
+        options = {"videos": videos, "batch_size": 4, "shuffle": False, "steps_per_call": 10}
+        schedule = make_schedule(still)
+        trainer = Trainer(network, han.loss, optimizer, schedule, root=root, **options)
+        state = init_state(network, optimizer, network.init(keys.init_key(root)))
+        for epoch in (1, 2):
+            state, logged = trainer.run_epoch(state, arrays)
+            losses[name, epoch] = float(logged["loss"])
+    assert len(set(losses.values())) == 4
