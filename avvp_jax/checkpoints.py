@@ -126,7 +126,7 @@ def _writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
 
 def _reader(folder: epath.Path) -> ocp.CheckpointManager:
     # It must not clean up: what looks abandoned is perhaps being written by a training.
-    options = ocp.CheckpointManagerOptions(read_only=True)
+    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
