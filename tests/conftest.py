@@ -17,10 +17,10 @@ from avvp_jax.network import parser_network
 from avvp_jax.published import LAYOUTS, from_published
 from tests.tfds_llp.published_folder import write_published
 
-# Programs compiled once serve all tests of this session, and none of another.
+# Programs that launch.py compiles serve all its processes of this session, and none of another.
+# This process keeps none: writing hundreds of them has crashed XLA.
 _CACHE = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _CACHE.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_enable_compilation_cache", False)
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"

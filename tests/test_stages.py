@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-from avvp_jax.checkpoints import Checkpoints
 from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
 from avvp_jax.run import run
@@ -114,29 +113,6 @@ def test_stages_one_at_a_time_end_as_all_at_once(method_config, tmp_path, method
         config.stages = (stage,)
         run(config, str(tmp_path / "apart"), "train")
     assert_same(tmp_path / "all", tmp_path / "apart")
-
-
-@pytest.mark.parametrize("method", STAGES)
-@pytest.mark.parametrize("stage", [0, 2], ids=["first", "last"])
-def test_a_run_interrupted_in_a_stage_ends_as_one_that_was_not(
-    method_config, tmp_path, monkeypatch, method, stage
-):
-    config = method_config(method)
-    run(config, str(tmp_path / "whole"), "train")
-    save = Checkpoints.save
-
-    def stop_after(self, state, epoch, **options):
-        save(self, state, epoch, **options)
-        if self.folder.name == STAGES[method][stage]:
-            self.close()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", stop_after)
-    with pytest.raises(KeyboardInterrupt):
-        run(config, str(tmp_path / "stopped"), "train")
-    monkeypatch.undo()
-    run(config, str(tmp_path / "stopped"), "train")
-    assert_same(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_unknown_and_premature_stages_are_refused(method_config, tmp_path):
