@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: golden numbers, published weights, small data."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -112,16 +113,32 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
     return tmp_path_factory.mktemp("tfds")
 
 
-@pytest.fixture
-def config(published_folder, data_dir):
-    """configs/han.py on the nine videos with a small network, two epochs."""
-    from configs.han import get_config
+@pytest.fixture(scope="session")
+def small_config(published_folder, data_dir):
+    """method -> its config on the nine videos with a small network, two epochs."""
 
-    config = get_config()
-    config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
-    config.model.width = config.model.feed_forward = 16
-    config.train.epochs = config.train.batch_size = 2
-    return config
+    def make(method: str):
+        config = importlib.import_module(f"configs.{method}").get_config()
+        config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
+        config.model.width = config.model.feed_forward = 16
+        config.train.epochs = config.train.batch_size = 2
+        return config
+
+    return make
+
+
+@pytest.fixture
+def config(small_config):
+    """HAN's small config."""
+    return small_config("han")
+
+
+@pytest.fixture(scope="module")
+def quick_compile():
+    """Programs that run for a moment compile in half the time without XLA's optimizations."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

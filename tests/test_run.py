@@ -18,6 +18,8 @@ from avvp_jax.stages import final_stage, make_network
 from avvp_jax.torch_files import read_published
 from tests.tfds_llp.published_folder import TEST, VAL
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 @pytest.fixture
 def workdir(tmp_path) -> str:

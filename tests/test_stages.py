@@ -1,5 +1,8 @@
 """Methods of several stages: run, skipped, asked for alone, interrupted, fed from outside."""
 
+import contextlib
+import functools
+import io
 import json
 import pathlib
 import pickle
@@ -7,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -23,21 +27,28 @@ STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
 
 
-@pytest.fixture
-def method_config(config):
-    """method -> its config on the nine videos with a small network, two epochs."""
-    import configs.jomold
-    import configs.ma
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
-    def make(method: str):
-        module = {"ma": configs.ma, "jomold": configs.jomold}[method]
-        made = module.get_config()
-        made.data = config.data
-        made.model.width = made.model.feed_forward = 16
-        made.train.epochs = made.train.batch_size = 2
-        return made
 
-    return make
+class Finished(NamedTuple):
+    """A run of all stages, which tests read and copy but leave as it is."""
+
+    workdir: pathlib.Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def finished(small_config, tmp_path_factory, quick_compile):
+    """method -> a finished run of it."""
+
+    @functools.cache
+    def train(method: str) -> Finished:
+        workdir, printed = tmp_path_factory.mktemp(method) / "W", io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            run(small_config(method), str(workdir), "train")
+        return Finished(workdir, printed.getvalue())
+
+    return train
 
 
 def best_models(workdir: pathlib.Path) -> dict:
@@ -69,54 +80,47 @@ def without_place(result: dict) -> dict:
 
 
 @pytest.mark.parametrize("method", STAGES)
-def test_stages_run_in_order_and_finished_ones_are_skipped(method_config, tmp_path, capsys, method):
-    config, workdir = method_config(method), tmp_path / "W"
-    run(config, str(workdir), "train")
-    printed = capsys.readouterr().out
-    places = [printed.index(f"{stage}: starting") for stage in STAGES[method]]
+def test_stages_run_in_order(finished, method):
+    places = [finished(method).printed.index(f"{stage}: starting") for stage in STAGES[method]]
     assert places == sorted(places)
-    before, stamp = results(workdir), (workdir / FILES[method]).stat().st_mtime_ns
-    run(config, str(workdir), "train")
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_finished_stages_are_skipped(small_config, finished, tmp_path, capsys, method):
+    workdir = shutil.copytree(finished(method).workdir, tmp_path / "W")
+    stamp = (workdir / FILES[method]).stat().st_mtime_ns
+    run(small_config(method), str(workdir), "train")
     printed = capsys.readouterr().out
     for stage in STAGES[method]:
         assert f"{stage}: finished before" in printed
     assert (workdir / FILES[method]).stat().st_mtime_ns == stamp
-    assert results(workdir)["scores"] == before["scores"]
+    assert_same(finished(method).workdir, workdir)
 
 
 @pytest.mark.parametrize("method", STAGES)
-def test_an_artefact_interrupted_while_it_is_written_is_made_again(
-    method_config, tmp_path, monkeypatch, method
+def test_stages_one_at_a_time_end_as_all_at_once(
+    small_config, finished, tmp_path, monkeypatch, method
 ):
-    config = method_config(method)
-    run(config, str(tmp_path / "whole"), "train")
+    """Even where the file that a stage leaves was interrupted while it was written."""
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    config.stages = STAGES[method][:1]
-    run(config, str(tmp_path / "stopped"), "train")
-    config.stages = ()
-    with monkeypatch.context() as patched:
-        patched.setattr("avvp_jax.artefacts.write_npz", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, str(tmp_path / "stopped"), "train")
-    run(config, str(tmp_path / "stopped"), "train")
-    assert_same(tmp_path / "whole", tmp_path / "stopped")
-
-
-@pytest.mark.parametrize("method", STAGES)
-def test_stages_one_at_a_time_end_as_all_at_once(method_config, tmp_path, method):
-    config = method_config(method)
-    run(config, str(tmp_path / "all"), "train")
+    config, workdir = small_config(method), tmp_path / "W"
     for stage in STAGES[method]:
         config.stages = (stage,)
-        run(config, str(tmp_path / "apart"), "train")
-    assert_same(tmp_path / "all", tmp_path / "apart")
+        if stage == STAGES[method][1]:
+            with monkeypatch.context() as patched:
+                patched.setattr("avvp_jax.artefacts.write_npz", stop)
+                with pytest.raises(KeyboardInterrupt):
+                    run(config, str(workdir), "train")
+            assert not (workdir / FILES[method]).exists()
+        run(config, str(workdir), "train")
+    assert_same(finished(method).workdir, workdir)
 
 
-def test_unknown_and_premature_stages_are_refused(method_config, tmp_path):
-    config = method_config("ma")
+def test_unknown_and_premature_stages_are_refused(small_config, tmp_path):
+    config = small_config("ma")
     config.stages = ("base,denoise",)  # as the command line gives it
     with pytest.raises(UserError, match="names denoise; ma has base, estimate, retrain"):
         run(config, str(tmp_path / "W"), "train")
@@ -129,35 +133,40 @@ def test_unknown_and_premature_stages_are_refused(method_config, tmp_path):
 
 
 @pytest.mark.parametrize("method", STAGES)
-def test_somebody_elses_artefact_replaces_the_first_two_stages(method_config, tmp_path, method):
-    config = method_config(method)
-    run(config, str(tmp_path / "all"), "train")
-    artefact = tmp_path / "theirs.npz"
-    shutil.copy(tmp_path / "all" / FILES[method], artefact)
+def test_somebody_elses_artefact_replaces_the_first_two_stages(
+    small_config, finished, tmp_path, method
+):
+    config, artefact = small_config(method), tmp_path / "theirs.npz"
+    shutil.copy(finished(method).workdir / FILES[method], artefact)
     if method == "ma":
         config.ma.removed_labels = str(artefact)
     else:
         config.jomold.noise_ratios = str(artefact)
     run(config, str(tmp_path / "last"), "train")
     assert not (tmp_path / "last" / STAGES[method][0]).exists()
-    scores = [json.loads((tmp_path / d / "scores_test.json").read_text()) for d in ("all", "last")]
+    scores = [
+        json.loads((workdir / "scores_test.json").read_text())
+        for workdir in (finished(method).workdir, tmp_path / "last")
+    ]
     assert without_place(scores[0]) == without_place(scores[1])
 
 
-def test_removed_labels_of_other_videos_are_refused(method_config, tmp_path):
+def test_removed_labels_of_other_videos_are_refused(small_config, tmp_path):
     lists = [[[] for _ in range(25)] for _ in range(2)]
     lists[0][24] = [0]  # the first training video has no Clapping
     (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(lists))
-    config = method_config("ma")
+    config = small_config("ma")
     config.ma.removed_labels = str(tmp_path / "theirs.pkl")
     with pytest.raises(UserError, match="do not have: trainvideo1"):
         run(config, str(tmp_path / "W"), "train")
     assert not list((tmp_path / "W").iterdir())  # the right file may be given next
 
 
-def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(method_config, tmp_path):
-    config, workdir = method_config("jomold"), str(tmp_path / "W")
-    run(config, workdir, "train")
+def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(
+    small_config, finished, tmp_path
+):
+    config, workdir = small_config("jomold"), str(tmp_path / "W")
+    shutil.copytree(finished("jomold").workdir, workdir)
     final = np.array(list(predictions(config, workdir)))
     config.eval.stage = "estimator"
     estimator = predictions(config, workdir)
@@ -179,14 +188,10 @@ def predictions(config, workdir: str) -> np.ndarray:
     return np.load(f"{workdir}/predictions_test.npz")["frame_prob"]
 
 
-def test_ratios_and_removals_are_shown(method_config, tmp_path, monkeypatch, capsys):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "clu.metric_writers", None)
-    config, workdir = method_config("jomold"), tmp_path / "W"
-    run(config, str(workdir), "train")
+def test_ratios_and_removals_are_shown(finished):
+    workdir, printed = finished("jomold")
     assert (workdir / "ratios/noise_ratios.png").stat().st_size > 1000
-    assert "noise ratio" in capsys.readouterr().out
+    assert "noise ratio" in printed
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     shares = [
         line["denoise/train/removed/visual"] for line in lines if "denoise/train/loss" in line
