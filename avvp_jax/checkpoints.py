@@ -16,6 +16,7 @@ from etils import epath
 
 from avvp_jax.errors import UserError
 from avvp_jax.network import Variables
+from avvp_jax.selection import Best
 
 LATEST_KEPT = 2
 ITEM = "tree"
@@ -50,14 +51,14 @@ class Checkpoints:
         if epoch is None:
             return None
         state = _restore(self._latest, self.folder / "latest" / str(epoch), epoch, template)
-        if self._best.all_steps() != [int(state["best"]["epoch"])]:
+        if self._best.all_steps() != [_step(state["best"])]:
             for step in self._best.all_steps():
                 self._best.delete(step)
             self._save_best(state["best"])
         return state
 
     def _save_best(self, best: dict) -> None:
-        self._best.save(int(best["epoch"]), args=_to_save(best), force=True)
+        self._best.save(_step(best), args=_to_save(best), force=True)
 
     def close(self) -> None:
         """Waits until everything is written."""
@@ -65,8 +66,15 @@ class Checkpoints:
         self._best.close()
 
 
-def restore_best(folder: str, shapes: Variables) -> tuple[Variables, int]:
-    """The best model of a stage's folder, and its epoch.
+def _step(best: dict) -> int:
+    """The number of a best model: the latest epoch of its parts."""
+    return max(int(epoch) for epoch in jax.tree.leaves(best["epoch"]))
+
+
+def restore_best(folder: str, template: Best) -> tuple[Variables, int | dict[str, int]]:
+    """The best model of a stage's folder, and its epoch (by part, where they were selected apart).
+
+    `template` is one of the same shapes, see selection.no_best.
 
     Raises:
       UserError: there is none, it is damaged, or it belongs to another network.
@@ -75,10 +83,10 @@ def restore_best(folder: str, shapes: Variables) -> tuple[Variables, int]:
     epoch = _latest_step(best)
     if epoch is None:
         raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
-    template = {**shapes, "score": jnp.float32(0), "epoch": jnp.int32(0)}
     with _reader(best) as manager:
         restored = _restore(manager, best / str(epoch), epoch, template)
-    return {"params": restored["params"], "stats": restored["stats"]}, epoch
+    epochs = jax.tree.map(int, restored["epoch"])
+    return {"params": restored["params"], "stats": restored["stats"]}, epochs
 
 
 def latest_epoch(folder: str) -> int | None:

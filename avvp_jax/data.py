@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.streams import STREAM_SETS, STREAMS
-from avvp_jax.task import SEGMENTS
+from avvp_jax.task import MODALITIES, SEGMENTS
 
 ROLES = ("audio", "visual", "snippet")
 
@@ -29,6 +29,8 @@ class Split:
       features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width].
       weak_label: float32 [videos, classes]; None without annotations.
       truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
+      pseudo_label: uint8 [videos, segments, 2, classes], what VALOR's teachers say; None
+        where the data were prepared without.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Split:
     csv_row: Int[np.ndarray, " videos"] | None = None
     weak_label: Float[np.ndarray, "videos classes"] | None = None
     truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
+    pseudo_label: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,11 +78,13 @@ def load_split(builder, name: str, streams: str) -> Split:
     if not len(source):
         raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
     roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
-    columns = _stack(
-        source, ["csv_row", "weak_label", "audio_label", "visual_label", *roles.values()]
-    )
+    by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
+    columns = _stack(source, ["csv_row", "weak_label", *by_segment, *roles.values()])
     dense = columns["densely_labelled"].all()
-    truth = np.stack([columns["audio_label"], columns["visual_label"]], axis=2)
+    truth, pseudo_label = (
+        np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)
+        for kind in ("label", "pseudo_label")
+    )
     return Split(
         name=name,
         ids=columns["id"],
@@ -88,6 +93,7 @@ def load_split(builder, name: str, streams: str) -> Split:
         csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
         truth=truth if dense else None,
+        pseudo_label=pseudo_label if builder.info.metadata["pseudo_labels"] else None,
     )
 
 

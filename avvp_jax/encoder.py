@@ -17,7 +17,10 @@ Stream = Float[Array, "*videos segments width"]
 
 
 class HybridLayer(nnx.Module):
-    """Updates one stream from itself and from the other; the same weights serve both directions."""
+    """Updates one stream from itself and from the other; the same weights serve both directions.
+
+    cross=False makes it a transformer encoder layer, which has no cross-modal attention at all.
+    """
 
     def __init__(
         self,
@@ -29,9 +32,11 @@ class HybridLayer(nnx.Module):
         norm: Literal["post", "pre"],
         dtype,
         rngs: nnx.Rngs,
+        cross: bool = True,
     ):
         self.self_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
-        self.cross_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
+        if cross:
+            self.cross_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
         self.linear1 = linear(width, feed_forward, dtype=dtype, rngs=rngs)
         self.linear2 = linear(feed_forward, width, dtype=dtype, rngs=rngs)
         self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
@@ -42,7 +47,7 @@ class HybridLayer(nnx.Module):
     def __call__(
         self,
         own: Stream,
-        other: Stream,
+        other: Stream | None,
         key: PRNGKeyArray | None = None,
         *,
         cross_attention: bool = True,
@@ -50,7 +55,7 @@ class HybridLayer(nnx.Module):
         """`own` after the layer. Both attentions query with the layer's own input.
 
         With `cross_attention` False the cross-modal term is left out (JoMoLD's
-        noise estimator); its weights stay where they are.
+        noise estimator) and `other` is not looked at; its weights stay where they are.
         """
         cross_key, self_key, ff_key = split_key(key, 3)
         query = self.norm1(own) if self.pre_norm else own

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,11 @@ from avvp_jax.data import Split
 from avvp_jax.errors import UserError
 from avvp_jax.logs import Writer
 from avvp_jax.network import Network, Variables
-from avvp_jax.optimizer import make_optimizer, make_schedule
+from avvp_jax.optimizer import Rates, make_optimizer, make_schedule
 from avvp_jax.predictor import Predictor
 from avvp_jax.scores import NAMES
-from avvp_jax.train import Loss, Trainer, init_state, keep_best
-
-LAST = "last"  # config.eval.select: the last epoch's model, whatever its scores
+from avvp_jax.selection import keep_best, no_best, selection_score
+from avvp_jax.train import Loss, Trainer, init_state
 
 
 def fit(
@@ -35,6 +35,8 @@ def fit(
     writer: Writer,
     start: Variables | None = None,
     scope: str = "",
+    result: Network | None = None,
+    keep: Callable[[Variables], Variables] = lambda variables: variables,
 ) -> None:
     """Trains `config.train.epochs` epochs, keeping checkpoints in `folder`.
 
@@ -45,11 +47,16 @@ def fit(
       arrays: what a batch holds beside features, see train.take_batch.
       start: variables instead of drawn ones.
       scope: goes before the names of what is logged.
+      result, keep: the network that validation selects epochs of, where it is not the
+        one that trains, and what makes its variables of the trained ones.
     """
     if val.truth is None:
         raise UserError(f"split {val.name} has no dense annotations to select a model with")
     root = keys.root_key(config.seed)
-    optimizer, schedule = make_optimizer(config.optimizer), make_schedule(config.schedule)
+    optimizer, schedule = (
+        make_optimizer(config.optimizer),
+        make_schedule(config.schedule, config.train.epochs),
+    )
     trainer = Trainer(
         network,
         loss,
@@ -63,7 +70,7 @@ def fit(
     )
     checkpoints = Checkpoints(folder)
     variables = start or jax.jit(network.init)(keys.init_key(root))
-    state = init_state(network, optimizer, variables)
+    state = init_state(optimizer, variables, no_best(keep(variables), config.eval.select))
     state = checkpoints.restore(state) or state
     first = int(state["epoch"]) + 1
     if first > 1:
@@ -74,7 +81,9 @@ def fit(
     videos = arrays["videos"] | {"features": train.features}
     arrays = jax.device_put({"videos": videos, "shared": arrays["shared"]})
     features, truth = jax.device_put((val.features, val.truth.astype(bool)))
-    validate = Predictor(network, config.eval.video_filter, config.eval.batch_size).validate
+    result = result or network
+    predictor = Predictor(result, config.eval.video_filter, config.eval.batch_size)
+    validate = jax.jit(lambda variables, *data: predictor.validate(keep(variables), *data))
     clock = Clock(config.train.epochs - first + 1, len(train))
     for epoch in range(first, config.train.epochs + 1):
         state, means = trainer.run_epoch(state, arrays)
@@ -84,11 +93,15 @@ def fit(
                 "config.schedule.learning_rate (the epochs before are kept)"
             )
         clock.trained()
-        scores = validate({"params": state["params"], "stats": state["stats"]}, features, truth)
-        state, improved = keep_best(state, _selection(config, scores, epoch), config.eval.ties)
+        variables = {"params": state["params"], "stats": state["stats"]}
+        scores = validate(variables, features, truth)
+        score = selection_score(config.eval.select, scores, state["epoch"])
+        state["best"], improved = keep_best(
+            state["best"], keep(variables), score, state["epoch"], config.eval.ties
+        )
         checkpoints.save(state, epoch, improved=bool(improved))
         clock.finished()
-        logged = _log(means, scores, float(schedule(jnp.int32(epoch))), clock)
+        logged = _log(means, scores, schedule(jnp.int32(epoch)), clock)
         writer.write_scalars(epoch, {scope + name: value for name, value in logged.items()})
         print(_progress(epoch, config.train.epochs, logged, clock), flush=True)
     checkpoints.close()
@@ -98,13 +111,6 @@ def fit(
 def is_finished(folder: str, epochs: int) -> bool:
     """Whether a stage's folder holds the state after its last epoch, and a best model."""
     return latest_epoch(folder) == epochs and best_epoch(folder) is not None
-
-
-def _selection(config: ConfigDict, scores: Array, epoch: int) -> Array:
-    """What the best epoch has most of: a val score, or with "last" the epochs themselves."""
-    if config.eval.select == LAST:
-        return jnp.float32(epoch)
-    return scores[NAMES.index(config.eval.select)]
 
 
 class Clock:
@@ -133,14 +139,14 @@ class Clock:
         return self._left * float(np.median(steady))
 
 
-def _log(
-    means: dict[str, Array], scores: Array, learning_rate: float, clock: Clock
-) -> dict[str, float]:
+def _log(means: dict[str, Array], scores: Array, rates: Rates, clock: Clock) -> dict[str, float]:
     """An epoch's numbers by name."""
-    means, scores = jax.device_get((means, scores))
+    means, scores, rates = jax.device_get((means, scores, rates))
     logged = {f"train/{name}": float(value) for name, value in means.items()}
     logged |= {f"val/{name}": float(x) for name, x in zip(NAMES, scores, strict=True)}
-    logged["train/learning_rate"] = learning_rate
+    by_network = rates if isinstance(rates, dict) else {"": rates}
+    for network, rate in by_network.items():
+        logged["/".join(filter(None, ("train/learning_rate", network)))] = float(rate)
     logged["train/videos_per_second"] = clock.videos_per_second
     return logged
 

@@ -1,4 +1,4 @@
-"""The small parts that the networks share: linear maps, attention, dropout.
+"""The small parts that the networks share: linear maps, norms, attention, dropout.
 
 No module here holds random state. What is random takes its key at the call,
 and `key=None` means evaluation: nothing is dropped.
@@ -10,6 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 NORM_EPSILON = 1e-5
+# A batch moves the running statistics of batch norm by this much.
+STATISTICS_STEP = 0.1
 
 
 def uniform_fan_in(fan_in: int):
@@ -50,6 +52,47 @@ def dropout(x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None) -> Fl
         return x
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros_like(x))
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over videos and time, with PyTorch's running statistics.
+
+    A batch is normalised by its own mean and biased variance; the running variance
+    moves by the unbiased one. `count` is the number of batches seen.
+    """
+
+    def __init__(self, width: int, *, dtype):
+        self.scale = nnx.Param(jnp.ones(width, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(width, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(width, jnp.float32))
+        self.count = nnx.BatchStat(jnp.int32(0))
+        self.dtype = dtype
+
+    def __call__(
+        self, x: Float[Array, "videos time width"], weight: Float[Array, " videos"] | None
+    ) -> Float[Array, "videos time width"]:
+        """`x` normalised: by its own statistics in training, by the running ones in evaluation.
+
+        weight: 1 for a video, 0 for padding, which the statistics leave out; None in evaluation.
+        """
+        x = x.astype(jnp.float32)
+        mean, var = self.mean[...], self.var[...]
+        if weight is not None:
+            mean, var = self._batch_statistics(x, weight[:, None, None])
+        y = (x - mean) * jax.lax.rsqrt(var + NORM_EPSILON) * self.scale[...] + self.bias[...]
+        return y.astype(self.dtype)
+
+    def _batch_statistics(self, x, weight):
+        rows = weight.sum() * x.shape[1]
+        mean = (x * weight).sum(axis=(0, 1)) / rows
+        var = (jnp.square(x - mean) * weight).sum(axis=(0, 1)) / rows
+        unbiased = var * rows / (rows - 1)
+        for running, batch in ((self.mean, mean), (self.var, unbiased)):
+            batch = jax.lax.stop_gradient(batch)
+            running[...] = (1 - STATISTICS_STEP) * running[...] + STATISTICS_STEP * batch
+        self.count[...] = self.count[...] + 1
+        return mean, var
 
 
 class Attention(nnx.Module):

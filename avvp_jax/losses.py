@@ -5,6 +5,7 @@ the padding of an epoch's smaller last batch, which therefore changes nothing.
 """
 
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 PROBABILITY_MARGIN = 1e-7
@@ -40,6 +41,16 @@ def weighted_mean(
 def smooth_visual(label: Float[Array, "videos classes"]) -> Float[Array, "videos classes"]:
     """The visual target 0.9 y + 0.05 of a weak label y."""
     return (1.0 - VISUAL_SMOOTHING) * label + VISUAL_SMOOTHING / 2
+
+
+def teacher_loss(
+    logits: Float[Array, "videos segments classes"],
+    taught: Float[Array, "videos segments classes"],
+    weight: Float[Array, " videos"],
+) -> Float[Array, ""]:
+    """Sigmoid cross entropy of a stream's segments with its teacher's labels (VALOR)."""
+    entropy = optax.sigmoid_binary_cross_entropy(logits, taught)
+    return weighted_mean(entropy.mean(axis=(1, 2)), weight)
 
 
 def mmil_losses(

@@ -3,24 +3,35 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
 from ml_collections import ConfigDict
 
 from avvp_jax import published
 from avvp_jax.checkpoints import restore_best
-from avvp_jax.data import ROLES, stream_widths
+from avvp_jax.data import ROLES
 from avvp_jax.errors import UserError
 from avvp_jax.events import events_of, predicted_segments
+from avvp_jax.layouts import LAYOUTS, Layout
 from avvp_jax.methods import stages_of
-from avvp_jax.network import Network, Variables, parser_network
+from avvp_jax.network import Network, Variables
 from avvp_jax.predictor import Predictor
+from avvp_jax.selection import no_best
 from avvp_jax.settings import recall
-from avvp_jax.stages import final_stage, make_network
+from avvp_jax.stages import final_stage
 from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import CLASSES, MODALITIES
 from avvp_jax.torch_files import read_published
+
+
+class Leftover(NamedTuple):
+    """Of a published file: tensors that no network reads, and what is beside the state_dict."""
+
+    unused: Mapping[str, np.ndarray]
+    rest: dict | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +40,20 @@ class Weights:
 
     Attributes:
       variables: of the network.
-      epoch: the epoch they were selected at; None for a published file.
-      unused: tensors of a published file that no network reads, kept for export.
-      rest: what a published file holds beside the state_dict, likewise.
+      epoch: the epoch they were selected at (of each part, where parts were selected
+        apart); None for a published file.
+      leftovers: part of the model -> what its published file holds that no network
+        reads, kept for export.
     """
 
     variables: Variables
-    epoch: int | None = None
-    unused: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    rest: dict | None = None
+    epoch: int | dict[str, int] | None = None
+    leftovers: Mapping[str, Leftover] = dataclasses.field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """The epoch as a step to log at."""
+        return max(jax.tree.leaves(self.epoch), default=0)
 
 
 def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "") -> Weights:
@@ -52,17 +68,24 @@ def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "
     if os.path.isdir(path):
         source = recall(path)
         source.eval.stage = stage
-        stage = final_stage(source, stages_of(source)).name
-        variables, epoch = restore_best(os.path.join(path, stage), network.shapes())
-        return Weights(variables, epoch)
-    return read_published_weights(path, network, config.method)
+        left = final_stage(source, stages_of(source))
+        template = no_best(network.shapes(), left.settings(source).eval.select)
+        return Weights(*restore_best(os.path.join(path, left.name), template))
+    layout = LAYOUTS[final_stage(config, stages_of(config)).layout or config.method]
+    return read_published_weights(path, network, layout)
 
 
-def read_published_weights(path: str, network: Network, method: str) -> Weights:
-    """The weights in a published `.pt` of a method."""
-    file, layout = read_published(path), published.LAYOUTS[method]
-    params, unused = published.from_published(file.state, network.shapes()["params"], layout, path)
-    return Weights({"params": params, "stats": {}}, unused=unused, rest=file.rest)
+def read_published_weights(path: str, network: Network, layout: Layout) -> Weights:
+    """The weights in the published `.pt` of a method, or in the several that begin with `path`."""
+    variables, leftovers = network.shapes(), {}
+    for part, suffix in layout.files.items():
+        file = read_published(path + suffix)
+        template = published.part_of(variables, part)
+        values, unused = published.from_published(file.state, template, layout, path + suffix)
+        leftovers[part] = Leftover(unused, file.rest)
+        for kind in variables:
+            variables[kind] = variables[kind] | {part: values[kind]} if part else values[kind]
+    return Weights(variables, leftovers=leftovers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +94,15 @@ class Prediction:
 
     Attributes:
       frame_prob: float32 [videos, segments, 2, classes], audio before visual.
-      global_prob, audio_prob, visual_prob: float32 [videos, classes].
+      audio_prob, visual_prob, global_prob: float32 [videos, classes]; DHHN has no global_prob.
       segments: bool [videos, segments, 2, classes], after the video-level filter.
     """
 
     frame_prob: Float[np.ndarray, "videos segments 2 classes"]
-    global_prob: Float[np.ndarray, "videos classes"]
     audio_prob: Float[np.ndarray, "videos classes"]
     visual_prob: Float[np.ndarray, "videos classes"]
     segments: Bool[np.ndarray, "videos segments 2 classes"]
+    global_prob: Float[np.ndarray, "videos classes"] | None = None
 
     @property
     def events(self) -> list[dict[str, list[tuple[str, int, int]]]]:
@@ -136,7 +159,8 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
     """A trained parser from a work directory or a published `.pt`.
 
     Args:
-      path: a work directory of launch.py, or a published checkpoint.
+      path: a work directory of launch.py, or a published checkpoint; of DHHN's two, what
+        their names have in common (X for X_audio.pt and X_video.pt).
       method: of a `.pt` whose tensors alone do not tell; found from them if None.
 
     Raises:
@@ -145,18 +169,31 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
     path = os.fspath(path)
     if os.path.isdir(path):
         config = recall(path)
-        network = make_network(config, final_stage(config, stages_of(config)))
+        network = final_stage(config, stages_of(config)).result_network(config)
         weights = read_weights(path, network, config, config.eval.stage)
         return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
-    if method is None:
-        layout = published.recognise(read_published(path).state, path)
-    elif method in published.LAYOUTS:
-        layout = published.LAYOUTS[method]
-    else:
-        raise UserError(f"method={method!r} is unknown; known: {', '.join(published.LAYOUTS)}")
-    network = parser_network(stream_widths(layout.streams), dict(layout.model))
-    weights = read_published_weights(path, network, layout.method)
+    layout = _layout(path, method)
+    network = layout.network()
+    weights = read_published_weights(path, network, layout)
     return TrainedParser(network, weights, layout.streams, layout.video_filter)
+
+
+def _layout(path: str, method: str | None) -> Layout:
+    """The published layout of a method, or the one that fits the file."""
+    if method in LAYOUTS:
+        return LAYOUTS[method]
+    if method is not None:
+        raise UserError(f"method={method!r} is unknown; known: {', '.join(LAYOUTS)}")
+    for layout in LAYOUTS.values():
+        if all(suffix and os.path.isfile(path + suffix) for suffix in layout.files.values()):
+            return layout
+    layout = published.recognise(read_published(path).state, path)
+    if "" not in layout.files:
+        parts = " and ".join(f"PREFIX{suffix}" for suffix in layout.files.values())
+        raise UserError(
+            f"{path}: one part of a {layout.method} parser, which is in {parts}; give their PREFIX"
+        )
+    return layout
 
 
 def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:

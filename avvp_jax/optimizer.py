@@ -6,33 +6,87 @@ learning rate times that direction, so every schedule is a function of the epoch
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 
-Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
+# One rate, or a dict of rates by the network whose parameters they are for (DHHN).
+Rates = Float[Array, ""] | dict[str, Float[Array, ""]]
+Schedule = Callable[[Int[Array, ""]], Rates]
+
+# PyTorch's clip_grad_norm_ divides by the norm plus this much.
+CLIP_MARGIN = 1e-6
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """The direction of `config.optimizer`: Adam with b1, b2, eps (Kingma and Ba, 2015)."""
-    if config.name != "adam":
-        raise UserError(f"config.optimizer.name={config.name!r} is unknown; known: adam")
-    return optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    """The direction of `config.optimizer`.
+
+    name="adam": Adam with b1, b2, eps (Kingma and Ba, 2015).
+    name="adamw": the same plus weight_decay times every parameter, biases and norms
+    too (Loshchilov and Hutter, 2019), on gradients whose global norm is clipped to clip_norm.
+    """
+    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    if config.name == "adam":
+        return adam
+    if config.name == "adamw":
+        decay = optax.add_decayed_weights(config.weight_decay)
+        return optax.chain(clip_global_norm(config.clip_norm), adam, decay)
+    raise UserError(f"config.optimizer.name={config.name!r} is unknown; known: adam, adamw")
 
 
-def make_schedule(config: ConfigDict) -> Schedule:
-    """The learning rate as a function of the epoch, which counts from 1.
+def clip_global_norm(largest: float) -> optax.GradientTransformation:
+    """Scales all gradients together by min(1, largest / (norm + 1e-6)), as PyTorch does."""
+
+    def clip(grads: PyTree, params: PyTree | None = None) -> PyTree:
+        scale = jnp.minimum(1.0, largest / (optax.tree.norm(grads) + CLIP_MARGIN))
+        return jax.tree.map(lambda g: g * scale, grads)
+
+    return optax.stateless(clip)
+
+
+def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
+    """The learning rate as a function of the epoch, which counts from 1 to `epochs`.
 
     kind="step": learning_rate * factor ** floor((epoch - 1) / every_epochs).
+    kind="warmup_cosine": learning_rate * epoch / warmup_epochs before the epoch
+    warmup_epochs, then a half cosine from learning_rate to final_learning_rate at `epochs`.
+
+    learning_rate may have a value for each network that trains.
     """
-    if config.kind != "step":
-        raise UserError(f"config.schedule.kind={config.kind!r} is unknown; known: step")
+    rates = config.learning_rate
+    rates = rates.to_dict() if isinstance(rates, ConfigDict) else rates
 
     def step(epoch):
         drops = (epoch - 1) // config.every_epochs
-        return config.learning_rate * jnp.float32(config.factor) ** drops
+        return jax.tree.map(lambda rate: rate * jnp.float32(config.factor) ** drops, rates)
 
-    return step
+    def warmup_cosine(epoch):
+        warmup = config.warmup_epochs
+        passed = (epoch - warmup) / max(epochs - warmup, 1)
+
+        def at(rate):
+            final = config.final_learning_rate
+            cosine = final + (rate - final) / 2 * (1 + jnp.cos(jnp.pi * passed))
+            return jnp.where(epoch < warmup, rate * epoch / warmup, cosine)
+
+        return jax.tree.map(at, rates)
+
+    kinds = {"step": step, "warmup_cosine": warmup_cosine}
+    if config.kind not in kinds:
+        raise UserError(
+            f"config.schedule.kind={config.kind!r} is unknown; known: {', '.join(kinds)}"
+        )
+    return kinds[config.kind]
+
+
+def descend(params: PyTree, direction: PyTree, rates: Rates) -> PyTree:
+    """`params` minus the rate times the direction; the tree of rates is a prefix of theirs."""
+
+    def move(rate, params, direction):
+        return jax.tree.map(lambda p, d: p - rate * d, params, direction)
+
+    return jax.tree.map(move, rates, params, direction)

@@ -15,12 +15,32 @@ from avvp_jax.task import NUM_CLASSES
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
 
 
-class MMIL(nnx.Module):
-    """Attentive multimodal multiple-instance pooling (HAN, ECCV 2020, section 4.3)."""
+class SegmentPooling(nnx.Module):
+    """Class probabilities of segments, and how much each segment counts for its video."""
 
     def __init__(self, width: int, *, dtype, rngs: nnx.Rngs):
         self.fc_prob = linear(width, NUM_CLASSES, dtype=dtype, rngs=rngs)
         self.fc_frame_att = linear(width, NUM_CLASSES, dtype=dtype, rngs=rngs)
+
+    def over_time(
+        self, x: Float[Array, "videos segments *modalities width"]
+    ) -> dict[str, Float[Array, "videos segments *modalities classes"]]:
+        """frame_logits, frame_prob, and time_weighted: the share of each in the sum over time."""
+        frame_logits = self.fc_prob(x).astype(jnp.float32)
+        frame_prob = jax.nn.sigmoid(frame_logits)
+        time_weight = jax.nn.softmax(self.fc_frame_att(x).astype(jnp.float32), axis=1)
+        return {
+            "frame_logits": frame_logits,
+            "frame_prob": frame_prob,
+            "time_weighted": time_weight * frame_prob,
+        }
+
+
+class MMIL(SegmentPooling):
+    """Attentive multimodal multiple-instance pooling (HAN, ECCV 2020, section 4.3)."""
+
+    def __init__(self, width: int, *, dtype, rngs: nnx.Rngs):
+        super().__init__(width, dtype=dtype, rngs=rngs)
         self.fc_av_att = linear(width, NUM_CLASSES, dtype=dtype, rngs=rngs)
 
     def __call__(
@@ -34,23 +54,37 @@ class MMIL(nnx.Module):
         audio_prob, visual_prob [videos, classes].
         """
         x = jnp.stack([audio, visual], axis=2)
-        frame_logits = self.fc_prob(x).astype(jnp.float32)
-        frame_prob = jax.nn.sigmoid(frame_logits)
-        time_weight = jax.nn.softmax(self.fc_frame_att(x).astype(jnp.float32), axis=1)
+        output = self.over_time(x)
+        time_weighted = output.pop("time_weighted")
         modal_weight = jax.nn.softmax(self.fc_av_att(x).astype(jnp.float32), axis=2)
-        over_time = time_weight * frame_prob
-        modality_prob = over_time.sum(axis=1)
-        return {
-            "frame_logits": frame_logits,
-            "frame_prob": frame_prob,
-            "global_prob": (over_time * modal_weight).sum(axis=(1, 2)),
+        modality_prob = time_weighted.sum(axis=1)
+        return output | {
+            "global_prob": (time_weighted * modal_weight).sum(axis=(1, 2)),
             "audio_prob": modality_prob[:, 0],
             "visual_prob": modality_prob[:, 1],
         }
 
 
+class VisualTokens(nnx.Module):
+    """Frames and snippets of a segment fused into one token."""
+
+    def __init__(self, frame_width: int, snippet_width: int, width: int, *, dtype, rngs: nnx.Rngs):
+        self.fc_v = linear(frame_width, width, dtype=dtype, rngs=rngs)
+        self.fc_st = linear(snippet_width, width, dtype=dtype, rngs=rngs)
+        self.fc_fusion = linear(2 * width, width, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        frames: Float[Array, "videos segments frame_width"],
+        snippets: Float[Array, "videos segments snippet_width"],
+    ) -> Float[Array, "videos segments width"]:
+        """Tokens of both, projected apart and then together."""
+        fused = [self.fc_v(frames), self.fc_st(snippets)]
+        return self.fc_fusion(jnp.concatenate(fused, axis=-1))
+
+
 class Parser(nnx.Module):
-    """The parser that HAN, MA, JoMoLD and VALOR configure.
+    """The parser that HAN, MA, JoMoLD and VALOR configure, and DHHN extends.
 
     Args:
       stream_widths: widths of the audio, visual and snippet features.
@@ -81,9 +115,9 @@ class Parser(nnx.Module):
         audio_width, visual_width, snippet_width = stream_widths
         compute = jnp.dtype(dtype)
         self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
-        self.fc_v = linear(visual_width, width, dtype=compute, rngs=rngs)
-        self.fc_st = linear(snippet_width, width, dtype=compute, rngs=rngs)
-        self.fc_fusion = linear(2 * width, width, dtype=compute, rngs=rngs)
+        self.visual_tokens = VisualTokens(
+            visual_width, snippet_width, width, dtype=compute, rngs=rngs
+        )
         self.encoder = HybridEncoder(
             width,
             heads,
@@ -121,9 +155,7 @@ class Parser(nnx.Module):
         if cross_attention is None:
             cross_attention = self.cross_attention
         encoder_key, visual_key = split_key(key, 2)
-        audio_tokens = self.fc_a(features["audio"])
-        fused = [self.fc_v(features["visual"]), self.fc_st(features["snippet"])]
-        visual_tokens = self.fc_fusion(jnp.concatenate(fused, axis=-1))
+        audio_tokens, visual_tokens = self.tokens(features)
         audio, visual = self.encoder(
             audio_tokens, visual_tokens, encoder_key, cross_attention=cross_attention
         )
@@ -134,3 +166,10 @@ class Parser(nnx.Module):
             "audio_stream": audio,
             "visual_stream": visual,
         }
+
+    def tokens(
+        self, features: dict[str, Float[Array, "videos segments _"]]
+    ) -> tuple[Float[Array, "videos segments width"], Float[Array, "videos segments width"]]:
+        """What the encoder reads: audio and visual tokens."""
+        audio = self.fc_a(features["audio"])
+        return audio, self.visual_tokens(features["visual"], features["snippet"])

@@ -24,8 +24,8 @@ def probabilities(
     """Evaluation-mode probabilities of all videos, `batch_size` at a time; pure.
 
     Returns:
-      frame_prob [videos, segments, 2, classes]; global_prob, audio_prob,
-      visual_prob [videos, classes].
+      frame_prob [videos, segments, 2, classes]; global_prob (where the network has it),
+      audio_prob, visual_prob [videos, classes].
     """
     parser = network.module(variables)
     videos = len(features["audio"])
@@ -36,7 +36,7 @@ def probabilities(
     def one_batch(batch_rows):
         batch = jax.tree.map(lambda x: jnp.take(x, batch_rows, axis=0), features)
         output = parser(batch)
-        return {name: output[name] for name in PROBABILITIES}
+        return {name: output[name] for name in PROBABILITIES if name in output}
 
     batches = jax.lax.map(one_batch, rows.reshape(-1, batch_size))
     return {name: x.reshape(-1, *x.shape[2:])[:videos] for name, x in batches.items()}

@@ -1,21 +1,20 @@
 """Published checkpoints: a PyTorch state_dict in and out, unchanged.
 
 A published name is our path with the words below exchanged; matrices and
-convolutions are transposed. Modules that the published programs build but never
+convolutions are transposed. A model may be in several files, one for each of its
+parts (DHHN). Modules that the published programs build but never
 call are carried along, so that their programs load our files with strict=True.
 """
 
-import dataclasses
 import zlib
 from collections.abc import Mapping
 
-import jax
 import numpy as np
-from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.parser import Parser
+from avvp_jax.layouts import LAYOUTS, Layout
+from avvp_jax.network import Variables
 
 # Our words for the published ones; an empty string leaves the word out.
 WORDS = {
@@ -27,141 +26,66 @@ WORDS = {
     "kernel": "weight",
     "scale": "weight",
     "mmil": "",
+    "visual_tokens": "",
+    "self_encoder": "audio_encoder",  # in the visual network too
+    "pooling": "",
+    "audio_scales": "conv_x1",
+    "visual_scales": "conv_x2",
+    "taps": "blocks.0.0.weight",
+    "norm": "blocks.0.1",
+    "mean": "running_mean",
+    "var": "running_var",
+    "count": "num_batches_tracked",
 }
-TRANSPOSED = ("kernel", "in_kernel")
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """What a method's published file holds.
-
-    Attributes:
-      method: the method's name.
-      streams: the set of features the network was made for.
-      video_filter: the video-level filter at test (methods.md, section 10).
-      model: the published network, as keyword arguments of Parser.
-      unused: name -> shape of the modules that the published program never calls.
-      wrapped: the state_dict is under `model` in a dict of training states.
-    """
-
-    method: str
-    streams: str
-    video_filter: str
-    model: Mapping[str, object]
-    unused: Mapping[str, tuple[int, ...]]
-    wrapped: bool = False
-
-
-def _unused_layer(prefix: str, width: int, feed_forward: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a self-attention layer, as a published encoder holds it."""
-    return {
-        f"{prefix}.self_attn.in_proj_weight": (3 * width, width),
-        f"{prefix}.self_attn.in_proj_bias": (3 * width,),
-        f"{prefix}.self_attn.out_proj.weight": (width, width),
-        f"{prefix}.self_attn.out_proj.bias": (width,),
-        f"{prefix}.linear1.weight": (feed_forward, width),
-        f"{prefix}.linear1.bias": (feed_forward,),
-        f"{prefix}.linear2.weight": (width, feed_forward),
-        f"{prefix}.linear2.bias": (width,),
-        **_unused_norms(prefix, width),
-    }
-
-
-def _unused_norms(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{prefix}.norm{i}.{part}": (width,) for i in (1, 2) for part in ("weight", "bias")}
-
-
-HAN_MODEL = {
-    "width": 512,
-    "heads": 1,
-    "feed_forward": 512,
-    "layers": 1,
-    "dropout": 0.1,
-    "visual_dropout": 0.0,
-    "order": "parallel",
-    "norm": "post",
-    "cross_attention": True,
-    "dtype": "float32",
-}
-
-# Modules of the published HAN and MA programs that no forward pass calls.
-HAN_UNUSED = {
-    **_unused_layer("audio_encoder.layers.0", 512, 512),
-    **_unused_layer("visual_encoder.layers.0", 512, 512),
-    **_unused_layer("cmt_encoder.layers.0", 512, 512),
-    **_unused_norms("cmt_encoder", 512),
-    **_unused_norms("hat_encoder", 512),
-}
-MA_UNUSED = {
-    f"{module}.{name}": shape
-    for module in ("t_att", "t_att2")
-    for name, shape in {
-        **{f"{part}.weight": (512, 512) for part in ("w_qs", "w_ks", "w_vs", "fc")},
-        **{f"{part}.bias": (512,) for part in ("w_qs", "w_ks", "w_vs", "fc")},
-        "layer_norm.gamma": (512,),
-        "layer_norm.beta": (512,),
-    }.items()
-}
-MA_UNUSED |= {"fc1.weight": (256, 1024), "fc1.bias": (256,)}
-MA_UNUSED |= {"fc2.weight": (2, 256), "fc2.bias": (2,)}
-
-LAYOUTS = {
-    layout.method: layout
-    for layout in (
-        Layout("han", "base", "global", HAN_MODEL, HAN_UNUSED),
-        Layout("ma", "base", "per_modality", HAN_MODEL, HAN_UNUSED | MA_UNUSED),
-        Layout(
-            "jomold",
-            "base",
-            "per_modality",
-            HAN_MODEL | {"visual_dropout": 0.5},
-            _unused_norms("hat_encoder", 512),
-            wrapped=True,
-        ),
-    )
-}
+TRANSPOSED = ("kernel", "in_kernel", "taps")
 
 
 def published_name(path: tuple) -> str:
-    """The published name of one of our parameters, e.g. ("fc_a", "kernel") -> "fc_a.weight"."""
-    words = (WORDS.get(word, str(word)) for word in path)
+    """The published name of a variable, e.g. ("params", "fc_a", "kernel") -> "fc_a.weight"."""
+    words = (WORDS.get(word, str(word)) for word in path[1:])
     return ".".join(word for word in words if word)
 
 
-def to_published(params: dict, layout: Layout, unused: Mapping[str, np.ndarray], seed: int = 0):
-    """Our parameters as a published state_dict of NumPy arrays.
+def part_of(variables: Variables, part: str) -> Variables:
+    """The variables of one part of a model; "" is the whole."""
+    return {kind: tree.get(part, {}) if part else tree for kind, tree in variables.items()}
+
+
+def to_published(
+    variables: Variables, layout: Layout, unused: Mapping[str, np.ndarray], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """The variables of a file's network as a published state_dict.
 
     Modules that the published program never calls come from `unused` where it
     has them, else they are drawn from `seed` with the published initialisation.
     """
     state = {}
-    for path, value in flatten_dict(params).items():
+    for path, value in flatten_dict(variables).items():
         value = np.asarray(value)
+        # PyTorch counts batches in 64 bits.
+        value = value.astype(np.int64) if value.dtype.kind == "i" else value
         state[published_name(path)] = value.T if path[-1] in TRANSPOSED else value
-    for name, shape in layout.unused.items():
+    for name, shape in _unused(layout, variables).items():
         state[name] = unused[name] if name in unused else _initial(name, shape, seed)
     return state
 
 
 def from_published(
-    state: Mapping[str, np.ndarray], template: dict, layout: Layout, path: str
-) -> tuple[dict, dict[str, np.ndarray]]:
-    """A published state_dict as our parameters, and its unused tensors.
+    state: Mapping[str, np.ndarray], template: Variables, layout: Layout, path: str
+) -> tuple[Variables, dict[str, np.ndarray]]:
+    """A published state_dict as variables of a file's network, and its unused tensors.
 
     Args:
-      state: name -> float32 array.
-      template: our parameters' tree; its shapes are what `state` must fit.
+      state: name -> array.
+      template: our variables; their shapes are what `state` must fit.
       layout: of the method that the network was configured for.
       path: named in errors.
 
     Raises:
       UserError: names or shapes are not those of the network.
     """
-    ours = {published_name(path): (path, leaf) for path, leaf in flatten_dict(template).items()}
-    wanted = {
-        name: leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape
-        for name, (path, leaf) in ours.items()
-    } | dict(layout.unused)
+    ours, unused = flatten_dict(template), _unused(layout, template)
+    wanted = _shapes(template) | unused
     missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or unknown:
         lacks = f"lacks {first_ten(missing)}" if missing else ""
@@ -180,11 +104,12 @@ def from_published(
             f"{path}: shapes do not fit the configured network: {first_ten(misfits)}; "
             "set config.model and config.data.streams to what the checkpoint was trained with"
         )
-    params = {
-        path: state[name].T if path[-1] in TRANSPOSED else state[name]
-        for name, (path, _) in ours.items()
-    }
-    return unflatten_dict(params), {name: state[name] for name in layout.unused}
+    variables = {(kind,): {} for kind, tree in template.items() if not tree}
+    for ours_path, leaf in ours.items():
+        value = state[published_name(ours_path)]
+        value = value.T if ours_path[-1] in TRANSPOSED else value
+        variables[ours_path] = value.astype(leaf.dtype)
+    return unflatten_dict(variables), {name: state[name] for name in unused}
 
 
 def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
@@ -193,13 +118,10 @@ def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
     Raises:
       UserError: it belongs to none.
     """
-    from avvp_jax.streams import STREAM_SETS, STREAMS
-
+    found = {name: tuple(value.shape) for name, value in state.items()}
     for layout in LAYOUTS.values():
-        widths = tuple(STREAMS[name].width for name in STREAM_SETS[layout.streams])
-        template = parameter_shapes(widths, layout.model)
-        names = {published_name(ours) for ours in flatten_dict(template)}
-        if state.keys() == names | layout.unused.keys():
+        template = layout.file_network().shapes()
+        if found == _shapes(template) | _unused(layout, template):
             return layout
     raise UserError(
         f"{path}: not the published checkpoint of a known method ({', '.join(LAYOUTS)}): "
@@ -207,13 +129,19 @@ def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
     )
 
 
-def parameter_shapes(stream_widths: tuple[int, int, int], model: Mapping[str, object]) -> dict:
-    """The parameter tree of a Parser as shapes, without computing anything."""
+def _shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
+    """Published names and shapes of our variables."""
+    return {
+        published_name(path): tuple(leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape)
+        for path, leaf in flatten_dict(variables).items()
+    }
 
-    def init():
-        return nnx.to_pure_dict(nnx.state(Parser(stream_widths, **model, rngs=nnx.Rngs(0))))
 
-    return jax.eval_shape(init)
+def _unused(layout: Layout, variables: Variables) -> dict[str, tuple[int, ...]]:
+    """Published modules that the network of these variables does not call."""
+    called = _shapes(variables)
+    width = called["fc_prob.weight"][-1]
+    return {name: shape for name, shape in layout.unused(width).items() if name not in called}
 
 
 def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) -> None:
@@ -226,7 +154,7 @@ def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) 
     settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
     settings["config.data.streams"] = (streams, layout.streams)
     for key, (ours, published) in settings.items():
-        if ours != published and not key.endswith(free):
+        if ours != published and key.split(".")[-1] not in free + layout.options:
             raise UserError(
                 f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
                 "load this model; only models of the published shape can be exported"

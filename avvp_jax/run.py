@@ -9,14 +9,15 @@ from avvp_jax import published
 from avvp_jax.data import Split, load_features, load_split, open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
+from avvp_jax.layouts import LAYOUTS
 from avvp_jax.logs import make_writer
 from avvp_jax.methods import stages_of
-from avvp_jax.model import Weights, read_weights
+from avvp_jax.model import Leftover, Weights, read_weights
 from avvp_jax.network import Network
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import draw_timelines, write_predictions, write_scores
 from avvp_jax.settings import check_config, expand_paths, flat_config, has_begun, remember
-from avvp_jax.stages import Run, chosen_stages, final_stage, make_network, names, run_stages
+from avvp_jax.stages import Run, Training, chosen_stages, final_stage, names, run_stages
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
 
@@ -41,14 +42,15 @@ def train(config: ConfigDict, workdir: str) -> None:
     stages = stages_of(config)
     wanted = chosen_stages(config, stages)
     final = final_stage(config, stages)
-    network = make_network(config, final)
+    network = final.result_network(config)
     # A run that goes on needs its starting weights no more.
     given = config.init_from and not has_begun(workdir)
     start = read_weights(config.init_from, network, config) if given else None
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
     run = Run(config, workdir, stages, start.variables if start else None)
-    stages[0].arrays(run)  # somebody else's artefact is read before anything is written
+    # Somebody else's artefact is read before anything is written.
+    next(stage for stage in stages if isinstance(stage, Training)).arrays(run)
     remember(config, workdir)
     run.writer.write_hparams(flat_config(config))
     print(
@@ -65,7 +67,7 @@ def train(config: ConfigDict, workdir: str) -> None:
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
     """Scores the model of the work directory, or of `config.init_from`, on the splits."""
-    network = make_network(config, final_stage(config, stages_of(config)))
+    network = final_stage(config, stages_of(config)).result_network(config)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
     _evaluate(config, workdir, network, weights, writer)
@@ -82,7 +84,7 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
         "dataset": config.data.dataset,
         "weights": config.init_from or os.path.abspath(workdir),
     }
-    step, rows = weights.epoch or 0, {}
+    step, rows = weights.step, {}
     for name in names(config.eval.splits):
         split = load_split(dataset, name, config.data.streams)
         probs, segments = _predict(config, network, weights, split)
@@ -107,10 +109,10 @@ def check_splits(config: ConfigDict, dataset) -> None:
 
 def predict(config: ConfigDict, workdir: str) -> None:
     """Writes probabilities and events of the splits, or of a folder of features."""
-    network = make_network(config, final_stage(config, stages_of(config)))
+    network = final_stage(config, stages_of(config)).result_network(config)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
-    step = weights.epoch or 0
+    step = weights.step
     for split in _splits_to_predict(config):
         probs, segments = _predict(config, network, weights, split)
         path = write_predictions(workdir, split, probs, segments)
@@ -132,17 +134,21 @@ def export(config: ConfigDict, workdir: str) -> None:
     """Writes the model as a `.pt` that the published program loads."""
     if not config.export_to:
         raise UserError("--mode=export needs --config.export_to=FILE.pt")
-    network = make_network(config, final_stage(config, stages_of(config)))
-    layout = published.LAYOUTS[config.method]
-    published.check_exportable(config.model.to_dict(), config.data.streams, layout)
+    stage = final_stage(config, stages_of(config))
+    network, settings = stage.result_network(config), stage.settings(config)
+    layout = LAYOUTS[stage.layout or config.method]
+    published.check_exportable(settings.model.to_dict(), config.data.streams, layout)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
-    params = jax.device_get(weights.variables["params"])
-    state = published.to_published(params, layout, weights.unused, config.seed)
-    rest = weights.rest
-    if layout.wrapped and rest is None:
-        rest = {"epochs": weights.epoch}
-    write_published(config.export_to, PublishedFile(state, rest))
-    print(f"{config.export_to}: {len(state)} tensors", flush=True)
+    variables = jax.device_get(weights.variables)
+    for part, suffix in layout.files.items():
+        leftover = weights.leftovers.get(part, Leftover({}, None))
+        part_variables = published.part_of(variables, part)
+        state = published.to_published(part_variables, layout, leftover.unused, config.seed)
+        rest = leftover.rest
+        if layout.wrapped and rest is None:
+            rest = {"epochs": weights.epoch}
+        write_published(config.export_to + suffix, PublishedFile(state, rest))
+        print(f"{config.export_to}{suffix}: {len(state)} tensors", flush=True)
 
 
 def _predict(config, network: Network, weights: Weights, split: Split):

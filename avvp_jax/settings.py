@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 from avvp_jax.denoising import WARMUPS
 from avvp_jax.errors import UserError
 from avvp_jax.events import VIDEO_FILTERS, write_lines
-from avvp_jax.fit import LAST
 from avvp_jax.methods import METHODS
-from avvp_jax.scores import NAMES
+from avvp_jax.methods.dhhn import MODES
+from avvp_jax.selection import SELECTIONS
 from avvp_jax.streams import STREAM_SETS
 
 DATASETS = {
@@ -32,11 +32,15 @@ CHOICES = {
     "model.norm": ("post", "pre"),
     "model.dtype": ("float32", "bfloat16"),
     "eval.video_filter": VIDEO_FILTERS,
-    "eval.select": (*NAMES, LAST),
     "eval.ties": ("later", "earlier"),
-    "optimizer.name": ("adam",),
-    "schedule.kind": ("step",),
+    "optimizer.name": ("adam", "adamw"),
+    "schedule.kind": ("step", "warmup_cosine"),
+    "jomold.warmup": WARMUPS,
+    "dhhn.mode": MODES,
 }
+# Sections that the configs of some methods have.
+SECTIONS = {"ma": ("ma",), "jomold": ("jomold",), "dhhn": ("dhhn", "base")}
+# Checked where a config has them; a stage's own section holds other values of the same keys.
 POSITIVE = (
     "model.width",
     "model.heads",
@@ -44,6 +48,16 @@ POSITIVE = (
     "model.layers",
     "schedule.learning_rate",
     "schedule.every_epochs",
+    "schedule.warmup_epochs",
+    "optimizer.clip_norm",
+    "audio_net.heads",
+    "audio_net.feed_forward",
+    "audio_net.layers",
+    "audio_net.repeats",
+    "video_net.heads",
+    "video_net.feed_forward",
+    "video_net.layers",
+    "video_net.repeats",
     "train.epochs",
     "train.batch_size",
     "train.steps_per_call",
@@ -51,10 +65,13 @@ POSITIVE = (
 )
 NOT_NEGATIVE = ("seed", "data.synthetic_seed", "eval.plots")
 RATES = ("model.dropout", "model.visual_dropout", "optimizer.b1", "optimizer.b2")
+RATES += ("audio_net.dropout", "video_net.dropout")
 FINITE = ("optimizer.eps", "schedule.factor", "schedule.learning_rate")
+FINITE += ("schedule.final_learning_rate", "optimizer.weight_decay", "optimizer.clip_norm")
+HEADS = ("model.heads", "audio_net.heads", "video_net.heads")
 
 PATHS = ("data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to")
-PATHS += ("ma.removed_labels", "jomold.noise_ratios")
+PATHS += ("ma.removed_labels", "jomold.noise_ratios", "dhhn.removed_labels")
 
 # What may differ when a run goes on in its work directory: nothing that changes its numbers.
 FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
@@ -65,6 +82,17 @@ FREE_ON_RESUME += (
     "eval.plots",
     "eval.stage",
 )
+
+
+REQUIRED = ("method", "seed", "stages", "init_from", "export_to", "schedule.learning_rate")
+REQUIRED += tuple(f"data.{key}" for key in ("dataset", "streams", "data_dir", "manual_dir"))
+REQUIRED += tuple(f"data.{key}" for key in ("allow_missing_features", "synthetic_seed"))
+REQUIRED += ("data.features_only", "optimizer.name", "schedule.kind", "train.shuffle")
+REQUIRED += tuple(f"model.{key}" for key in ("width", "heads", "feed_forward", "layers", "dropout"))
+REQUIRED += tuple(f"model.{key}" for key in ("visual_dropout", "order", "norm", "dtype"))
+REQUIRED += ("model.cross_attention", "train.epochs", "train.batch_size", "train.steps_per_call")
+REQUIRED += tuple(f"eval.{key}" for key in ("splits", "video_filter", "select", "ties"))
+REQUIRED += tuple(f"eval.{key}" for key in ("batch_size", "plots", "stage"))
 
 
 def value_of(config: ConfigDict, key: str):
@@ -82,35 +110,19 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: names the first such key and what it may be.
     """
-    for key, known in CHOICES.items():
-        if value_of(config, key) not in known:
+    for key in REQUIRED:
+        value_of(config, key)
+    _check_method(config)
+    flat = _flat(config)
+    for key, value in flat.items():
+        _check_value(key, value)
+    for key in HEADS:
+        heads = flat.get(key, 1)
+        if config.model.width % heads:
             raise UserError(
-                f"config.{key}={value_of(config, key)!r} is unknown; known: {', '.join(known)}"
+                f"config.model.width={config.model.width} must be a multiple of "
+                f"config.{key}={heads}"
             )
-    for method in METHODS:
-        if (method in config) != (method == config.method) and method != "han":
-            raise UserError(
-                f"config.method={config.method!r} does not go with this config; "
-                f"start from configs/{config.method}.py"
-            )
-    if config.method == "jomold" and config.jomold.warmup not in WARMUPS:
-        raise UserError(
-            f"config.jomold.warmup={config.jomold.warmup!r} is unknown; known: {', '.join(WARMUPS)}"
-        )
-    for keys, good, wish in (
-        (POSITIVE, lambda x: x > 0, "greater than 0"),
-        (NOT_NEGATIVE, lambda x: 0 <= x < 2**32, "0 to 4294967295"),
-        (RATES, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
-        (FINITE, math.isfinite, "a finite number"),
-    ):
-        for key in keys:
-            if not good(value_of(config, key)):
-                raise UserError(f"config.{key}={value_of(config, key)} must be {wish}")
-    if config.model.width % config.model.heads:
-        raise UserError(
-            f"config.model.width={config.model.width} must be a multiple of "
-            f"config.model.heads={config.model.heads}"
-        )
     if config.data.streams not in DATASETS[config.data.dataset]:
         raise UserError(
             f"config.data.streams={config.data.streams!r} is not in {config.data.dataset}; "
@@ -118,6 +130,44 @@ def check_config(config: ConfigDict) -> None:
         )
     if not config.eval.splits:
         raise UserError("config.eval.splits is empty; name splits, for example \"('val', 'test')\"")
+
+
+def _check_method(config: ConfigDict) -> None:
+    """Refuses what does not go with the config's method."""
+    _check_value("method", config.method)
+    sections = {name for names in SECTIONS.values() for name in names}
+    if sections & set(config) != set(SECTIONS.get(config.method, ())):
+        raise UserError(
+            f"config.method={config.method!r} does not go with this config; "
+            f"start from configs/{METHODS[config.method].__name__.split('.')[-1]}.py"
+        )
+    by_part = config.method == "dhhn"
+    for name in select if isinstance(select := config.eval.select, tuple) else (select,):
+        if name not in SELECTIONS or isinstance(select, tuple) != by_part:
+            wish = "two of" if by_part else "one of"
+            raise UserError(f"config.eval.select={select!r} must be {wish} {', '.join(SELECTIONS)}")
+    if by_part and (len(select) != 2 or config.eval.video_filter != "per_modality"):
+        raise UserError(
+            "config.eval.select needs one score for each of dhhn's two parsers and "
+            "config.eval.video_filter must be 'per_modality', since the two have no global_prob"
+        )
+
+
+def _check_value(key: str, value) -> None:
+    """Refuses one value; a key in a stage's own section counts as the key it replaces."""
+    checked = key.removeprefix("base.")
+    if checked in CHOICES and value not in CHOICES[checked]:
+        known = ", ".join(CHOICES[checked])
+        raise UserError(f"config.{key}={value!r} is unknown; known: {known}")
+    for keys, good, wish in (
+        (POSITIVE, lambda x: x > 0, "greater than 0"),
+        (NOT_NEGATIVE, lambda x: 0 <= x < 2**32, "0 to 4294967295"),
+        (RATES, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
+        (FINITE, math.isfinite, "a finite number"),
+    ):
+        # A learning rate may have a value for each network.
+        if (checked in keys or checked.rpartition(".")[0] in keys) and not good(value):
+            raise UserError(f"config.{key}={value} must be {wish}")
 
 
 def expand_paths(config: ConfigDict) -> None:

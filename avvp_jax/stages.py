@@ -20,6 +20,7 @@ from avvp_jax.labels import targets
 from avvp_jax.logs import Writer, make_writer
 from avvp_jax.network import Network, Variables, parser_network
 from avvp_jax.predictor import Predictor
+from avvp_jax.selection import Best, no_best
 from avvp_jax.train import Loss
 
 
@@ -49,11 +50,20 @@ class Run:
 
     @functools.cached_property
     def train(self) -> Split:
-        return load_split(self.dataset, "train", self.config.data.streams)
+        return self.split("train")
 
     @functools.cached_property
     def val(self) -> Split:
-        return load_split(self.dataset, "val", self.config.data.streams)
+        return self.split("val")
+
+    def split(self, name: str) -> Split:
+        """A split of the data set."""
+        return load_split(self.dataset, name, self.config.data.streams)
+
+    @property
+    def options(self) -> ConfigDict:
+        """The config's section of the method."""
+        return self.config[self.config.method]
 
     def folder(self, stage: str) -> str:
         """Where a stage leaves its artefact."""
@@ -71,8 +81,8 @@ class Run:
         chosen = next(s for s in self.stages if s.name == stage)
         if not chosen.finished(self):
             raise UserError(f"{self.folder(stage)}: stage {stage} is not finished; run it first")
-        network = make_network(self.config, chosen)
-        return network, restore_best(self.folder(stage), network.shapes())[0]
+        network = chosen.result_network(self.config)
+        return network, restore_best(self.folder(stage), chosen.best(self.config))[0]
 
     def predict(self, stage: str, split: Split) -> dict[str, np.ndarray]:
         """Probabilities that an earlier stage's best model gives a split."""
@@ -88,7 +98,7 @@ def weak_targets(run: Run) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A stage that trains the network from scratch.
+    """A stage that trains a network from scratch.
 
     Attributes:
       name: of the stage and of its folder.
@@ -96,31 +106,70 @@ class Training:
       model: what differs from `config.model`.
       arrays: gives what a batch holds beside features: "videos", arrays with an entry
         for each training video, and "shared", arrays that every batch sees whole.
+      section: of the config, whose values replace the config's own in this stage.
+      layout: the published layout of the result, where it is not the method's own.
+      network: what trains, where that is not the parser of `config.model`.
+      result: the parser that results, where that is not what trains.
+      keep: makes the result's variables of the trained ones.
     """
 
     name: str
     loss: Loss
     model: dict = dataclasses.field(default_factory=dict)
     arrays: Callable[[Run], dict] = weak_targets
+    section: str = ""
+    layout: str = ""
+    network: Callable[[ConfigDict], Network] | None = None
+    result: Callable[[ConfigDict], Network] | None = None
+    keep: Callable[[Variables], Variables] = lambda variables: variables
+
+    def settings(self, config: ConfigDict) -> ConfigDict:
+        """The config as this stage has it."""
+        changes = config[self.section].to_dict() if self.section else {}
+        return ConfigDict(_merged(_merged(config.to_dict(), changes), {"model": self.model}))
+
+    def trained_network(self, config: ConfigDict) -> Network:
+        """The network that trains."""
+        config = self.settings(config)
+        return self.network(config) if self.network else configured_parser(config)
+
+    def result_network(self, config: ConfigDict) -> Network:
+        """The network whose variables the stage leaves."""
+        return self.result(self.settings(config)) if self.result else self.trained_network(config)
+
+    def best(self, config: ConfigDict) -> Best:
+        """A best model of the stage's shapes."""
+        return no_best(self.result_network(config).shapes(), self.settings(config).eval.select)
 
     def finished(self, run: Run) -> bool:
-        return is_finished(run.folder(self.name), run.config.train.epochs)
+        return is_finished(run.folder(self.name), self.settings(run.config).train.epochs)
 
     def run(self, run: Run) -> None:
         """Trains, or goes on training."""
-        network = make_network(run.config, self)
+        several = sum(isinstance(stage, Training) for stage in run.stages) > 1
         fit(
-            run.config,
+            self.settings(run.config),
             run.folder(self.name),
-            network,
+            self.trained_network(run.config),
             self.loss,
             self.arrays(run),
             run.train,
             run.val,
             run.writer,
             start=run.start,
-            scope=f"{self.name}/" if len(run.stages) > 1 else "",
+            scope=f"{self.name}/" if several else "",
+            result=self.result_network(run.config),
+            keep=self.keep,
         )
+
+
+def _merged(values: dict, changes: dict) -> dict:
+    """Nested values with some exchanged; a learning rate for each network may become one."""
+
+    def merged(old, new):
+        return _merged(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
+
+    return values | {key: merged(values[key], new) for key, new in changes.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +235,6 @@ def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:
     return trained[name]
 
 
-def make_network(config: ConfigDict, stage: Training) -> Network:
-    """The network of a config, as a stage has it."""
-    model = config.model.to_dict() | stage.model
-    return parser_network(stream_widths(config.data.streams), model)
+def configured_parser(config: ConfigDict) -> Network:
+    """The parser of `config.model`."""
+    return parser_network(stream_widths(config.data.streams), config.model.to_dict())

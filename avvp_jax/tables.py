@@ -64,11 +64,21 @@ def ratios_table(audio: Float[ndarray, " classes"], visual: Float[ndarray, " cla
     return _plain_table("noise ratio", ["audio", "visual"], rows, ".3f")
 
 
+def teachers_table(
+    columns: Mapping[str, Float[ndarray, " classes"]], means: Mapping[str, float]
+) -> str:
+    """Segment F-scores in percent of VALOR's teachers: each class, and the mean over videos."""
+    rows = {name: [column[i] for column in columns.values()] for i, name in enumerate(CLASSES)}
+    rows["mean over videos"] = list(means.values())
+    return _plain_table("teachers' segment F, percent", list(columns), rows, ".1f")
+
+
 def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str) -> str:
     stub = max(map(len, (corner, *rows)))
     lines = [f"{corner:<{stub}}" + "".join(f"  {head:>9}" for head in heads)]
     for label, row in rows.items():
-        lines.append(f"{label:<{stub}}" + "".join(f"  {value:>9{form}}" for value in row))
+        cells = ("-" if math.isnan(value) else f"{value:{form}}" for value in row)
+        lines.append(f"{label:<{stub}}" + "".join(f"  {cell:>9}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -19,6 +19,9 @@ import numpy as np
 
 from avvp_jax.errors import UserError, first_ten
 
+# How the name of batch norm's number of batches ends, the only integers in a state_dict.
+COUNTER = "num_batches_tracked"
+
 
 def _torch():
     try:
@@ -83,7 +86,7 @@ class PublishedFile:
     """A published `.pt`.
 
     Attributes:
-      state: name -> float32 array, the state_dict.
+      state: name -> array, the state_dict: float32, but for int64 numbers of batches.
       rest: what JoMoLD's file holds beside `model` (optimizer, epochs, random states),
         as PyTorch loaded it; None where the file is the state_dict itself.
     """
@@ -110,10 +113,10 @@ def read_published(path: str) -> PublishedFile:
     odd = [
         f"{name} ({value.dtype}, {value.layout})"
         for name, value in state.items()
-        if value.dtype != torch.float32
+        if value.dtype != (torch.int64 if name.endswith(COUNTER) else torch.float32)
         or value.layout != torch.strided
         or value.device.type != "cpu"
-        or value.untyped_storage().nbytes() < 4 * value.numel()
+        or value.untyped_storage().nbytes() < value.element_size() * value.numel()
     ]
     if odd:
         raise UserError(f"{path}: tensors that are not dense float32: {first_ten(odd)}")

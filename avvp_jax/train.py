@@ -4,36 +4,33 @@ The state is a plain tree, all of which a checkpoint holds:
   params, stats   the network's variables
   optimizer       the optimizer's state
   epoch           finished epochs, int32
-  best            params, stats, score and epoch of the best model on val so far
+  best            the best model on val so far, see selection.py
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from avvp_jax import keys
 from avvp_jax.network import Network, Variables, variables_of
-from avvp_jax.optimizer import Schedule
+from avvp_jax.optimizer import Schedule, descend
+from avvp_jax.selection import Best
 
 State = dict
 Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
-Ties = Literal["later", "earlier"]
 
 
-def init_state(
-    network: Network, optimizer: optax.GradientTransformation, variables: Variables
-) -> State:
+def init_state(optimizer: optax.GradientTransformation, variables: Variables, best: Best) -> State:
     """The state before the first epoch."""
     state = {
         **variables,
         "optimizer": optimizer.init(variables["params"]),
         "epoch": jnp.int32(0),
-        "best": {**variables, "score": jnp.float32(-jnp.inf), "epoch": jnp.int32(0)},
+        "best": best,
     }
     # Copied, since layers may start as one array, and the compiled epoch takes over every buffer.
     return jax.tree.map(jnp.copy, state)
@@ -58,7 +55,7 @@ def make_step(
         (total, (reported, stats)), grads = gradient(state["params"])
         direction, moments = optimizer.update(grads, state["optimizer"], state["params"])
         rate = schedule(state["epoch"] + 1)
-        params = jax.tree.map(lambda p, d: p - rate * d, state["params"], direction)
+        params = descend(state["params"], direction, rate)
         logged = {"loss": total, "gradient_norm": optax.tree.norm(grads)}
         return state | {"params": params, "stats": stats, "optimizer": moments}, logged | reported
 
@@ -153,21 +150,3 @@ class Trainer:
             return state, jax.tree.map(jnp.add, sums, logged)
 
         return jax.lax.fori_loop(start, stop, body, (state, sums))
-
-
-@partial(jax.jit, static_argnames="ties", donate_argnums=0)
-def keep_best(state: State, score: Float[Array, ""], ties: Ties) -> tuple[State, Bool[Array, ""]]:
-    """The state with `best` replaced where `score` beats it, and whether it did.
-
-    ties="later": an equal score replaces it too; "earlier": it does not.
-    """
-    best = state["best"]
-    better = score >= best["score"] if ties == "later" else score > best["score"]
-    candidate = {
-        "params": state["params"],
-        "stats": state["stats"],
-        "score": score,
-        "epoch": state["epoch"],
-    }
-    chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, best)
-    return state | {"best": chosen}, better

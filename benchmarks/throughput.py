@@ -41,7 +41,7 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
     from avvp_jax.methods import stages_of
     from avvp_jax.optimizer import make_optimizer, make_schedule
     from avvp_jax.predictor import Predictor
-    from avvp_jax.stages import Run, make_network
+    from avvp_jax.stages import Run
     from avvp_jax.task import NUM_CLASSES, SEGMENTS
     from avvp_jax.train import Trainer, init_state
 

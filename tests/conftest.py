@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: golden numbers, published weights, small data."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -13,9 +14,13 @@ import numpy as np
 import pytest
 import recipe
 
+from avvp_jax.data import ROLES
 from avvp_jax.labels import targets
-from avvp_jax.network import parser_network
-from avvp_jax.published import LAYOUTS, from_published
+from avvp_jax.layouts import LAYOUTS, Layout
+from avvp_jax.network import Network
+from avvp_jax.published import from_published
+from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
+from avvp_jax.task import MODALITIES
 from tests.tfds_llp.published_folder import write_published
 
 # Programs that launch.py compiles serve all its processes of this session, and none of another.
@@ -25,7 +30,6 @@ jax.config.update("jax_enable_compilation_cache", False)
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-WIDTHS = (128, 2048, 512)
 
 
 @pytest.fixture(scope="session")
@@ -53,27 +57,34 @@ def published_network(published_state):
 
     def build(method: str, seed: int):
         layout = LAYOUTS[method]
-        network = parser_network(WIDTHS, {**layout.model, "dropout": 0.0, "visual_dropout": 0.0})
-        template = network.shapes()["params"]
-        params, unused = from_published(published_state(method, seed), template, layout, "recipe")
-        return network, {"params": params, "stats": {}}, unused
+        network = without_dropout(layout)
+        state = published_state(method, seed)
+        variables, unused = from_published(state, network.shapes(), layout, "recipe")
+        return network, variables, unused
 
     return build
 
 
+def without_dropout(layout: Layout) -> Network:
+    """The network of a published file, without dropout."""
+    model = {**layout.model, "dropout": 0.0, "visual_dropout": 0.0}
+    return dataclasses.replace(layout, model=model).file_network()
+
+
 @pytest.fixture(scope="session")
 def recipe_batch():
-    """(videos, seed) -> a training batch of the recipe's base features, pooled to segments."""
+    """(videos, seed, streams) -> a training batch of the recipe's features, pooled to segments."""
 
-    def batch(videos: int, seed: int) -> dict:
-        drawn = recipe.inputs("base", videos, seed)
+    def batch(videos: int, seed: int, streams: str = "base") -> dict:
+        drawn = recipe.inputs(streams, videos, seed)
+        arrays = [drawn[name] for name in ("audio", "video_s", "video_st")]
         features = {
-            "audio": drawn["audio"],
-            "visual": drawn["video_s"].reshape(videos, 10, 8, -1).mean(axis=2),
-            "snippet": drawn["video_st"],
+            role: pool_to_segments(STREAMS[name], array)
+            for role, name, array in zip(ROLES, STREAM_SETS[streams], arrays, strict=True)
         }
         weight = np.ones(videos, np.float32)
         batch = {"features": features, "weight": weight, "step": 0}
+        batch["pseudo_label"] = {m: drawn[f"{m}_pseudo"] for m in MODALITIES}
         return batch | {"weak_label": drawn["label"], "targets": targets(drawn["label"])}
 
     return batch

@@ -10,7 +10,8 @@ from avvp_jax.checkpoints import Checkpoints, restore_best
 from avvp_jax.errors import UserError
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer
-from avvp_jax.train import init_state, keep_best
+from avvp_jax.selection import keep_best, no_best
+from tests.training import begin
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 
@@ -22,14 +23,17 @@ def network(small_model):
 
 @pytest.fixture
 def state(network):
-    return init_state(network, make_optimizer(ADAM), network.init(jax.random.key(0)))
+    return begin(make_optimizer(ADAM), network.init(jax.random.key(0)))
 
 
 def after_epoch(state: dict, epoch: int, score: float) -> tuple[dict, bool]:
     """The state as an epoch leaves it, its weights recognisable by the epoch."""
     params = jax.tree.map(lambda x: jnp.full_like(x, epoch), state["params"])
     state = state | {"params": params, "epoch": jnp.int32(epoch)}
-    state, improved = keep_best(state, jnp.float32(score), "later")
+    variables = {kind: state[kind] for kind in ("params", "stats")}
+    state["best"], improved = keep_best(
+        state["best"], variables, jnp.float32(score), state["epoch"], "later"
+    )
     return state, bool(improved)
 
 
@@ -65,7 +69,7 @@ def test_nothing_to_restore_in_a_new_folder(tmp_path, state):
 
 def test_the_best_model_is_restored_with_its_epoch(tmp_path, state, network):
     write(tmp_path, state, [10, 30, 20])
-    variables, epoch = restore_best(str(tmp_path), network.shapes())
+    variables, epoch = restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))
     assert epoch == 2
     assert all((leaf == 2).all() for leaf in jax.tree.leaves(variables["params"]))
 
@@ -93,7 +97,7 @@ def test_a_best_model_newer_than_the_state_is_put_back(tmp_path, state, network)
     resumed = Checkpoints(tmp_path)
     assert int(resumed.restore(state)["epoch"]) == 2
     resumed.close()
-    assert restore_best(str(tmp_path), network.shapes())[1] == 2
+    assert restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))[1] == 2
 
 
 def test_an_interrupted_write_is_not_taken_for_a_checkpoint(tmp_path, state):
@@ -104,11 +108,11 @@ def test_an_interrupted_write_is_not_taken_for_a_checkpoint(tmp_path, state):
 
 def test_no_model_yet_and_another_network_are_user_errors(tmp_path, state, network, small_model):
     with pytest.raises(UserError, match="no trained model"):
-        restore_best(str(tmp_path), network.shapes())
+        restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))
     write(tmp_path, state, [10])
     other = parser_network((6, 7, 5), small_model | {"layers": 2, "width": 8})
     with pytest.raises(UserError, match="not the configured one"):
-        restore_best(str(tmp_path), other.shapes())
+        restore_best(str(tmp_path), no_best(other.shapes(), "segment/type"))
     deeper = parser_network((6, 7, 5), small_model | {"layers": 3})
     with pytest.raises(UserError, match="not the configured one"):
-        restore_best(str(tmp_path), deeper.shapes())
+        restore_best(str(tmp_path), no_best(deeper.shapes(), "segment/type"))

@@ -15,6 +15,7 @@ from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.predictor import Predictor
 from avvp_jax.scores import scores
+from avvp_jax.selection import no_best
 
 
 class Recorder:
@@ -45,7 +46,7 @@ def fitted(config, tmp_path):
         arrays = {"videos": {"targets": targets(train.weak_label)}, "shared": {}}
         path = str(tmp_path / folder)
         fit(config, path, network, han.loss, arrays, train, val, recorder)
-        variables, epoch = restore_best(path, network.shapes())
+        variables, epoch = restore_best(path, no_best(network.shapes(), config.eval.select))
         return recorder.epochs, epoch, variables, network, val
 
     return run

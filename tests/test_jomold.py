@@ -12,10 +12,12 @@ from avvp_jax import keys
 from avvp_jax.contrastive import contrastive_logits, expected_probability
 from avvp_jax.denoising import denoise, noise_ratios, removal_counts
 from avvp_jax.labels import targets
+from avvp_jax.layouts import LAYOUTS
 from avvp_jax.methods import jomold
 from avvp_jax.network import Network, parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.train import init_state, make_step
+from avvp_jax.train import make_step
+from tests.training import begin
 from tests.weights import assert_weights
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
@@ -30,7 +32,7 @@ def numbers(golden):
 
 def estimator_of(published_network, seed):
     """The network without cross-modal attention, on the same weights."""
-    from avvp_jax.published import LAYOUTS
+    from avvp_jax.layouts import LAYOUTS
 
     _, variables, unused = published_network("jomold", seed)
     off = {"dropout": 0.0, "visual_dropout": 0.0, "cross_attention": False}
@@ -40,9 +42,9 @@ def estimator_of(published_network, seed):
 
 def trained(network: Network, variables, loss, batches):
     """The state after a step on each batch, and what was logged."""
-    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP)
+    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP, 40)
     step = jax.jit(make_step(network, loss, optimizer, schedule))
-    state, logged = init_state(network, optimizer, variables), []
+    state, logged = begin(optimizer, variables), []
     for index, batch in enumerate(batches):
         state, values = step(state, batch | {"step": index}, keys.root_key(0))
         logged.append(values)
@@ -75,7 +77,7 @@ def test_the_estimator_trains_as_published(numbers, published_network, recipe_ba
     batches = [recipe_batch(8, 1000 * seed + i + 1) for i in range(int(numbers["estimator/steps"]))]
     state, logged = trained(network, variables, jomold.estimator_loss, batches)
     assert_losses(logged, numbers, "estimator")
-    assert_weights(state, "jomold", unused, numbers, "estimator/after/", moved=5e-4 * 5)
+    assert_weights(state, LAYOUTS["jomold"], unused, numbers, "estimator/after/", moved=5e-4 * 5)
 
 
 @pytest.mark.parametrize("setting", ["default", "other"])
@@ -130,7 +132,7 @@ def test_denoised_training_removes_and_learns_as_published(
         np.testing.assert_array_equal(visual, numbers[f"{where}/Pv"])
     assert len(edited) == 6
     assert_losses(logged, numbers, "denoise")
-    assert_weights(state, "jomold", unused, numbers, "denoise/after/", moved=5e-4 * 6)
+    assert_weights(state, LAYOUTS["jomold"], unused, numbers, "denoise/after/", moved=5e-4 * 6)
     for values, batch, (audio, _) in zip(logged, batches, edited, strict=True):
         removed = (batch["targets"]["audio"] != audio).sum() / batch["weak_label"].sum()
         np.testing.assert_allclose(values["removed/audio"], removed, rtol=1e-5)

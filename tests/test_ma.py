@@ -15,12 +15,14 @@ from avvp_jax import keys
 from avvp_jax.artefacts import read_removed_labels
 from avvp_jax.contrastive import contrastive_logits, smoothed_cross_entropy
 from avvp_jax.labels import RemovedLabels, targets
+from avvp_jax.layouts import LAYOUTS
 from avvp_jax.methods import ma
 from avvp_jax.modality_aware import draw_partner, errors, estimate, removed_from, thresholds
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.task import CLASSES
-from avvp_jax.train import init_state, make_step
+from avvp_jax.train import make_step
+from tests.training import begin
 from tests.weights import assert_weights
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
@@ -33,9 +35,13 @@ def test_training_equals_the_published_program(name, golden, published_network, 
     numbers = golden(name)
     seed = int(numbers["seed"])
     network, variables, unused = published_network("ma", seed)
-    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP)
+    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP, 40)
     step = jax.jit(make_step(network, ma.loss, optimizer, schedule))
-    state, losses, contrastive = init_state(network, optimizer, variables), [], []
+    state, losses, contrastive = (
+        begin(optimizer, variables),
+        [],
+        [],
+    )
     for index in range(int(numbers["train/steps"])):
         drawn = 1000 * seed + index + 1
         batch = recipe_batch(8, drawn)
@@ -47,7 +53,7 @@ def test_training_equals_the_published_program(name, golden, published_network, 
         contrastive.append(logged["loss/contrastive"])
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
     np.testing.assert_allclose(contrastive, numbers["train/contrastive"], rtol=1e-4)
-    assert_weights(state, "ma", unused, numbers, "train/after/", moved=3e-4 * 5)
+    assert_weights(state, LAYOUTS["ma"], unused, numbers, "train/after/", moved=3e-4 * 5)
 
 
 def test_contrast_compares_sound_after_the_encoder_with_frames_before(

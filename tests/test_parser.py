@@ -144,7 +144,7 @@ def test_bfloat16_computes_close_to_float32(small_model):
 
 
 def test_initialisation_is_the_published_one():
-    from avvp_jax.published import HAN_MODEL
+    from avvp_jax.layouts import HAN_MODEL
 
     network = parser_network((128, 2048, 512), HAN_MODEL)
     params = network.init(jax.random.key(3))["params"]

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from avvp_jax.errors import UserError
-from avvp_jax.network import parser_network
-from avvp_jax.published import LAYOUTS, from_published, recognise, to_published
+from avvp_jax.layouts import LAYOUTS
+from avvp_jax.published import from_published, recognise, to_published
 from avvp_jax.torch_files import PublishedFile, read_published, write_published
 
-WIDTHS = (128, 2048, 512)
 HAN = LAYOUTS["han"]
 
 
@@ -30,21 +29,21 @@ def state(published_state):
 
 @pytest.fixture(scope="module")
 def template():
-    return parser_network(WIDTHS, HAN.model).shapes()["params"]
+    return HAN.file_network().shapes()
 
 
 @pytest.mark.parametrize("method", LAYOUTS)
 def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, published_state, method):
     layout, state = LAYOUTS[method], published_state(method, 7)
-    template = parser_network(WIDTHS, layout.model).shapes()["params"]
+    template = layout.file_network().shapes()
     path = save(tmp_path / "in.pt", state)
-    params, unused = from_published(read_published(path).state, template, layout, path)
-    exported = PublishedFile(to_published(params, layout, unused))
+    variables, unused = from_published(read_published(path).state, template, layout, path)
+    exported = PublishedFile(to_published(variables, layout, unused))
     write_published(str(tmp_path / "out.pt"), exported)
     exported = torch.load(tmp_path / "out.pt", weights_only=True)
     assert exported.keys() == state.keys()
     for name, value in state.items():
-        assert exported[name].dtype == torch.float32
+        assert exported[name].numpy().dtype == value.dtype
         np.testing.assert_array_equal(exported[name].numpy(), value)
 
 
@@ -52,16 +51,16 @@ def test_an_export_of_our_own_weights_loads_with_strict_true(tmp_path, state):
     """Modules that the published program never calls are filled in, plausibly and reproducibly."""
     import jax
 
-    params = jax.device_get(parser_network(WIDTHS, HAN.model).init(jax.random.key(0))["params"])
+    variables = jax.device_get(HAN.file_network().init(jax.random.key(0)))
     path = str(tmp_path / "own.pt")
-    write_published(path, PublishedFile(to_published(params, HAN, {}, seed=3)))
+    write_published(path, PublishedFile(to_published(variables, HAN, {}, seed=3)))
     program = modules_of(state)
     program.load_state_dict(torch.load(path, weights_only=True), strict=True)
     filled = read_published(path).state
     assert abs(np.std(filled["cmt_encoder.layers.0.linear1.weight"]) * (3 * 512) ** 0.5 - 1) < 0.01
     assert (filled["hat_encoder.norm1.weight"] == 1).all()
-    again = to_published(params, HAN, {}, seed=3)
-    for name in HAN.unused:
+    again = to_published(variables, HAN, {}, seed=3)
+    for name in HAN.unused(512):
         np.testing.assert_array_equal(filled[name], again[name])
 
 

@@ -14,7 +14,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
 from avvp_jax.run import run
 from avvp_jax.scores import NAMES
-from avvp_jax.stages import final_stage, make_network
+from avvp_jax.stages import final_stage
 from avvp_jax.torch_files import read_published
 from tests.tfds_llp.published_folder import TEST, VAL
 
@@ -39,8 +39,7 @@ def scores(workdir: str, split: str) -> dict:
 
 def model(config, workdir: str) -> dict:
     stage = final_stage(config, stages_of(config))
-    shapes = make_network(config, stage).shapes()
-    return jax.device_get(restore_best(f"{workdir}/{stage.name}", shapes)[0])
+    return jax.device_get(restore_best(f"{workdir}/{stage.name}", stage.best(config))[0])
 
 
 def assert_identical(one, two):

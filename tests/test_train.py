@@ -9,10 +9,13 @@ from ml_collections import ConfigDict
 
 from avvp_jax import keys
 from avvp_jax.labels import targets
+from avvp_jax.layouts import LAYOUTS
 from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.train import Trainer, epoch_order, init_state, keep_best, make_step, take_batch
+from avvp_jax.selection import keep_best
+from avvp_jax.train import Trainer, epoch_order, make_step, take_batch
+from tests.training import begin
 from tests.weights import assert_weights
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
@@ -25,16 +28,16 @@ def test_training_equals_the_published_program(golden, published_network, recipe
     numbers = golden("han")
     seed, steps = int(numbers["seed"]), int(numbers["train/steps"])
     network, variables, unused = published_network("han", seed)
-    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP)
+    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP, 40)
     step = jax.jit(make_step(network, han.loss, optimizer, schedule))
-    state, losses = init_state(network, optimizer, variables), []
+    state, losses = begin(optimizer, variables), []
     for index in range(steps):
         batch = recipe_batch(8, 1000 * seed + index + 1)
         state, logged = step(state, batch, keys.root_key(0))
         losses += [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
         np.testing.assert_allclose(logged["loss"], sum(losses[-3:]), rtol=1e-5)
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
-    assert_weights(state, "han", unused, numbers, "train/after/", moved=3e-4 * steps)
+    assert_weights(state, LAYOUTS["han"], unused, numbers, "train/after/", moved=3e-4 * steps)
 
 
 def data(videos: int) -> dict:
@@ -52,14 +55,14 @@ def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, 
         network,
         han.loss,
         optimizer,
-        make_schedule(STEP),
+        make_schedule(STEP, 40),
         root=root,
         videos=videos,
         batch_size=batch_size,
         shuffle=shuffle,
         steps_per_call=steps_per_call,
     )
-    state = init_state(network, optimizer, network.init(keys.init_key(root)))
+    state = begin(optimizer, network.init(keys.init_key(root)))
     for _ in range(epochs):
         state, logged = trainer.run_epoch(state, data(videos))
     return jax.device_get(state), jax.device_get(logged)
@@ -80,8 +83,8 @@ def test_the_smaller_last_batch_counts_as_a_step_of_its_own_mean(small_model):
     state, _ = trained(model, epochs=1, shuffle=False)
     network, optimizer = parser_network(WIDTHS, model), make_optimizer(ADAM)
     root = keys.root_key(5)
-    step = jax.jit(make_step(network, han.loss, optimizer, make_schedule(STEP)))
-    by_hand = init_state(network, optimizer, network.init(keys.init_key(root)))
+    step = jax.jit(make_step(network, han.loss, optimizer, make_schedule(STEP, 40)))
+    by_hand = begin(optimizer, network.init(keys.init_key(root)))
     for start in range(0, 22, 4):
         rows = np.arange(start, min(start + 4, 22))
         by_hand, _ = step(by_hand, take_batch(data(22), rows, 0), root)
@@ -117,18 +120,21 @@ def test_logged_numbers_are_means_over_steps(small_model):
 )
 def test_equal_scores_follow_the_tie_rule(small_model, ties, chosen):
     network, optimizer = parser_network(WIDTHS, small_model), make_optimizer(ADAM)
-    state = init_state(network, optimizer, network.init(jax.random.key(0)))
+    state = begin(optimizer, network.init(jax.random.key(0)))
     for epoch, score in enumerate([50.0, 40.0, 50.0, 49.9], start=1):
         state["epoch"] = jnp.int32(epoch)
         params = jax.tree.map(lambda x, e=epoch: jnp.full_like(x, e), state["params"])
-        state, _ = keep_best(state | {"params": params}, jnp.float32(score), ties)
+        variables = {"params": params, "stats": {}}
+        state["best"], _ = keep_best(
+            state["best"], variables, jnp.float32(score), state["epoch"], ties
+        )
     assert int(state["best"]["epoch"]) == chosen
     assert float(state["best"]["score"]) == 50.0
     assert (state["best"]["params"]["fc_a"]["bias"] == chosen).all()
 
 
 def test_the_learning_rate_drops_every_ten_epochs():
-    rates = [float(make_schedule(STEP)(jnp.int32(epoch))) for epoch in (1, 10, 11, 20, 21, 40)]
+    rates = [float(make_schedule(STEP, 40)(jnp.int32(epoch))) for epoch in (1, 10, 11, 20, 21, 40)]
     np.testing.assert_allclose(rates, [3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-7], rtol=1e-6)
 
 
@@ -143,9 +149,9 @@ def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
         network, root = parser_network(WIDTHS, model), keys.root_key(5)
         optimizer = make_optimizer(ADAM)
         options = {"videos": videos, "batch_size": 4, "shuffle": False, "steps_per_call": 10}
-        schedule = make_schedule(still)
+        schedule = make_schedule(still, 40)
         trainer = Trainer(network, han.loss, optimizer, schedule, root=root, **options)
-        state = init_state(network, optimizer, network.init(keys.init_key(root)))
+        state = begin(optimizer, network.init(keys.init_key(root)))
         for epoch in (1, 2):
             state, logged = trainer.run_epoch(state, arrays)
             losses[name, epoch] = float(logged["loss"])

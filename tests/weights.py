@@ -3,17 +3,19 @@
 import jax
 import numpy as np
 
-from avvp_jax.published import LAYOUTS, to_published
+from avvp_jax.published import to_published
+from avvp_jax.torch_files import COUNTER
 
 
-def assert_weights(state, method, unused, numbers, prefix, moved):
-    """A state's parameters against [norm, sum, first six entries] at `prefix` in golden numbers.
+def assert_weights(state, layout, unused, numbers, prefix, moved):
+    """A state's variables against [norm, sum, first six entries] at `prefix` in golden numbers.
 
     Tolerances are those of the golden numbers' description; `moved` is learning rate * steps.
     """
-    weights = to_published(jax.device_get(state["params"]), LAYOUTS[method], unused)
+    variables = {kind: state[kind] for kind in ("params", "stats")}
+    weights = to_published(jax.device_get(variables), layout, unused)
     after = {k.removeprefix(prefix): v for k, v in numbers.items() if k.startswith(prefix)}
-    assert after.keys() == weights.keys()
+    assert after.keys() == {name for name in weights if not name.endswith(COUNTER)}
     for name, expected in after.items():
         _assert_weight(name, weights[name].astype(np.float64).ravel(), expected, moved)
 
@@ -30,6 +32,12 @@ def _assert_weight(name: str, weight: np.ndarray, expected: np.ndarray, moved: f
         # Their gradient is rounding noise, which Adam makes into steps of any sign.
         np.testing.assert_allclose(first, entries, rtol=0, atol=2 * moved, err_msg=name)
         assert abs(weight.sum() - total) <= 2 * moved * weight.size, name
+    elif "running_" in name:
+        # Statistics of a few rows follow the rounding of the weights before them: in float64
+        # these entries are up to 2.6e-4 from the golden ones, weights 4.1e-5.
+        np.testing.assert_allclose(first, entries, rtol=0, atol=4e-4, err_msg=name)
+        np.testing.assert_allclose(np.linalg.norm(weight), norm, rtol=1e-4, err_msg=name)
+        assert abs(weight.sum() - total) <= moved * weight.size**0.5, name
     else:
         np.testing.assert_allclose(first, entries, rtol=0, atol=5e-5, err_msg=name)
         np.testing.assert_allclose(np.linalg.norm(weight), norm, rtol=1e-4, err_msg=name)

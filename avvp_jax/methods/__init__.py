@@ -4,10 +4,18 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from avvp_jax.methods import han, jomold, ma
+from avvp_jax.methods import dhhn, han, jomold, ma, valor
 from avvp_jax.stages import Stage
 
-METHODS: dict[str, ModuleType] = {"han": han, "ma": ma, "jomold": jomold}
+METHODS: dict[str, ModuleType] = {
+    "han": han,
+    "ma": ma,
+    "jomold": jomold,
+    "valor": valor,
+    "valor_plus": valor,
+    "valor_plus_plus": valor,
+    "dhhn": dhhn,
+}
 
 
 def stages_of(config: ConfigDict) -> list[Stage]:

@@ -49,7 +49,7 @@ def write_labels(run: Run, path: str) -> None:
     """Stage 2: estimates the labels to remove, reproducibly from the seeds."""
     network, variables = run.model("base")
     # Partners are drawn anew for every run, and in each the same again.
-    key = jax.random.fold_in(keys.root_key(run.config.ma.estimation_seed), run.config.seed)
+    key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.config.seed)
     features, label = jax.device_put((run.train.features, run.train.weak_label))
     batch_size = run.config.eval.batch_size
     removed = on_host(estimate(network, variables, features, label, key, batch_size))
@@ -60,8 +60,8 @@ def write_labels(run: Run, path: str) -> None:
 
 
 def removed_labels(run: Run) -> RemovedLabels:
-    """What stage 2 or `config.ma.removed_labels` says, for the videos at hand."""
-    path = run.config.ma.removed_labels or run.artefact("estimate", "removed_labels.npz")
+    """What stage 2 or `config.METHOD.removed_labels` says, for the videos at hand."""
+    path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz")
     removed = read_removed_labels(path, run.train.ids, run.train.csv_row)
     refuse_strange_labels(path, run.train, removed)
     return removed
@@ -78,8 +78,12 @@ def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> No
         )
 
 
+def refined_targets(run: Run) -> dict:
+    """Targets without the removed labels."""
+    edit = run.options.edit_video_target
+    return targets(run.train.weak_label, removed_labels(run), edit_video_target=edit)
+
+
 def retraining_arrays(run: Run) -> dict:
-    """Stage 3's targets, without the removed labels."""
-    edit = run.config.ma.edit_video_target
-    edited = targets(run.train.weak_label, removed_labels(run), edit_video_target=edit)
-    return {"videos": {"targets": edited}, "shared": {}}
+    """Stage 3's targets."""
+    return {"videos": {"targets": refined_targets(run)}, "shared": {}}

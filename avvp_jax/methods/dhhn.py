@@ -1,0 +1,110 @@
+"""DHHN: a hierarchical parser and two networks of one modality that guide each other.
+
+Jiang et al., "DHHN: Dual Hierarchical Hybrid Network for Weakly-Supervised
+Audio-Visual Video Parsing", ACM Multimedia 2022.
+
+  base       as in MA (refinement without somebody else's removed labels)
+  estimate   as in MA, likewise
+  train      train the three networks together; two epochs' parsers make the result
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from avvp_jax.data import stream_widths
+from avvp_jax.hierarchy import CombinedParser, JointNetworks
+from avvp_jax.labels import targets
+from avvp_jax.losses import bce, clamp, mmil_losses, weighted_mean
+from avvp_jax.methods import ma
+from avvp_jax.network import Network, Variables
+from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.task import MODALITIES
+
+MODES = ("refinement", "origin")
+NETWORKS = ("hcmn", "audio_net", "video_net")
+
+
+def loss(networks, batch, key):
+    """The three networks' losses, each of which reaches its own network alone.
+
+    Their sum has therefore the gradient that three optimizers would be given.
+    """
+    keys = jax.random.split(key, 3)
+    weight, label = batch["weight"], batch["targets"]
+    output = networks.hcmn(batch["features"], keys[0], weight=weight)
+    guides = {
+        modality: network(batch["features"], guide_key)["prob"]
+        for modality, network, guide_key in zip(
+            MODALITIES, (networks.audio_net, networks.video_net), keys[1:], strict=True
+        )
+    }
+    fixed = {modality: jax.lax.stop_gradient(prob) for modality, prob in guides.items()}
+    parts = mmil_losses(output, label, weight)
+    own = {modality: output[f"{modality}_prob"] for modality in MODALITIES}
+    for modality in MODALITIES:
+        parts[f"loss/guided_{modality}"] = squared_error(own[modality], fixed[modality], weight)
+    parts["loss/disagreement"] = -squared_error(own["audio"], own["visual"], weight)
+    for modality, network, other in zip(MODALITIES, NETWORKS[1:], MODALITIES[::-1], strict=True):
+        prob = guides[modality]
+        parts[f"loss/{network}"] = bce(prob, label[network], weight)
+        parts[f"loss/{network}_disagreement"] = -squared_error(prob, fixed[other], weight)
+    return sum(parts.values()), parts
+
+
+def squared_error(
+    one: Float[Array, "videos classes"],
+    two: Float[Array, "videos classes"],
+    weight: Float[Array, " videos"],
+) -> Float[Array, ""]:
+    """The mean squared difference of clamped probabilities."""
+    return weighted_mean(jnp.square(clamp(one) - clamp(two)).mean(axis=-1), weight)
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """Training; before it, for refinement, MA's estimation unless its result is given."""
+    train = Training(
+        "train",
+        loss,
+        arrays=joint_arrays,
+        network=joint_networks,
+        result=combined_parser,
+        keep=both_parsers,
+    )
+    if config.dhhn.mode == "origin" or config.dhhn.removed_labels:
+        return [train]
+    base = Training("base", ma.loss, section="base", layout="ma")
+    return [base, Artefact("estimate", "removed_labels.npz", ma.write_labels), train]
+
+
+def joint_networks(config: ConfigDict) -> Network:
+    """The three networks that train."""
+    widths = stream_widths(config.data.streams)
+    sections = [config[name].to_dict() for name in ("model", "audio_net", "video_net")]
+    return Network(lambda rngs: JointNetworks(widths, *sections, rngs=rngs))
+
+
+def combined_parser(config: ConfigDict) -> Network:
+    """The parser that results, of two epochs' hierarchical parsers."""
+    widths, model = stream_widths(config.data.streams), config.model.to_dict()
+    return Network(lambda rngs: CombinedParser(widths, model, rngs=rngs))
+
+
+def both_parsers(variables: Variables) -> Variables:
+    """An epoch's variables as the result they would make if it were selected for both parts."""
+    return {
+        kind: {modality: tree["hcmn"] for modality in MODALITIES}
+        for kind, tree in variables.items()
+    }
+
+
+def joint_arrays(run: Run) -> dict:
+    """Targets of the parser and of its guides: weak labels, or what MA left of them."""
+    if run.options.mode == "origin":
+        edited = targets(run.train.weak_label)
+        guides = dict.fromkeys(NETWORKS[1:], run.train.weak_label)
+    else:
+        edited = ma.refined_targets(run)
+        guides = dict(zip(NETWORKS[1:], (edited[m] for m in MODALITIES), strict=True))
+    return {"videos": {"targets": edited | guides}, "shared": {}}

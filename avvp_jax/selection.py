@@ -1,0 +1,89 @@
+"""Which epochs' models make the result: the best on val, for the whole model or for each part.
+
+Selection happens on the device. The best model so far is a tree beside the state:
+  params, stats   the variables of the resulting network
+  score, epoch    of the whole, or {"audio": ..., "visual": ...} where the network's
+                  two parts are selected apart (DHHN); the parts have these names in
+                  params and stats too
+"""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from avvp_jax.network import Variables
+from avvp_jax.scores import NAMES
+from avvp_jax.task import MODALITIES
+
+LAST = "last"  # the last epoch's model, whatever its scores
+# The mean of a stream's segment-level and event-level score.
+MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
+SELECTIONS = (*NAMES, *MEANS, LAST)
+
+Best = dict
+Ties = Literal["later", "earlier"]
+Select = str | tuple[str, str]
+
+
+def no_best(variables: Variables, select: Select) -> Best:
+    """What is best before the first epoch: anything beats it."""
+    parts = [select] if isinstance(select, str) else select
+    scores, epochs = (_by_part([x] * len(parts)) for x in (jnp.float32(-jnp.inf), jnp.int32(0)))
+    return {**variables, "score": scores, "epoch": epochs}
+
+
+def selection_score(
+    select: Select, scores: Float[Array, " names"], epoch: Int[Array, ""]
+) -> PyTree[Float[Array, ""]]:
+    """What the best epoch has most of: a val score, or with "last" the epochs themselves.
+
+    Args:
+      select: one of SELECTIONS, or one for each modality's part of the model.
+      scores: the ten val scores in scores.NAMES' order.
+    """
+
+    def one(name: str):
+        if name == LAST:
+            return jnp.float32(epoch)
+        level, stream = name.split("/")
+        levels = ("segment", "event") if level == "mean" else (level,)
+        return sum(scores[NAMES.index(f"{each}/{stream}")] for each in levels) / len(levels)
+
+    return _by_part([one(name) for name in ([select] if isinstance(select, str) else select)])
+
+
+def _by_part(values: list) -> PyTree:
+    return values[0] if len(values) == 1 else dict(zip(MODALITIES, values, strict=True))
+
+
+@partial(jax.jit, static_argnames="ties", donate_argnums=0)
+def keep_best(
+    best: Best,
+    variables: Variables,
+    score: PyTree[Float[Array, ""]],
+    epoch: Int[Array, ""],
+    ties: Ties,
+) -> tuple[Best, Bool[Array, ""]]:
+    """`best` with every part replaced whose score beats it, and whether one was.
+
+    ties="later": an equal score replaces it too; "earlier": it does not.
+    """
+    beats = jnp.greater_equal if ties == "later" else jnp.greater
+    better = jax.tree.map(beats, score, best["score"])
+
+    def choose(better, new, old):
+        return jax.tree.map(lambda n, o: jnp.where(better, n, o), new, old)
+
+    # A network without statistics has no parts in them.
+    kinds = [kind for kind in variables if variables[kind]]
+    candidate = {kind: variables[kind] for kind in kinds} | {"score": score}
+    chosen = best | {
+        name: jax.tree.map(choose, better, new, best[name]) for name, new in candidate.items()
+    }
+    chosen["epoch"] = jax.tree.map(
+        lambda better, old: jnp.where(better, epoch, old), better, best["epoch"]
+    )
+    return chosen, jnp.any(jnp.stack(jax.tree.leaves(better)))
