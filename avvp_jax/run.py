@@ -45,6 +45,11 @@ def train(config: ConfigDict, workdir: str) -> None:
     network = final.result_network(config)
     # A run that goes on needs its starting weights no more.
     given = config.init_from and not has_begun(workdir)
+    if given and final.result:
+        raise UserError(
+            f"config.init_from={config.init_from}: a finished {config.method} holds one of the "
+            "three networks that train, so that no training can start from it"
+        )
     start = read_weights(config.init_from, network, config) if given else None
     dataset = open_dataset(config.data)
     check_splits(config, dataset)

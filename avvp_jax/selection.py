@@ -31,8 +31,8 @@ Select = str | tuple[str, str]
 def no_best(variables: Variables, select: Select) -> Best:
     """What is best before the first epoch: anything beats it."""
     parts = [select] if isinstance(select, str) else select
-    scores, epochs = (_by_part([x] * len(parts)) for x in (jnp.float32(-jnp.inf), jnp.int32(0)))
-    return {**variables, "score": scores, "epoch": epochs}
+    scores = _by_part([jnp.float32(-jnp.inf) for _ in parts])
+    return {**variables, "score": scores, "epoch": _by_part([jnp.int32(0) for _ in parts])}
 
 
 def selection_score(

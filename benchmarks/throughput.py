@@ -63,7 +63,7 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
         stage = stages_of(config)[0]
         arrays = stage.arrays(run)
 
-    network, root = make_network(config, stage), keys.root_key(config.seed)
+    network, root = stage.trained_network(config), keys.root_key(config.seed)
     optimizer = make_optimizer(config.optimizer)
     trainer = Trainer(
         network,

@@ -42,6 +42,7 @@ def golden():
 def published_state():
     """(method, seed) -> a published state_dict, recreated by the recipe."""
     shapes = json.loads((GOLDEN / "shapes.json").read_text())
+    shapes["dhhn"] = shapes["dhhn_hcmn"]  # the network in each of DHHN's files
 
     def state(method: str, seed: int) -> dict[str, np.ndarray]:
         return {
@@ -112,10 +113,8 @@ def small_model() -> dict:
 
 @pytest.fixture(scope="session")
 def published_folder(tmp_path_factory) -> pathlib.Path:
-    """Nine videos in the published layout."""
-    return write_published(
-        tmp_path_factory.mktemp("llp") / "DATA", ("vggish", "resnet152", "r2plus1d")
-    )
+    """Nine videos in the published layout, with all features and teachers' labels."""
+    return write_published(tmp_path_factory.mktemp("llp") / "DATA", pseudo_labels=True)
 
 
 @pytest.fixture(scope="session")
@@ -126,13 +125,16 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def small_config(published_folder, data_dir):
-    """method -> its config on the nine videos with a small network, two epochs."""
+    """(method, variant) -> its config on the nine videos with a small network, two epochs."""
 
-    def make(method: str):
-        config = importlib.import_module(f"configs.{method}").get_config()
+    def make(method: str, variant: str = ""):
+        config = importlib.import_module(f"configs.{method}").get_config(variant)
         config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
-        config.model.width = config.model.feed_forward = 16
-        config.train.epochs = config.train.batch_size = 2
+        for name in {"model", "audio_net", "video_net"} & set(config):
+            config[name].feed_forward = 16
+        for section in [config, config.base] if "base" in config else [config]:
+            section.train.epochs = section.train.batch_size = 2
+        config.model.width = 16
         return config
 
     return make

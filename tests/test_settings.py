@@ -39,23 +39,97 @@ def test_an_unusable_value_is_refused_by_its_key(key):
         check_config(config)
 
 
-@pytest.mark.parametrize("variant", ["", "synthetic"])
-@pytest.mark.parametrize("method", ["han", "ma", "jomold"])
-def test_configs_pass_their_own_checks(method, variant):
-    check_config(importlib.import_module(f"configs.{method}").get_config(variant))
+CONFIGS = ("han", "ma", "jomold", "valor", "dhhn")
+VARIANTS = {
+    "valor": ("valor", "plus", "plus_plus"),
+    "dhhn": ("refinement", "origin"),
+}
 
 
-@pytest.mark.parametrize("method", ["han", "ma", "jomold"])
+def config_of(method: str, variant: str = "") -> ConfigDict:
+    return importlib.import_module(f"configs.{method}").get_config(variant)
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_configs_pass_their_own_checks(method):
+    for variant in ("", *VARIANTS.get(method, ())):
+        check_config(config_of(method, variant))
+        synthetic = config_of(method, ",".join(filter(None, (variant, "synthetic"))))
+        check_config(synthetic)
+        assert synthetic.data.dataset == "llp/synthetic"
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_an_unknown_variant_is_refused_with_the_known_ones(method):
+    with pytest.raises(ValueError, match=rf"configs/{method}.py has no variant.*synthetic"):
+        config_of(method, "tiny")
+    for two in (",".join(VARIANTS.get(method, ("a", "b"))), "synthetic,tiny"):
+        with pytest.raises(ValueError, match="no variant"):
+            config_of(method, two)
+
+
+def test_published_variants_differ_as_published():
+    valor, plus, plus_plus = (config_of("valor", v) for v in VARIANTS["valor"])
+    assert config_of("valor").to_dict() == valor.to_dict()
+    assert [c.seed for c in (valor, plus, plus_plus)] == [1000, 64, 87]
+    assert [c.model.width for c in (valor, plus, plus_plus)] == [512, 256, 256]
+    assert [c.model.layers for c in (valor, plus, plus_plus)] == [1, 4, 4]
+    assert plus.data.streams == "base"
+    assert plus_plus.data.streams == "clip_clap"
+    refinement, origin = (config_of("dhhn", v) for v in VARIANTS["dhhn"])
+    assert config_of("dhhn").to_dict() == refinement.to_dict()
+    assert set(refinement.schedule.learning_rate.values()) == {3e-4}
+    rates = {"hcmn": 3e-4, "audio_net": 6e-4, "video_net": 6e-5}
+    assert origin.schedule.learning_rate.to_dict() == rates
+    assert (refinement.train.epochs, origin.train.epochs) == (5, 10)
+
+
+# Keys that some configs have, with values that none may have.
+REFUSED_ELSEWHERE = {
+    "jomold": {"jomold.warmup": "slow"},
+    "valor": {
+        "schedule.warmup_epochs": 0,
+        "schedule.final_learning_rate": float("nan"),
+        "optimizer.clip_norm": 0.0,
+        "optimizer.name": "sgd",
+        "schedule.kind": "linear",
+    },
+    "dhhn": {
+        "dhhn.mode": "both",
+        "schedule.learning_rate.audio_net": 0.0,
+        "base.train.epochs": 0,
+        "base.schedule.learning_rate": -1.0,
+        "audio_net.repeats": 0,
+        "audio_net.heads": 3,
+        "video_net.dropout": 1.0,
+        "eval.select": ("mean/audio",),
+        "eval.video_filter": "global",
+    },
+}
+
+
+@pytest.mark.parametrize("method", REFUSED_ELSEWHERE)
+def test_unusable_values_of_a_method_are_refused_by_their_keys(method):
+    for key, value in REFUSED_ELSEWHERE[method].items():
+        config = config_of(method)
+        with config.unlocked():
+            config.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match=rf"config\.{key}"):
+            check_config(config)
+
+
+@pytest.mark.parametrize("method", CONFIGS)
 def test_every_value_can_be_given_on_the_command_line(method):
     """ConfigDict's own methods (update, items, ...) would hide a key of their name."""
-    keys = flat_config(importlib.import_module(f"configs.{method}").get_config())
+    keys = flat_config(config_of(method))
     hidden = [key for key in keys if set(key.split(".")) & set(dir(ConfigDict))]
     assert not hidden
 
 
 def test_a_config_goes_with_its_own_method_only():
-    for method, given in (("han", "ma"), ("ma", "jomold"), ("jomold", "han")):
-        config = importlib.import_module(f"configs.{method}").get_config()
+    pairs = (("han", "ma"), ("ma", "jomold"), ("jomold", "han"), ("dhhn", "ma"), ("valor", "dhhn"))
+    for method, given in pairs:
+        config = config_of(method)
         config.method = given
         with pytest.raises(UserError, match="does not go with this config"):
             check_config(config)

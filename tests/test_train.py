@@ -13,7 +13,6 @@ from avvp_jax.layouts import LAYOUTS
 from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.selection import keep_best
 from avvp_jax.train import Trainer, epoch_order, make_step, take_batch
 from tests.training import begin
 from tests.weights import assert_weights
@@ -113,24 +112,6 @@ def test_logged_numbers_are_means_over_steps(small_model):
     parts = [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
     np.testing.assert_allclose(logged["loss"], sum(parts), rtol=1e-5)
     assert logged["gradient_norm"] > 0
-
-
-@pytest.mark.parametrize(
-    ("ties", "chosen"), [("later", 3), ("earlier", 1)], ids=["later wins", "earlier wins"]
-)
-def test_equal_scores_follow_the_tie_rule(small_model, ties, chosen):
-    network, optimizer = parser_network(WIDTHS, small_model), make_optimizer(ADAM)
-    state = begin(optimizer, network.init(jax.random.key(0)))
-    for epoch, score in enumerate([50.0, 40.0, 50.0, 49.9], start=1):
-        state["epoch"] = jnp.int32(epoch)
-        params = jax.tree.map(lambda x, e=epoch: jnp.full_like(x, e), state["params"])
-        variables = {"params": params, "stats": {}}
-        state["best"], _ = keep_best(
-            state["best"], variables, jnp.float32(score), state["epoch"], ties
-        )
-    assert int(state["best"]["epoch"]) == chosen
-    assert float(state["best"]["score"]) == 50.0
-    assert (state["best"]["params"]["fc_a"]["bias"] == chosen).all()
 
 
 def test_the_learning_rate_drops_every_ten_epochs():

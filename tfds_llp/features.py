@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from avvp_jax.streams import Stream, pool_to_segments
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
@@ -59,9 +59,27 @@ def read_pseudo_labels(path: Path) -> UInt8[np.ndarray, "10 25"]:
     return array.astype(np.uint8)
 
 
-def _read_array(path: Path, shape: tuple[int, ...], kinds: str, meaning: str) -> np.ndarray:
+def read_numbers(
+    path: Path, shape: tuple[int | None, ...], widest: int = 0
+) -> Float[np.ndarray, "..."]:
+    """A .npy file of finite numbers, float64.
+
+    None in `shape` stands for any length up to `widest`.
+
+    Raises:
+        DamagedFile: the file does not hold that.
+    """
+    array = _read_array(path, shape, "iuf", "numbers", widest).astype(np.float64)
+    if not np.isfinite(array).all():
+        raise DamagedFile("holds NaN or infinity")
+    return array
+
+
+def _read_array(
+    path: Path, shape: tuple[int | None, ...], kinds: str, meaning: str, widest: int = 0
+) -> np.ndarray:
     """The array in a .npy file of this shape whose dtype is of one of these kinds."""
-    numbers = math.prod(shape)
+    numbers = math.prod(widest if length is None else length for length in shape)
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -69,7 +87,7 @@ def _read_array(path: Path, shape: tuple[int, ...], kinds: str, meaning: str) ->
         if status.st_size == 0:
             raise DamagedFile("is empty")
         if status.st_size > _LONGEST_HEADER + numbers * _WIDEST_NUMBER:
-            raise DamagedFile(f"has {status.st_size} bytes, too many for shape {list(shape)}")
+            raise DamagedFile(f"has {status.st_size} bytes, too many for shape {_shown(shape)}")
         content = path.read_bytes()
     except OSError as error:
         raise DamagedFile(f"cannot be read ({error.strerror})") from None
@@ -79,12 +97,20 @@ def _read_array(path: Path, shape: tuple[int, ...], kinds: str, meaning: str) ->
         raise DamagedFile("holds pickled Python objects, which are never loaded")
     if dtype.kind not in kinds:
         raise DamagedFile(f"has type {str(dtype):.60}, not {meaning}")
-    if found != shape:
-        raise DamagedFile(f"has shape {str(list(found)):.60}, not {list(shape)}")
-    expected = start + numbers * dtype.itemsize
+    fits = len(found) == len(shape) and all(
+        0 < length <= widest if wanted is None else length == wanted
+        for length, wanted in zip(found, shape, strict=True)
+    )
+    if not fits:
+        raise DamagedFile(f"has shape {str(list(found)):.60}, not {_shown(shape)}")
+    expected = start + math.prod(found) * dtype.itemsize
     if len(content) != expected:
         raise DamagedFile(f"has {len(content)} bytes where its header promises {expected}")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape, order=order)
+    return np.frombuffer(content, dtype, offset=start).reshape(found, order=order)
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return f"[{', '.join('width' if length is None else str(length) for length in shape)}]"
 
 
 def _read_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:

@@ -1,0 +1,278 @@
+"""Writes VALOR's segment pseudo labels from what a teacher says about every segment.
+
+  python -m tfds_llp.elaborate --teacher CLIP --data DATA --logits DIR
+  python -m tfds_llp.elaborate --teacher CLIP --data DATA --embeddings DATA/CLIP/features \\
+      --prompt_embeddings FILE.npy --scale 100
+  python -m tfds_llp.elaborate --teacher CLAP --list_prompts
+
+DATA holds the annotation files; labels go to DATA/TEACHER/segment_pseudo_labels/ID.npy.
+A segment has a class of the video's weak label if its logit, which is the scale times the
+cosine of its embedding and the class's prompt, exceeds the class's threshold.
+"""
+
+import argparse
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from avvp_jax.artefacts import read_npz
+from avvp_jax.elaboration import TEACHERS, Teacher, elaborate, segment_logits, teachers_report
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.streams import PSEUDO_LABELS
+from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
+from tfds_llp.annotations import DENSELY_LABELLED, Split, read_annotations
+from tfds_llp.disk import one_line, refuse_unwritable
+from tfds_llp.features import DamagedFile, read_numbers
+from tfds_llp.published import annotations_in
+
+BY_NAME = {teacher.name: teacher for teacher in TEACHERS.values()}
+_WIDEST_EMBEDDING = 1 << 14
+_LONGEST_TEXT = 1 << 20
+
+Logits = Float[np.ndarray, "segments classes"]
+
+
+def write_labels(
+    teacher: Teacher,
+    data: Path,
+    folder: Path,
+    read_logits: Callable[[Path], Logits],
+    out: Path | None = None,
+    allow_missing: bool = False,
+) -> str:
+    """Writes the pseudo labels of all videos; returns a report on their quality.
+
+    Args:
+        teacher: whose thresholds decide, and whose folder the labels go to.
+        data: folder of the annotation files.
+        folder: holds ID.npy for each video.
+        read_logits: of such a file; may raise DamagedFile.
+        out: the folder to write instead of DATA/TEACHER/segment_pseudo_labels.
+        allow_missing: leave out videos without a file instead of stopping.
+
+    Raises:
+        UserError: annotations or a video's file are missing or damaged, or the folder
+            to write is there already; nothing is written then.
+    """
+    out = out or data / PSEUDO_LABELS[teacher.modality]
+    if os.path.lexists(out):
+        raise UserError(f"{out}: is there already; move it away, or choose another --out")
+    splits = _splits(data)
+    if allow_missing:
+        splits = {
+            name: split.keep([os.path.lexists(folder / f"{i}.npy") for i in split.ids])
+            for name, split in splits.items()
+        }
+    labels, problems = {}, []
+    for name, split in splits.items():
+        labels[name] = np.zeros((len(split.ids), SEGMENTS, NUM_CLASSES), np.uint8)
+        for row, video in enumerate(split.ids):
+            try:
+                logits = read_logits(folder / f"{video}.npy")
+            except DamagedFile as problem:
+                problems.append(f"{video}.npy {problem}")
+                continue
+            labels[name][row] = elaborate(logits, split.weak_label[row], teacher.thresholds)
+    if problems or not all(split.ids for split in splits.values()):
+        wish = "mend these files, or leave out missing ones with --allow_missing"
+        found = first_ten(problems) or "a split has none at all"
+        raise UserError(f"{folder}: unusable files ({len(problems)}): {found}; {wish}")
+    _write(out, {name: split.ids for name, split in splits.items()}, labels)
+    return _report(teacher, splits, labels)
+
+
+def _splits(data: Path) -> dict[str, Split]:
+    files = annotations_in(data)
+    if files is None:
+        raise UserError(
+            f"{data}: no AVVP_*.csv files; get them from folder data of "
+            "github.com/YapengTian/AVVP-ECCV20 and name their folder with --data"
+        )
+    return read_annotations(files).splits
+
+
+def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) -> None:
+    """One file a video, all of them or none."""
+    refuse_unwritable(out.parent, sum(array.nbytes for array in labels.values()))
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, videos in ids.items():
+            for video, label in zip(videos, labels[name], strict=True):
+                np.save(partial / f"{video}.npy", label)
+        partial.rename(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{out}: cannot be written ({one_line(error)})") from error
+
+
+def _report(teacher: Teacher, splits: dict[str, Split], labels: dict[str, np.ndarray]) -> str:
+    modality = MODALITIES.index(teacher.modality)
+    pairs = {}
+    for name in DENSELY_LABELLED:
+        truth = np.stack([splits[name].audio_label, splits[name].visual_label], axis=2)
+        pseudo = np.zeros_like(truth)
+        pseudo[:, :, modality] = labels[name]
+        pairs[name] = (pseudo, truth)
+    return teachers_report(pairs, [teacher.modality])
+
+
+def read_logits(path: Path) -> Logits:
+    """A video's logits."""
+    return read_numbers(path, (SEGMENTS, NUM_CLASSES))
+
+
+def embeddings_reader(prompts: Float[np.ndarray, "classes width"], scale: float):
+    """Reads a video's embeddings [segments, width] and compares them with the prompts'."""
+
+    def read(path: Path) -> Logits:
+        return segment_logits(read_numbers(path, (SEGMENTS, prompts.shape[1])), prompts, scale)
+
+    return read
+
+
+def read_prompt_embeddings(
+    path: Path, prompts: Sequence[str]
+) -> Float[np.ndarray, "classes width"]:
+    """Embeddings of the prompts.
+
+    Args:
+        path: an .npy [classes, width] in class order, or an .npz of `embedding`, likewise in
+            any order, and `prompt`, the texts they are of.
+        prompts: one for each class.
+
+    Raises:
+        UserError: the file is missing, or does not hold that.
+    """
+    if path.suffix == ".npz":
+        file = read_npz(str(path), ("embedding", "prompt"), "make it again with numpy.savez")
+        embeddings, row_of = file["embedding"], {str(t): i for i, t in enumerate(file["prompt"])}
+        missing = [repr(prompt) for prompt in prompts if prompt not in row_of]
+        if missing:
+            raise UserError(
+                f"{path}: lacks the prompts {first_ten(missing)}; --list_prompts shows those in "
+                "use, --prompts replaces them"
+            )
+        if embeddings.ndim != 2 or len(embeddings) != len(file["prompt"]):
+            raise UserError(f"{path}: embedding must be [prompts, width], not {embeddings.shape}")
+        embeddings = embeddings[[row_of[prompt] for prompt in prompts]]
+    else:
+        try:
+            embeddings = read_numbers(path, (NUM_CLASSES, None), _WIDEST_EMBEDDING)
+        except DamagedFile as problem:
+            raise UserError(f"{path}: {problem}; it needs a row for each class's prompt") from None
+    if embeddings.dtype.kind not in "fiu" or not np.isfinite(embeddings).all():
+        raise UserError(f"{path}: embeddings must be finite numbers")
+    return embeddings
+
+
+def read_thresholds(path: Path) -> list[float]:
+    """Thresholds from a text file: one number for each class, separated by white space.
+
+    Raises:
+        UserError: the file is missing, or does not hold that.
+    """
+    try:
+        values = [float(word) for word in _text(path).split()]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; thresholds are {NUM_CLASSES} numbers") from None
+    if len(values) != NUM_CLASSES or not np.isfinite(values).all():
+        raise UserError(
+            f"{path}: holds {len(values)} thresholds; {NUM_CLASSES} finite numbers are needed, "
+            "one for each class"
+        )
+    return values
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Prompts from a text file: one line for each class.
+
+    Raises:
+        UserError: the file is missing, or does not hold that.
+    """
+    prompts = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    if len(prompts) != NUM_CLASSES:
+        raise UserError(
+            f"{path}: holds {len(prompts)} prompts; {NUM_CLASSES} lines are needed, one for each "
+            "class"
+        )
+    return prompts
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LONGEST_TEXT:
+            raise UserError(f"{path}: too long for a list of {NUM_CLASSES}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text") from None
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfds_llp.elaborate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--teacher", required=True, choices=sorted(BY_NAME))
+    parser.add_argument("--data", type=Path, help="folder of the annotation files")
+    parser.add_argument("--out", type=Path, help="folder to write, instead of the one in DATA")
+    parser.add_argument("--logits", type=Path, help="folder of ID.npy, [10, 25]")
+    parser.add_argument("--embeddings", type=Path, help="folder of ID.npy, [10, width]")
+    parser.add_argument(
+        "--prompt_embeddings", type=Path, help=".npy [25, width], or .npz of embedding and prompt"
+    )
+    parser.add_argument("--scale", type=float, help="of the cosine, the model's logit scale")
+    parser.add_argument("--thresholds", type=Path, help="text file of 25 numbers, not published")
+    parser.add_argument("--prompts", type=Path, help="text file of 25 lines, not published")
+    parser.add_argument("--allow_missing", action="store_true", help="leave such videos out")
+    parser.add_argument("--list_prompts", action="store_true", help="show prompts and thresholds")
+    return parser
+
+
+def run(args: argparse.Namespace) -> str:
+    """What the command prints."""
+    teacher = BY_NAME[args.teacher]
+    if args.thresholds:
+        teacher = dataclasses.replace(teacher, thresholds=tuple(read_thresholds(args.thresholds)))
+    if args.prompts:
+        teacher = dataclasses.replace(teacher, prompts=tuple(read_prompts(args.prompts)))
+    if args.list_prompts:
+        rows = zip(CLASSES, teacher.thresholds, teacher.prompts, strict=True)
+        return "\n".join(f"{name}\t{threshold:g}\t{prompt}" for name, threshold, prompt in rows)
+    if args.data is None:
+        raise UserError("--data=DIR is missing: the folder of the AVVP_*.csv files")
+    if (args.logits is None) == (args.embeddings is None):
+        raise UserError("give --logits=DIR, or --embeddings=DIR with --prompt_embeddings, --scale")
+    reader = read_logits
+    if args.embeddings:
+        if args.prompt_embeddings is None or args.scale is None:
+            raise UserError("--embeddings needs --prompt_embeddings=FILE and --scale=NUMBER")
+        if not np.isfinite(args.scale) or args.scale <= 0:
+            raise UserError(f"--scale={args.scale}: must be a finite number greater than 0")
+        prompts = read_prompt_embeddings(args.prompt_embeddings, teacher.prompts)
+        reader = embeddings_reader(prompts, args.scale)
+    folder = args.logits or args.embeddings
+    return write_labels(teacher, args.data, folder, reader, args.out, args.allow_missing)
+
+
+def main() -> None:
+    try:
+        print(run(arguments().parse_args()))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
