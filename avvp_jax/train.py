@@ -113,6 +113,7 @@ class Trainer:
         self.steps_per_call = steps_per_call
         self._step = make_step(network, loss, optimizer, schedule)
         self._root = root
+        self._logged = None  # shapes of what a step logs, found once because tracing takes a while
         self._order = jax.jit(
             partial(epoch_order, videos=videos, batch_size=batch_size, shuffle=shuffle)
         )
@@ -136,8 +137,9 @@ class Trainer:
         def first_step(state, arrays, order):
             return self._step(state, take_batch(arrays, order[0], 0), self._root)[1]
 
-        logged = jax.eval_shape(first_step, state, arrays, order)
-        return {name: jnp.zeros(value.shape, value.dtype) for name, value in logged.items()}
+        if self._logged is None:
+            self._logged = jax.eval_shape(first_step, state, arrays, order)
+        return {name: jnp.zeros(x.shape, x.dtype) for name, x in self._logged.items()}
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
     def _run_steps(self, state, sums, arrays, order, root, start, stop):

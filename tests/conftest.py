@@ -160,6 +160,7 @@ def launch():
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as quick_compile does here
     }
 
     def run(*arguments: str, start=subprocess.run, **options):

@@ -10,16 +10,22 @@ from avvp_jax.hierarchy import SCALES, GuidingNetwork, JointNetworks, TimeConvol
 from avvp_jax.layers import BatchNorm
 from avvp_jax.methods import dhhn
 from avvp_jax.network import Network
+from tests.conftest import SMALL_MODEL
 
 WIDTHS = (6, 7, 5)
 GUIDE = {"heads": 2, "feed_forward": 24, "dropout": 0.0, "layers": 1, "repeats": 2}
 
 
-@pytest.fixture
-def joint(small_model) -> Network:
+@pytest.fixture(scope="module")
+def joint() -> Network:
     guides = (dict(GUIDE), GUIDE | {"layers": 2})
-    model = small_model | {"dropout": 0.0}
+    model = SMALL_MODEL | {"dropout": 0.0}
     return Network(lambda rngs: JointNetworks(WIDTHS, model, *guides, rngs=rngs))
+
+
+@pytest.fixture(scope="module")
+def variables(joint, quick_compile):
+    return jax.jit(joint.init)(jax.random.key(0))
 
 
 def batch(videos: int, seed: int = 0) -> dict:
@@ -124,8 +130,8 @@ def test_the_guides_encoder_is_pytorchs():
     np.testing.assert_allclose(module(features)["frame_prob"], expected, atol=1e-5)
 
 
-def test_layers_start_as_copies_and_guides_have_no_cross_modal_attention(joint):
-    params = joint.init(jax.random.key(0))["params"]
+def test_layers_start_as_copies_and_guides_have_no_cross_modal_attention(variables):
+    params = variables["params"]
     first, second = (params["video_net"]["self_encoder"]["layers"][i] for i in (0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert "cross_attention" not in first
@@ -133,26 +139,30 @@ def test_layers_start_as_copies_and_guides_have_no_cross_modal_attention(joint):
     assert "fc_a" not in params["video_net"]
 
 
-def test_each_network_learns_from_its_own_loss_alone(joint):
+def test_each_network_learns_from_its_own_loss_alone(joint, variables):
     """The gradient of the sum is, for each network, that of the published loss of it."""
-    variables, data, key = joint.init(jax.random.key(0)), batch(6), jax.random.key(1)
-
-    def gradients(chosen):
-        def objective(params):
-            module = joint.module({"params": params, "stats": variables["stats"]})
-            _, parts = dhhn.loss(module, data, key)
-            return sum(parts[name] for name in parts if chosen(name))
-
-        return jax.grad(objective)(variables["params"])
-
+    data, key = batch(6), jax.random.key(1)
     own = {
         "audio_net": lambda name: name.startswith("loss/audio_net"),
         "video_net": lambda name: name.startswith("loss/video_net"),
         "hcmn": lambda name: "_net" not in name,
     }
-    total = gradients(lambda name: True)
-    for network, chosen in own.items():
-        alone = gradients(chosen)
+
+    @jax.jit
+    def gradients(chosen):
+        def objective(params):
+            module = joint.module({"params": params, "stats": variables["stats"]})
+            _, parts = dhhn.loss(module, data, key)
+            factors = {
+                name: chosen[network] for name in parts for network in own if own[network](name)
+            }
+            return sum(factors[name] * part for name, part in parts.items())
+
+        return jax.grad(objective)(variables["params"])
+
+    total = gradients(dict.fromkeys(own, 1.0))
+    for network in own:
+        alone = gradients(dict.fromkeys(own, 0.0) | {network: 1.0})
         for other in own:
             size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(alone[other]))
             assert (size > 0) == (other == network)
@@ -161,26 +171,34 @@ def test_each_network_learns_from_its_own_loss_alone(joint):
         )
 
 
-def test_a_smaller_last_batch_counts_as_if_it_stood_alone(joint):
+def test_a_smaller_last_batch_counts_as_if_it_stood_alone(joint, variables):
     """Loss and running statistics of three videos, and of them beside two of weight zero."""
-    variables, key = joint.init(jax.random.key(0)), jax.random.key(1)
     small, large = batch(3), batch(5, seed=2)
     for group in ("features", "targets"):
         for name, array in large[group].items():
             array[:3] = small[group][name]
     large["weight"] = np.array([1, 1, 1, 0, 0], np.float32)
-    found = []
-    for data in (small, large):
+
+    @jax.jit
+    def step(data):
         module = joint.module(variables)
-        found.append((dhhn.loss(module, data, key)[0], module.hcmn.audio_scales[2].norm.var[...]))
-    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
-    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
+        loss, _ = dhhn.loss(module, data, jax.random.key(1))
+        return loss, module.hcmn.audio_scales[2].norm.var[...]
+
+    (loss, var), (padded_loss, padded_var) = step(small), step(large)
+    np.testing.assert_allclose(padded_loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(padded_var, var, rtol=1e-5)
 
 
-def test_evaluation_changes_no_statistics_and_needs_no_other_video(joint):
-    variables, features = joint.init(jax.random.key(0)), batch(4)["features"]
-    module = joint.module(variables)
-    together = module.hcmn(features)["frame_prob"]
-    alone = module.hcmn({role: x[1:2] for role, x in features.items()})["frame_prob"]
+def test_evaluation_changes_no_statistics_and_needs_no_other_video(joint, variables):
+    @jax.jit
+    def evaluate(features):
+        module = joint.module(variables)
+        output = module.hcmn(features)
+        return output["frame_prob"], module.hcmn.audio_scales[0].norm.count[...]
+
+    features = batch(4)["features"]
+    together, count = evaluate(features)
+    alone, _ = evaluate({role: x[1:2] for role, x in features.items()})
     np.testing.assert_allclose(together[1:2], alone, rtol=1e-5)
-    assert int(module.hcmn.audio_scales[0].norm.count[...]) == 0
+    assert int(count) == 0
