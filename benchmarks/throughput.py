@@ -19,6 +19,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+CONFIGS = ("han", "ma", "jomold", "valor", "valor:plus", "valor:plus_plus", "dhhn")
 COLUMNS = {
     "prepare_videos_s": "prepare videos/s",
     "load_s": "load s",
@@ -36,11 +37,13 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
     import numpy as np
 
     from avvp_jax import keys
-    from avvp_jax.artefacts import write_noise_ratios
+    from avvp_jax.artefacts import write_noise_ratios, write_removed_labels
     from avvp_jax.denoising import NoiseRatios
+    from avvp_jax.labels import RemovedLabels
     from avvp_jax.methods import stages_of
     from avvp_jax.optimizer import make_optimizer, make_schedule
     from avvp_jax.predictor import Predictor
+    from avvp_jax.selection import no_best
     from avvp_jax.stages import Run
     from avvp_jax.task import NUM_CLASSES, SEGMENTS
     from avvp_jax.train import Trainer, init_state
@@ -57,10 +60,15 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
         start = time.perf_counter()
         train = run.train
         result["load_s"] = time.perf_counter() - start
-        if name == "jomold":  # denoised training, which a file of ratios makes the first stage
+        # The last training, which somebody else's artefact makes the only one.
+        if name == "jomold":
             config.jomold.noise_ratios = f"{folder}/noise_ratios.npz"
             write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.3)))
-        stage = stages_of(config)[0]
+        if config.method in ("ma", "dhhn"):
+            nothing = RemovedLabels(*np.zeros((2, *train.weak_label.shape), bool))
+            config[config.method].removed_labels = f"{folder}/removed_labels.npz"
+            write_removed_labels(f"{folder}/removed_labels.npz", nothing, train.ids)
+        stage = stages_of(config)[-1]
         arrays = stage.arrays(run)
 
     network, root = stage.trained_network(config), keys.root_key(config.seed)
@@ -69,7 +77,7 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
         network,
         stage.loss,
         optimizer,
-        make_schedule(config.schedule),
+        make_schedule(config.schedule, config.train.epochs),
         root=root,
         videos=len(train),
         batch_size=config.train.batch_size,
@@ -78,7 +86,8 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
     )
     arrays["videos"]["features"] = train.features
     arrays = jax.device_put(arrays)
-    state = init_state(network, optimizer, network.init(keys.init_key(root)))
+    variables = network.init(keys.init_key(root))
+    state = init_state(optimizer, variables, no_best(stage.keep(variables), config.eval.select))
     seconds = []
     for _ in range(epochs + 1):
         start = time.perf_counter()
@@ -86,8 +95,9 @@ def measure(name: str, epochs: int) -> dict[str, float | str]:
         seconds.append(time.perf_counter() - start)
     result |= rates("train", seconds, len(train))
 
-    validate = Predictor(network, config.eval.video_filter, config.eval.batch_size).validate
-    variables = {"params": state["params"], "stats": state["stats"]}
+    parser = stage.result_network(config)
+    validate = Predictor(parser, config.eval.video_filter, config.eval.batch_size).validate
+    variables = stage.keep({"params": state["params"], "stats": state["stats"]})
     truth = jax.device_put(np.zeros((len(train), SEGMENTS, 2, NUM_CLASSES), bool))
     seconds = []
     for _ in range(epochs + 1):
@@ -108,21 +118,22 @@ def rates(what: str, seconds: list[float], videos: int) -> dict[str, float]:
 
 
 def load_config(name: str):
-    """configs/NAME.py:synthetic."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    """configs/METHOD.py:synthetic, or with a variant of NAME=METHOD:VARIANT before it."""
+    method, _, variant = name.partition(":")
+    spec = importlib.util.spec_from_file_location(method, ROOT / "configs" / f"{method}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config("synthetic")
+    return module.get_config(f"{variant},synthetic" if variant else "synthetic")
 
 
 def table(results: list[dict]) -> str:
     """The results as text, a row for each config."""
     width = {key: max(len(title), 9) for key, title in COLUMNS.items()}
     head = "  ".join(f"{title:>{width[key]}}" for key, title in COLUMNS.items())
-    rows = [f"{'config':<12}  {head}"]
+    rows = [f"{'config':<15}  {head}"]
     for result in results:
         cells = "  ".join(f"{result[key]:>{width[key]}.1f}" for key in COLUMNS)
-        rows.append(f"{result['config']:<12}  {cells}")
+        rows.append(f"{result['config']:<15}  {cells}")
     return "\n".join(rows)
 
 
@@ -130,8 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    known = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
-    parser.add_argument("--configs", default=",".join(known), help="comma separated, default all")
+    parser.add_argument("--configs", default=",".join(CONFIGS), help="comma separated, default all")
     parser.add_argument("--epochs", type=int, default=3, help="measured, after one that compiles")
     parser.add_argument("--json", help="also write the results here")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -141,8 +151,8 @@ def main() -> None:
         return
     results = []
     for name in args.configs.split(","):
-        if name not in known:
-            parser.error(f"--configs: {name!r} is unknown; known: {', '.join(known)}")
+        if name not in CONFIGS:
+            parser.error(f"--configs: {name!r} is unknown; known: {', '.join(CONFIGS)}")
         command = [sys.executable, __file__, "--one", name, "--epochs", str(args.epochs)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
