@@ -44,7 +44,7 @@ def read_removed_labels(
     """
     if path.endswith(".pkl"):
         return _published_removed_labels(path, csv_row)
-    arrays = read_npz(path, ("audio", "visual", "id"))
+    arrays = read_npz(path, ("audio", "visual", "id"), "make it again with configs/ma.py")
     row_of = {str(video): row for row, video in enumerate(np.atleast_1d(arrays.pop("id")))}
     for name, array in arrays.items():
         if array.dtype != bool or array.shape != (len(row_of), NUM_CLASSES):
@@ -94,7 +94,7 @@ def read_noise_ratios(path: str) -> NoiseRatios:
     Raises:
       UserError: the file is damaged, or a value is no ratio.
     """
-    arrays = read_npz(path, ("audio", "visual"))
+    arrays = read_npz(path, ("audio", "visual"), "make it again with configs/jomold.py")
     for name, array in arrays.items():
         if array.dtype.kind != "f" or array.shape != (NUM_CLASSES,):
             raise UserError(
@@ -105,9 +105,7 @@ def read_noise_ratios(path: str) -> NoiseRatios:
     return NoiseRatios(**{name: array.astype(np.float64) for name, array in arrays.items()})
 
 
-def read_npz(
-    path: str, names: tuple[str, ...], way_out: str = "delete it and run its stage again"
-) -> dict[str, np.ndarray]:
+def read_npz(path: str, names: tuple[str, ...], way_out: str) -> dict[str, np.ndarray]:
     """Arrays of an .npz by name; nothing in it is unpickled.
 
     Raises:
@@ -121,6 +119,8 @@ def read_npz(
     # A damaged zip file, or one that is none, can fail in any way.
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects, which are never loaded"
         raise UserError(f"{path}: not a readable .npz ({reason}); {way_out}") from error
     missing = [name for name in names if name not in found]
     if missing:

@@ -107,8 +107,10 @@ def _restore(manager: ocp.CheckpointManager, where: epath.Path, epoch: int, temp
     # Orbax and TensorStore raise every sort of exception, plain Exception among them.
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
+        # The latest state holds the best model too.
+        way_out = "to use an earlier one" if where.parent.name == "latest" else "and train again"
         raise UserError(
-            f"{where}: damaged checkpoint ({reason}); delete this folder to use an earlier one"
+            f"{where}: damaged checkpoint ({reason}); delete this folder {way_out}"
         ) from error
     if not fits:
         raise UserError(

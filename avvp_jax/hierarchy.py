@@ -14,13 +14,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from avvp_jax.encoder import HybridLayer
 from avvp_jax.layers import BatchNorm, dropout, linear, split_key, uniform_fan_in
-from avvp_jax.parser import PROBABILITIES, Parser, SegmentPooling, VisualTokens
+from avvp_jax.parser import PROBABILITIES, Features, Parser, SegmentPooling, VisualTokens
 
 # Kernel, stride and padding of each scale's convolution; ten segments become 10, 5 and 2.
 SCALES = ((1, 1, 0), (3, 2, 1), (5, 5, 2))
 
 Tokens = Float[Array, "videos segments width"]
-Features = dict[str, Float[Array, "videos segments _"]]
 
 
 class TimeConvolution(nnx.Module):

@@ -25,6 +25,7 @@ class Layout:
       unused: width -> names and shapes of the modules that no forward pass calls.
       parser: the network in a file.
       files: part of the model -> what its file's name ends with; "" is the whole.
+      combined: the network of all parts, where there are several.
       options: what the published program lets its users choose, so that it loads
         other values of these too: keys of `model`, and "streams".
       wrapped: the state_dict is under `model` in a dict of training states.
@@ -37,6 +38,7 @@ class Layout:
     unused: Callable[[int], Shapes]
     parser: type[nnx.Module] = Parser
     files: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"": ""})
+    combined: type[nnx.Module] | None = None
     options: tuple[str, ...] = ()
     wrapped: bool = False
 
@@ -47,10 +49,21 @@ class Layout:
 
     def network(self) -> Network:
         """The network that the files make together."""
-        if len(self.files) == 1:
+        if self.combined is None:
             return self.file_network()
         widths = stream_widths(self.streams)
-        return Network(lambda rngs: CombinedParser(widths, dict(self.model), rngs=rngs))
+        return Network(lambda rngs: self.combined(widths, dict(self.model), rngs=rngs))
+
+    def paths(self, path: str) -> dict[str, str]:
+        """Part -> file of a checkpoint at `path`: itself, or what its parts' names begin with.
+
+        The name of one of the parts may be given for what they begin with.
+        """
+        if "" in self.files:
+            return {"": path}
+        for ending in (*self.files.values(), ".pt"):
+            path = path.removesuffix(ending)
+        return {part: path + ending for part, ending in self.files.items()}
 
 
 def _encoder_layer(prefix: str, width: int, feed_forward: int) -> Shapes:
@@ -153,6 +166,7 @@ LAYOUTS = {
             _unused_norms,
             parser=HierarchicalParser,
             files={"audio": "_audio.pt", "visual": "_video.pt"},
+            combined=CombinedParser,
         ),
     )
 }

@@ -13,14 +13,14 @@ from ml_collections import ConfigDict
 from avvp_jax import published
 from avvp_jax.checkpoints import restore_best
 from avvp_jax.data import ROLES
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, first_ten
 from avvp_jax.events import events_of, predicted_segments
 from avvp_jax.layouts import LAYOUTS, Layout
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
 from avvp_jax.predictor import Predictor
 from avvp_jax.selection import no_best
-from avvp_jax.settings import recall
+from avvp_jax.settings import recall, value_of
 from avvp_jax.stages import final_stage
 from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import CLASSES, MODALITIES
@@ -69,19 +69,31 @@ def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "
         source = recall(path)
         source.eval.stage = stage
         left = final_stage(source, stages_of(source))
+        refuse_other_model(
+            path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
+        )
         template = no_best(network.shapes(), left.settings(source).eval.select)
         return Weights(*restore_best(os.path.join(path, left.name), template))
     layout = LAYOUTS[final_stage(config, stages_of(config)).layout or config.method]
     return read_published_weights(path, network, layout)
 
 
+def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:
+    """Refuses a network that would read the weights of another one; shapes do not tell heads."""
+    settings = [f"model.{key}" for key in trained.model if key not in published.FREE_OF_WEIGHTS]
+    for key in (*settings, "data.streams"):
+        was, now = value_of(trained, key), value_of(asked, key)
+        if was != now:
+            raise UserError(f"{path} was trained with config.{key}={was!r}, not {now!r}")
+
+
 def read_published_weights(path: str, network: Network, layout: Layout) -> Weights:
     """The weights in the published `.pt` of a method, or in the several that begin with `path`."""
     variables, leftovers = network.shapes(), {}
-    for part, suffix in layout.files.items():
-        file = read_published(path + suffix)
+    for part, part_path in layout.paths(path).items():
+        file = read_published(part_path)
         template = published.part_of(variables, part)
-        values, unused = published.from_published(file.state, template, layout, path + suffix)
+        values, unused = published.from_published(file.state, template, layout, part_path)
         leftovers[part] = Leftover(unused, file.rest)
         for kind in variables:
             variables[kind] = variables[kind] | {part: values[kind]} if part else values[kind]
@@ -155,13 +167,19 @@ class TrainedParser:
         return Prediction(**probs, segments=predicted_segments(probs, self._filter))
 
 
-def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
+def load(
+    path: str | os.PathLike,
+    method: str | None = None,
+    model: Mapping[str, object] | None = None,
+) -> TrainedParser:
     """A trained parser from a work directory or a published `.pt`.
 
     Args:
       path: a work directory of launch.py, or a published checkpoint; of DHHN's two, what
         their names have in common (X for X_audio.pt and X_video.pt).
       method: of a `.pt` whose tensors alone do not tell; found from them if None.
+      model: where a `.pt` was trained with other values of `config.model` than published,
+        these; needs `method`. A file does not tell its number of heads, for example.
 
     Raises:
       UserError: nothing is there, it is damaged, or no known method fits it.
@@ -173,6 +191,13 @@ def load(path: str | os.PathLike, method: str | None = None) -> TrainedParser:
         weights = read_weights(path, network, config, config.eval.stage)
         return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
     layout = _layout(path, method)
+    if model and method is None:
+        raise UserError(f"{path}: load needs the method too where it is given the model")
+    if unknown := set(model or ()) - set(layout.model):
+        raise UserError(
+            f"model has no {first_ten(sorted(unknown))}; known: {', '.join(layout.model)}"
+        )
+    layout = dataclasses.replace(layout, model={**layout.model, **(model or {})})
     network = layout.network()
     weights = read_published_weights(path, network, layout)
     return TrainedParser(network, weights, layout.streams, layout.video_filter)
@@ -185,15 +210,9 @@ def _layout(path: str, method: str | None) -> Layout:
     if method is not None:
         raise UserError(f"method={method!r} is unknown; known: {', '.join(LAYOUTS)}")
     for layout in LAYOUTS.values():
-        if all(suffix and os.path.isfile(path + suffix) for suffix in layout.files.values()):
+        if "" not in layout.files and any(map(os.path.isfile, layout.paths(path).values())):
             return layout
-    layout = published.recognise(read_published(path).state, path)
-    if "" not in layout.files:
-        parts = " and ".join(f"PREFIX{suffix}" for suffix in layout.files.values())
-        raise UserError(
-            f"{path}: one part of a {layout.method} parser, which is in {parts}; give their PREFIX"
-        )
-    return layout
+    return published.recognise(read_published(path).state, path)
 
 
 def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:

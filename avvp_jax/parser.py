@@ -12,6 +12,7 @@ from avvp_jax.layers import dropout as drop
 from avvp_jax.layers import linear, split_key
 from avvp_jax.task import NUM_CLASSES
 
+Features = dict[str, Float[Array, "videos segments _"]]
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
 
 
@@ -135,7 +136,7 @@ class Parser(nnx.Module):
 
     def __call__(
         self,
-        features: dict[str, Float[Array, "videos segments _"]],
+        features: Features,
         key: PRNGKeyArray | None = None,
         *,
         cross_attention: bool | None = None,
@@ -168,7 +169,7 @@ class Parser(nnx.Module):
         }
 
     def tokens(
-        self, features: dict[str, Float[Array, "videos segments _"]]
+        self, features: Features
     ) -> tuple[Float[Array, "videos segments width"], Float[Array, "videos segments width"]]:
         """What the encoder reads: audio and visual tokens."""
         audio = self.fc_a(features["audio"])

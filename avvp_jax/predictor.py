@@ -9,13 +9,11 @@ from jaxtyping import Array, Float
 
 from avvp_jax.events import predicted_segments
 from avvp_jax.network import Network, Variables
-from avvp_jax.parser import PROBABILITIES
+from avvp_jax.parser import PROBABILITIES, Features
 from avvp_jax.scores import device_scores
 
 # A single video is filled up to this many, so that few programs serve small numbers.
 FEWEST = 32
-
-Features = dict[str, Float[Array, "videos segments _"]]
 
 
 def probabilities(

@@ -6,6 +6,7 @@ parts (DHHN). Modules that the published programs build but never
 call are carried along, so that their programs load our files with strict=True.
 """
 
+import sys
 import zlib
 from collections.abc import Mapping
 
@@ -37,6 +38,8 @@ WORDS = {
     "var": "running_var",
     "count": "num_batches_tracked",
 }
+# Keys of `config.model` that no weights depend on.
+FREE_OF_WEIGHTS = ("dropout", "visual_dropout", "dtype", "cross_attention")
 TRANSPOSED = ("kernel", "in_kernel", "taps")
 
 
@@ -109,7 +112,19 @@ def from_published(
         value = state[published_name(ours_path)]
         value = value.T if ours_path[-1] in TRANSPOSED else value
         variables[ours_path] = value.astype(leaf.dtype)
-    return unflatten_dict(variables), {name: state[name] for name in unused}
+    kept = {name: state[name] for name in unused}
+    if "norm" in layout.options and not all(_untouched(name, kept[name]) for name in kept):
+        print(
+            f"{path}: {', '.join(kept)} are not as they start; if it was trained with norms in "
+            "front, set config.model.norm=pre",
+            file=sys.stderr,
+        )
+    return unflatten_dict(variables), kept
+
+
+def _untouched(name: str, value: np.ndarray) -> bool:
+    """Whether a norm's scale or bias is as it starts."""
+    return bool((value == (1 if name.endswith("weight") else 0)).all())
 
 
 def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
@@ -150,15 +165,23 @@ def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) 
     Raises:
       UserError: names the first setting that differs.
     """
-    free = ("dropout", "visual_dropout", "dtype", "cross_attention")  # no weights depend on them
     settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
     settings["config.data.streams"] = (streams, layout.streams)
     for key, (ours, published) in settings.items():
-        if ours != published and key.split(".")[-1] not in free + layout.options:
+        if ours != published and key.split(".")[-1] not in FREE_OF_WEIGHTS + layout.options:
             raise UserError(
                 f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
                 "load this model; only models of the published shape can be exported"
             )
+
+
+def other_options(model: Mapping[str, object], layout: Layout) -> list[str]:
+    """What a reader of an exported file must set, because it is not as published."""
+    return [
+        f"config.model.{key}={model[key]}"
+        for key in layout.model
+        if key in layout.options and model[key] != layout.model[key]
+    ]
 
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

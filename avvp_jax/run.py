@@ -45,10 +45,10 @@ def train(config: ConfigDict, workdir: str) -> None:
     network = final.result_network(config)
     # A run that goes on needs its starting weights no more.
     given = config.init_from and not has_begun(workdir)
-    if given and final.result:
+    if given and any(isinstance(stage, Training) and stage.result for stage in stages):
         raise UserError(
-            f"config.init_from={config.init_from}: a finished {config.method} holds one of the "
-            "three networks that train, so that no training can start from it"
+            f"config.init_from={config.init_from}: {config.method} trains networks that a finished "
+            "one does not hold, so that no training can start from it"
         )
     start = read_weights(config.init_from, network, config) if given else None
     dataset = open_dataset(config.data)
@@ -66,24 +66,27 @@ def train(config: ConfigDict, workdir: str) -> None:
     run_stages(run)
     if final in wanted:
         weights = read_weights(workdir, network, config, final.name)
-        _evaluate(config, workdir, network, weights, run.writer)
+        _evaluate(config, workdir, final, weights, run.writer)
     run.writer.close()
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
     """Scores the model of the work directory, or of `config.init_from`, on the splits."""
-    network = final_stage(config, stages_of(config)).result_network(config)
+    stage = final_stage(config, stages_of(config))
+    network = stage.result_network(config)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
-    _evaluate(config, workdir, network, weights, writer)
+    _evaluate(config, workdir, stage, weights, writer)
     writer.close()
 
 
-def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) -> None:
+def _evaluate(config, workdir: str, stage: Training, weights: Weights, writer) -> None:
+    folder, network = results_folder(config, workdir, stage), stage.result_network(config)
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
     facts = {
         "method": config.method,
+        "stage": stage.name,
         "seed": config.seed,
         "epoch": weights.epoch,
         "dataset": config.data.dataset,
@@ -93,12 +96,13 @@ def _evaluate(config, workdir: str, network: Network, weights: Weights, writer) 
     for name in names(config.eval.splits):
         split = load_split(dataset, name, config.data.streams)
         probs, segments = _predict(config, network, weights, split)
-        rows[name], classes = write_scores(workdir, split, segments, facts)
+        rows[name], classes = write_scores(folder, split, segments, facts)
         writer.write_scalars(step, {f"{name}_best/{key}": x for key, x in rows[name].items()})
-        draw_timelines(config.eval.plots, workdir, split, probs, segments, writer, step)
+        draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{name}, each class over all its videos\n{classes}")
-    print(f"\n{scores_table(rows, config.method, synthetic)}", flush=True)
+    published_row = config.method if folder == workdir else None
+    print(f"\n{scores_table(rows, published_row, synthetic)}", flush=True)
 
 
 def check_splits(config: ConfigDict, dataset) -> None:
@@ -114,14 +118,15 @@ def check_splits(config: ConfigDict, dataset) -> None:
 
 def predict(config: ConfigDict, workdir: str) -> None:
     """Writes probabilities and events of the splits, or of a folder of features."""
-    network = final_stage(config, stages_of(config)).result_network(config)
+    stage = final_stage(config, stages_of(config))
+    folder, network = results_folder(config, workdir, stage), stage.result_network(config)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
     step = weights.step
     for split in _splits_to_predict(config):
         probs, segments = _predict(config, network, weights, split)
-        path = write_predictions(workdir, split, probs, segments)
-        draw_timelines(config.eval.plots, workdir, split, probs, segments, writer, step)
+        path = write_predictions(folder, split, probs, segments)
+        draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
         print(f"{path}: {len(split)} videos", flush=True)
     writer.close()
 
@@ -138,22 +143,38 @@ def _splits_to_predict(config: ConfigDict):
 def export(config: ConfigDict, workdir: str) -> None:
     """Writes the model as a `.pt` that the published program loads."""
     if not config.export_to:
-        raise UserError("--mode=export needs --config.export_to=FILE.pt")
+        raise UserError(
+            "--mode=export needs --config.export_to=FILE.pt (of dhhn: their common PREFIX)"
+        )
     stage = final_stage(config, stages_of(config))
     network, settings = stage.result_network(config), stage.settings(config)
     layout = LAYOUTS[stage.layout or config.method]
     published.check_exportable(settings.model.to_dict(), config.data.streams, layout)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     variables = jax.device_get(weights.variables)
-    for part, suffix in layout.files.items():
+    files = {}
+    for part, path in layout.paths(config.export_to).items():
         leftover = weights.leftovers.get(part, Leftover({}, None))
         part_variables = published.part_of(variables, part)
         state = published.to_published(part_variables, layout, leftover.unused, config.seed)
         rest = leftover.rest
         if layout.wrapped and rest is None:
             rest = {"epochs": weights.epoch}
-        write_published(config.export_to + suffix, PublishedFile(state, rest))
-        print(f"{config.export_to}{suffix}: {len(state)} tensors", flush=True)
+        files[path] = PublishedFile(state, rest)
+    write_published(files)
+    for path, file in files.items():
+        print(f"{path}: {len(file.state)} tensors", flush=True)
+    if other := published.other_options(settings.model.to_dict(), layout):
+        print(f"to read it again, set {', '.join(other)}", flush=True)
+
+
+def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:
+    """Where results go: the work directory, or for a stage before the last one its own folder."""
+    if stage.name == stages_of(config)[-1].name:
+        return workdir
+    folder = os.path.join(workdir, stage.name)
+    os.makedirs(folder, exist_ok=True)
+    return folder
 
 
 def _predict(config, network: Network, weights: Weights, split: Split):

@@ -25,12 +25,21 @@ SELECTIONS = (*NAMES, *MEANS, LAST)
 
 Best = dict
 Ties = Literal["later", "earlier"]
-Select = str | tuple[str, str]
+Select = str | tuple[str, ...]
+
+
+def parts_of(select: Select) -> list[str]:
+    """The names in a config's `eval.select`: one, or one for each part of the model.
+
+    The command line also gives two as one text with a comma.
+    """
+    several = [select] if isinstance(select, str) else select
+    return [name.strip() for item in several for name in item.split(",")]
 
 
 def no_best(variables: Variables, select: Select) -> Best:
     """What is best before the first epoch: anything beats it."""
-    parts = [select] if isinstance(select, str) else select
+    parts = parts_of(select)
     scores = _by_part([jnp.float32(-jnp.inf) for _ in parts])
     return {**variables, "score": scores, "epoch": _by_part([jnp.int32(0) for _ in parts])}
 
@@ -52,7 +61,7 @@ def selection_score(
         levels = ("segment", "event") if level == "mean" else (level,)
         return sum(scores[NAMES.index(f"{each}/{stream}")] for each in levels) / len(levels)
 
-    return _by_part([one(name) for name in ([select] if isinstance(select, str) else select)])
+    return _by_part([one(name) for name in parts_of(select)])
 
 
 def _by_part(values: list) -> PyTree:

@@ -16,8 +16,9 @@ from avvp_jax.errors import UserError
 from avvp_jax.events import VIDEO_FILTERS, write_lines
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import MODES
-from avvp_jax.selection import SELECTIONS
+from avvp_jax.selection import SELECTIONS, parts_of
 from avvp_jax.streams import STREAM_SETS
+from avvp_jax.task import MODALITIES
 
 DATASETS = {
     "llp/base": ("base",),
@@ -38,8 +39,26 @@ CHOICES = {
     "jomold.warmup": WARMUPS,
     "dhhn.mode": MODES,
 }
-# Sections that the configs of some methods have.
-SECTIONS = {"ma": ("ma",), "jomold": ("jomold",), "dhhn": ("dhhn", "base")}
+# What a choice needs beside it.
+NEEDS = {
+    "optimizer.name": {
+        "adam": ("b1", "b2", "eps"),
+        "adamw": ("b1", "b2", "eps", "weight_decay", "clip_norm"),
+    },
+    "schedule.kind": {
+        "step": ("learning_rate", "factor", "every_epochs"),
+        "warmup_cosine": ("learning_rate", "final_learning_rate", "warmup_epochs"),
+    },
+}
+_GUIDE = ("heads", "feed_forward", "dropout", "layers", "repeats")
+SECTION_KEYS = {
+    "ma": ("removed_labels", "estimation_seed", "edit_video_target"),
+    "jomold": ("noise_ratios", "audio_threshold", "visual_threshold", "warmup"),
+    "dhhn": ("mode", "removed_labels", "estimation_seed", "edit_video_target"),
+    "audio_net": _GUIDE,
+    "video_net": _GUIDE,
+    "base": ("schedule.learning_rate", "train.epochs", "train.batch_size", "eval.select"),
+}
 # Checked where a config has them; a stage's own section holds other values of the same keys.
 POSITIVE = (
     "model.width",
@@ -133,23 +152,46 @@ def check_config(config: ConfigDict) -> None:
 
 
 def _check_method(config: ConfigDict) -> None:
-    """Refuses what does not go with the config's method."""
+    """Refuses what does not go with the config's method, and what lacks something it needs."""
     _check_value("method", config.method)
-    sections = {name for names in SECTIONS.values() for name in names}
-    if sections & set(config) != set(SECTIONS.get(config.method, ())):
+    method = METHODS[config.method]
+    own = f"start from configs/{method.__name__.split('.')[-1]}.py"
+    if set(SECTION_KEYS) & set(config) != set(method.SECTIONS):
+        raise UserError(f"config.method={config.method!r} does not go with this config; {own}")
+    for section in method.SECTIONS:
+        for key in SECTION_KEYS[section]:
+            value_of(config, f"{section}.{key}")
+    for key, needs in NEEDS.items():
+        _check_value(key, chosen := value_of(config, key))
+        section = key.split(".")[0]
+        missing = [name for name in needs[chosen] if name not in config[section]]
+        if missing:
+            raise UserError(
+                f"config.{key}={chosen!r} needs config.{section}.{missing[0]}, which this config "
+                f"lacks; {own}"
+            )
+    _check_select(config)
+
+
+def _check_select(config: ConfigDict) -> None:
+    """Refuses unknown scores, and a number of them that is not that of the parts selected."""
+    final = METHODS[config.method].stages(config)[-1]
+    parts = len(MODALITIES) if final.result else 1
+    selects = {"eval.select": (config.eval.select, parts)}
+    if "base" in config:
+        selects["base.eval.select"] = (config.base.eval.select, 1)
+    for key, (select, wanted) in selects.items():
+        names = parts_of(select)
+        if len(names) != wanted or not set(names) <= set(SELECTIONS):
+            example = "('mean/audio', 'mean/visual')" if wanted > 1 else "segment/type"
+            raise UserError(
+                f"config.{key}={select!r} must be {wanted} of {', '.join(SELECTIONS)}; for "
+                f"example {example}"
+            )
+    if parts > 1 and config.eval.video_filter != "per_modality":
         raise UserError(
-            f"config.method={config.method!r} does not go with this config; "
-            f"start from configs/{METHODS[config.method].__name__.split('.')[-1]}.py"
-        )
-    by_part = config.method == "dhhn"
-    for name in select if isinstance(select := config.eval.select, tuple) else (select,):
-        if name not in SELECTIONS or isinstance(select, tuple) != by_part:
-            wish = "two of" if by_part else "one of"
-            raise UserError(f"config.eval.select={select!r} must be {wish} {', '.join(SELECTIONS)}")
-    if by_part and (len(select) != 2 or config.eval.video_filter != "per_modality"):
-        raise UserError(
-            "config.eval.select needs one score for each of dhhn's two parsers and "
-            "config.eval.video_filter must be 'per_modality', since the two have no global_prob"
+            f"config.eval.video_filter must be 'per_modality' for {config.method}, whose two "
+            "parsers have no global_prob in common"
         )
 
 

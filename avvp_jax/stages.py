@@ -180,14 +180,16 @@ class Artefact:
       name: of the stage and of its folder.
       file: what it leaves there.
       make: computes the file and writes it to a path, whole or not at all.
+      kept: whether a file that is there is kept; reports are made anew.
     """
 
     name: str
     file: str
     make: Callable[[Run, str], None]
+    kept: bool = True
 
     def finished(self, run: Run) -> bool:
-        return os.path.exists(os.path.join(run.folder(self.name), self.file))
+        return self.kept and os.path.exists(os.path.join(run.folder(self.name), self.file))
 
     def run(self, run: Run) -> None:
         """Computes the file."""

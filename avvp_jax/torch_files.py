@@ -127,19 +127,28 @@ def read_published(path: str) -> PublishedFile:
     return PublishedFile(arrays, rest)
 
 
-def write_published(path: str, file: PublishedFile) -> None:
-    """Writes a published `.pt`; the file appears whole or not at all."""
+def write_published(files: Mapping[str, PublishedFile]) -> None:
+    """Writes published `.pt` files by path; all of them appear, whole, or none."""
     torch = _torch()
-    content = {name: torch.from_numpy(np.array(value)) for name, value in file.state.items()}
-    if file.rest is not None:
-        content = {"model": content, **file.rest}
-    partial = f"{path}.partial"
+    partials = {path: f"{path}.partial" for path in files}
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        torch.save(content, partial)
-        os.replace(partial, path)
+        for path, file in files.items():
+            if os.path.isdir(path):
+                raise IsADirectoryError("a folder is in the way")
+            content = {
+                name: torch.from_numpy(np.array(value)) for name, value in file.state.items()
+            }
+            if file.rest is not None:
+                content = {"model": content, **file.rest}
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            torch.save(content, partials[path])
+        for path, partial in partials.items():
+            os.replace(partial, path)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
+        for partial in partials.values():
+            if os.path.isfile(partial):
+                os.remove(partial)
+        raise UserError(f"{path}: cannot be written: {error}; choose another place") from error
 
 
 def load_index_lists(path: str) -> list:

@@ -109,7 +109,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.init_from = ""  # a work directory, or X of published X_audio.pt and X_video.pt
     config.export_to = ""  # --mode=export: likewise
 
-    config.base = ConfigDict()  # what differs in MA's base training; see configs/ma.py
+    # MA's base training: what differs in it from the values above, which it shares otherwise.
+    config.base = ConfigDict()
     config.base.schedule = ConfigDict({"learning_rate": 3e-4})
     config.base.train = ConfigDict({"epochs": 12, "batch_size": 16, "steps_per_call": 64})
     config.base.eval = ConfigDict({"select": "last", "ties": "later"})

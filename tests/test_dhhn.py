@@ -24,20 +24,15 @@ STILL = {"dropout": 0.0}
 PARTS = ("audio", "visual", "global", "audio_net", "video_net")
 
 
-class Guide(GuidingNetwork):
-    """A guiding network as a file of its own."""
-
-    def __init__(self, widths, *, rngs, **model):
-        super().__init__(widths, rngs=rngs, **model)
-
-
 def guide_layout(name: str) -> Layout:
     """What a guiding network's weights would look like in a published file."""
     modality, section = {"audio": ("audio", "audio_net"), "visual": ("visual", "video_net")}[name]
     config = get_config()
     model = config[section].to_dict() | STILL | {"width": 512, "dtype": "float32"}
     model["modality"] = modality
-    return Layout(f"dhhn_{name}", "base", "per_modality", model, lambda _: {}, parser=Guide)
+    return Layout(
+        f"dhhn_{name}", "base", "per_modality", model, lambda _: {}, parser=GuidingNetwork
+    )
 
 
 HCMN = dataclasses.replace(LAYOUTS["dhhn"], model=LAYOUTS["dhhn"].model | STILL)

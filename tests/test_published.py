@@ -39,7 +39,7 @@ def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, published
     path = save(tmp_path / "in.pt", state)
     variables, unused = from_published(read_published(path).state, template, layout, path)
     exported = PublishedFile(to_published(variables, layout, unused))
-    write_published(str(tmp_path / "out.pt"), exported)
+    write_published({str(tmp_path / "out.pt"): exported})
     exported = torch.load(tmp_path / "out.pt", weights_only=True)
     assert exported.keys() == state.keys()
     for name, value in state.items():
@@ -53,7 +53,7 @@ def test_an_export_of_our_own_weights_loads_with_strict_true(tmp_path, state):
 
     variables = jax.device_get(HAN.file_network().init(jax.random.key(0)))
     path = str(tmp_path / "own.pt")
-    write_published(path, PublishedFile(to_published(variables, HAN, {}, seed=3)))
+    write_published({path: PublishedFile(to_published(variables, HAN, {}, seed=3))})
     program = modules_of(state)
     program.load_state_dict(torch.load(path, weights_only=True), strict=True)
     filled = read_published(path).state
@@ -107,7 +107,7 @@ def test_a_wrapper_with_random_states_is_read(tmp_path, state):
     assert read.keys() == state.keys()
     np.testing.assert_array_equal(read["fc_a.weight"], state["fc_a.weight"])
     # Written again, it holds all that it held.
-    write_published(str(tmp_path / "again.pt"), file)
+    write_published({str(tmp_path / "again.pt"): file})
     again = read_published(str(tmp_path / "again.pt"))
     assert again.rest.keys() == wrapped.keys() - {"model"}
     assert again.rest["epochs"] == 25
@@ -204,3 +204,28 @@ def test_without_pytorch_it_is_asked_for_by_name(monkeypatch, tmp_path, state):
     monkeypatch.setattr(builtins, "__import__", without_torch)
     with pytest.raises(UserError, match="pip install torch"):
         read_published(path)
+
+
+def test_several_files_are_written_all_or_none(tmp_path, state):
+    """A pair of which one half is new would be read without a word."""
+    first, second = str(tmp_path / "x_audio.pt"), str(tmp_path / "x_video.pt")
+    write_published({first: PublishedFile(state)})
+    before = (tmp_path / "x_audio.pt").read_bytes()
+    (tmp_path / "x_video.pt").mkdir()
+    changed = PublishedFile(state | {"fc_a.bias": state["fc_a.bias"] + 1})
+    with pytest.raises(UserError, match="x_video.pt: cannot be written: a folder is in the way"):
+        write_published({first: changed, second: changed})
+    assert (tmp_path / "x_audio.pt").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x_audio.pt", "x_video.pt"]
+
+
+def test_weights_of_a_pre_norm_valor_are_remarked_on(published_state, capsys):
+    """Post-norm VALOR holds the norms after the last layer too, but as they start."""
+    layout, state = LAYOUTS["valor"], published_state("valor", 1)
+    norms = [name for name in state if "final_norm" in name]
+    started = state | {n: np.full(512, float(n.endswith("weight")), np.float32) for n in norms}
+    template = layout.file_network().shapes()
+    from_published(started, template, layout, "x.pt")
+    assert capsys.readouterr().err == ""
+    from_published(state, template, layout, "x.pt")
+    assert "set config.model.norm=pre" in capsys.readouterr().err

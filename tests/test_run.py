@@ -183,7 +183,7 @@ def test_splits_are_checked_before_training(config, workdir):
 
 def test_a_model_of_other_shapes_is_refused(config, trained):
     config.model.width = 32
-    with pytest.raises(UserError, match="not the configured one"):
+    with pytest.raises(UserError, match="trained with config.model.width=16, not 32"):
         run(config, trained, "eval")
     config.init_from = "nowhere.pt"
     with pytest.raises(UserError, match="nowhere.pt"):

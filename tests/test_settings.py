@@ -68,6 +68,115 @@ def test_an_unknown_variant_is_refused_with_the_known_ones(method):
             config_of(method, two)
 
 
+# What the papers' programs use, beside the network's size: methods.md has each.
+PUBLISHED = {
+    ("han", ""): {
+        "seed": 1,
+        "train.epochs": 40,
+        "train.batch_size": 16,
+        "schedule.learning_rate": 3e-4,
+        "schedule.factor": 0.1,
+        "schedule.every_epochs": 10,
+        "eval.video_filter": "global",
+        "eval.select": "segment/type",
+        "eval.ties": "later",
+    },
+    ("ma", ""): {
+        "seed": 1,
+        "train.epochs": 12,
+        "train.batch_size": 16,
+        "schedule.learning_rate": 3e-4,
+        "schedule.factor": 0.1,
+        "schedule.every_epochs": 10,
+        "ma.estimation_seed": 2,
+        "ma.edit_video_target": True,
+        "eval.video_filter": "per_modality",
+        "eval.select": "last",
+    },
+    ("jomold", ""): {
+        "seed": 6,
+        "train.epochs": 25,
+        "train.batch_size": 128,
+        "schedule.learning_rate": 5e-4,
+        "schedule.factor": 0.25,
+        "schedule.every_epochs": 6,
+        "model.visual_dropout": 0.5,
+        "jomold.audio_threshold": 0.6,
+        "jomold.visual_threshold": 1.8,
+        "jomold.warmup": "published",
+        "eval.video_filter": "per_modality",
+        "eval.select": "event/audio",
+        "eval.ties": "later",
+    },
+    ("valor", ""): {
+        "train.epochs": 60,
+        "train.batch_size": 64,
+        "model.heads": 8,
+        "model.feed_forward": 1024,
+        "model.order": "sequential",
+        "model.norm": "post",
+        "optimizer.b1": 0.5,
+        "optimizer.b2": 0.999,
+        "optimizer.weight_decay": 1e-3,
+        "optimizer.clip_norm": 1.0,
+        "schedule.learning_rate": 1e-4,
+        "schedule.final_learning_rate": 1e-6,
+        "schedule.warmup_epochs": 10,
+        "eval.video_filter": "global",
+        "eval.select": "segment/type",
+        "eval.ties": "earlier",
+    },
+    ("valor", "plus"): {"schedule.learning_rate": 3e-4, "schedule.final_learning_rate": 3e-6},
+    ("dhhn", ""): {
+        "seed": 1,
+        "train.batch_size": 64,
+        "schedule.factor": 0.1,
+        "schedule.every_epochs": 10,
+        "dhhn.estimation_seed": 2,
+        "dhhn.edit_video_target": True,
+        "base.train.epochs": 12,
+        "base.train.batch_size": 16,
+        "base.schedule.learning_rate": 3e-4,
+        "base.eval.select": "last",
+        "audio_net.layers": 1,
+        "audio_net.repeats": 4,
+        "video_net.layers": 2,
+        "video_net.repeats": 3,
+        "audio_net.heads": 8,
+        "video_net.heads": 8,
+        "eval.video_filter": "per_modality",
+        "eval.select": "('mean/audio', 'mean/visual')",
+        "eval.ties": "earlier",
+    },
+}
+
+
+@pytest.mark.parametrize("config", PUBLISHED, ids=lambda pair: ":".join(filter(None, pair)))
+def test_configs_have_the_published_values(config):
+    flat = flat_config(config_of(*config))
+    assert {key: flat[key] for key in PUBLISHED[config]} == PUBLISHED[config]
+
+
+def test_what_a_choice_needs_is_asked_for():
+    for method, key, value, needed in (
+        ("dhhn", "optimizer.name", "adamw", "optimizer.weight_decay"),
+        ("han", "schedule.kind", "warmup_cosine", "schedule.final_learning_rate"),
+        ("valor", "schedule.kind", "step", "schedule.factor"),
+    ):
+        config = config_of(method)
+        config.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match=rf"config\.{key}=.*needs config\.{needed}"):
+            check_config(config)
+
+
+def test_a_section_that_is_not_whole_is_named():
+    config = config_of("dhhn")
+    with config.unlocked():
+        del config.audio_net["repeats"]
+    with pytest.raises(UserError, match=r"config\.audio_net\.repeats is missing"):
+        check_config(config)
+
+
 def test_published_variants_differ_as_published():
     valor, plus, plus_plus = (config_of("valor", v) for v in VARIANTS["valor"])
     assert config_of("valor").to_dict() == valor.to_dict()
@@ -103,6 +212,7 @@ REFUSED_ELSEWHERE = {
         "audio_net.heads": 3,
         "video_net.dropout": 1.0,
         "eval.select": ("mean/audio",),
+        "base.eval.select": "segment/foo",
         "eval.video_filter": "global",
     },
 }

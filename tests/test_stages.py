@@ -167,9 +167,9 @@ def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(
 ):
     config, workdir = small_config("jomold"), str(tmp_path / "W")
     shutil.copytree(finished("jomold").workdir, workdir)
-    final = np.array(list(predictions(config, workdir)))
+    final = predictions(config, workdir)
     config.eval.stage = "estimator"
-    estimator = predictions(config, workdir)
+    estimator = predictions(config, workdir, "estimator/")
     # By hand: the estimator's weights in a network whose config turns the attention off.
     config.eval.stage, config.model.cross_attention = "", False
     shutil.copytree(f"{workdir}/estimator", f"{workdir}/off/denoise")
@@ -183,9 +183,9 @@ def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(
         run(config, workdir, "eval")
 
 
-def predictions(config, workdir: str) -> np.ndarray:
+def predictions(config, workdir: str, folder: str = "") -> np.ndarray:
     run(config, workdir, "predict")
-    return np.load(f"{workdir}/predictions_test.npz")["frame_prob"]
+    return np.load(f"{workdir}/{folder}predictions_test.npz")["frame_prob"]
 
 
 def test_ratios_and_removals_are_shown(finished):

@@ -1,17 +1,23 @@
 """Every method and variant that one training makes, through launch.py: killed, resumed, used."""
 
+import json
 import pathlib
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from avvp_jax.errors import UserError
+from avvp_jax.labels import RemovedLabels
 from avvp_jax.layouts import LAYOUTS
+from avvp_jax.methods import dhhn, valor
 from avvp_jax.model import load
 from avvp_jax.run import run
+from avvp_jax.stages import Run
 from avvp_jax.torch_files import PublishedFile, write_published
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
@@ -67,8 +73,8 @@ def published_files(tmp_path, published_state):
         states = {
             part: published_state(method, 3 + i) for i, part in enumerate(sorted(layout.files))
         }
-        for part, state in states.items():
-            write_published(f"{prefix}{layout.files[part]}", PublishedFile(state))
+        paths = layout.paths(prefix)
+        write_published({paths[part]: PublishedFile(state) for part, state in states.items()})
         return prefix, states
 
     return write
@@ -92,7 +98,8 @@ def test_published_checkpoints_are_evaluated_and_exported_unchanged(
     config.export_to = str(tmp_path / "out")
     run(config, workdir, "export")
     for part, state in states.items():
-        written = torch.load(f"{config.export_to}{LAYOUTS[method].files[part]}", weights_only=True)
+        path = LAYOUTS[method].paths(config.export_to)[part]
+        written = torch.load(path, weights_only=True)
         assert written.keys() == state.keys()
         for name, value in state.items():
             assert written[name].numpy().dtype == value.dtype
@@ -108,8 +115,15 @@ def test_a_published_dhhn_is_loaded_by_what_its_names_have_in_common(published_f
     prediction = parser.predict(inputs)
     assert prediction.global_prob is None
     assert prediction.frame_prob.shape == (1, 10, 2, 25)
-    with pytest.raises(UserError, match="one part of a dhhn parser"):
-        load(f"{prefix}_audio.pt")
+    same = load(f"{prefix}_audio.pt").predict(inputs)
+    np.testing.assert_array_equal(same.frame_prob, prediction.frame_prob)
+
+
+def test_a_missing_half_is_named_from_python_too(published_files, tmp_path):
+    prefix, _ = published_files("dhhn")
+    (tmp_path / "dhhn-published_video.pt").unlink()
+    with pytest.raises(UserError, match="dhhn-published_video.pt: no such checkpoint"):
+        load(prefix)
 
 
 def test_a_missing_half_of_a_dhhn_is_named(published_files, small_config, tmp_path):
@@ -124,7 +138,7 @@ def test_a_missing_half_of_a_dhhn_is_named(published_files, small_config, tmp_pa
 def test_training_from_a_published_dhhn_is_refused(published_files, small_config, tmp_path):
     config = small_config("dhhn", "origin")
     config.init_from, _ = published_files("dhhn")
-    with pytest.raises(UserError, match="holds one of the three networks"):
+    with pytest.raises(UserError, match="trains networks that a finished one does not hold"):
         run(config, str(tmp_path / "W"), "train")
 
 
@@ -137,3 +151,91 @@ def test_valor_without_teachers_labels_says_how_to_get_them(small_config, tmp_pa
     with pytest.raises(UserError, match=r"CLAP/segment_pseudo_labels.*tfds_llp\.elaborate"):
         run(config, str(tmp_path / "W"), "train")
     assert not list((tmp_path / "W").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("method", "model"),
+    [("valor", {"norm": "pre", "heads": 2}), ("valor", {"layers": 2}), ("dhhn", {})],
+    ids=["valor pre-norm", "valor deeper", "dhhn"],
+)
+def test_an_exported_model_says_the_same_when_it_is_read_again(
+    small_config, quick_compile, tmp_path, method, model
+):
+    config, workdir = (
+        small_config(method, "origin" if method == "dhhn" else ""),
+        str(tmp_path / "W"),
+    )
+    config.train.epochs = 1
+    if method == "dhhn":  # whose published program has one size alone
+        config.model.width = config.model.feed_forward = 512
+    config.model.update(model)
+    run(config, workdir, "train")
+    config.export_to = str(tmp_path / "out.pt")
+    run(config, workdir, "export")
+    overrides = {key: config.model[key] for key in ("width", "feed_forward", *model)}
+    again = load(config.export_to, method, None if method == "dhhn" else overrides)
+    rng = np.random.default_rng(0)
+    widths = {"vggish": 128, "resnet152": 2048, "r2plus1d": 512}
+    inputs = {name: rng.standard_normal((2, 10, w), np.float32) for name, w in widths.items()}
+    ours, theirs = load(workdir).predict(inputs), again.predict(inputs)
+    np.testing.assert_array_equal(ours.frame_prob, theirs.frame_prob)
+    np.testing.assert_array_equal(ours.visual_prob, theirs.visual_prob)
+
+
+def test_weights_are_not_read_into_another_network(small_config, quick_compile, tmp_path):
+    config, workdir = small_config("valor"), str(tmp_path / "W")
+    config.train.epochs = 1
+    run(config, workdir, "train")
+    config.model.heads = 4
+    with pytest.raises(UserError, match=r"trained with config\.model\.heads=8, not 4"):
+        run(config, workdir, "predict")
+
+
+def test_an_earlier_stages_results_do_not_replace_the_last_ones(
+    small_config, quick_compile, tmp_path
+):
+    config, workdir = small_config("dhhn"), tmp_path / "W"
+    config.train.epochs = config.base.train.epochs = 1
+    run(config, str(workdir), "train")
+    before = (workdir / "scores_test.json").read_text()
+    config.eval.stage = "base"
+    run(config, str(workdir), "eval")
+    assert (workdir / "scores_test.json").read_text() == before
+    record = json.loads((workdir / "base/scores_test.json").read_text())
+    assert record["stage"] == "base"
+
+
+def test_dhhns_guides_learn_each_from_their_own_modality():
+    """In both modes; audio_net hears and video_net sees."""
+    label = np.zeros((2, 25), np.float32)
+    label[:, :3] = 1
+    removed = RemovedLabels(*(np.zeros((2, 25), bool) for _ in range(2)))
+    removed.audio[0, 0] = removed.visual[1, 1] = True
+    run_ = SimpleNamespace(
+        train=SimpleNamespace(weak_label=label), options=SimpleNamespace(mode="origin")
+    )
+    arrays = dhhn.joint_arrays(run_)["videos"]["targets"]
+    for guide in ("audio_net", "video_net"):
+        np.testing.assert_array_equal(arrays[guide], label)
+    run_.options = SimpleNamespace(mode="refinement", removed_labels="", edit_video_target=True)
+    with mock.patch.object(dhhn.ma, "removed_labels", lambda _: removed):
+        arrays = dhhn.joint_arrays(run_)["videos"]["targets"]
+    assert arrays["audio_net"][0, :3].tolist() == [0, 1, 1]
+    np.testing.assert_allclose(arrays["video_net"][1, :4], [0.95, 0, 0.95, 0.05])
+    np.testing.assert_array_equal(arrays["video"], arrays["audio_net"])
+
+
+def test_clap_teaches_hearing_and_clip_seeing(small_config, tmp_path):
+    config = small_config("valor")
+    run_ = Run(config, str(tmp_path), [])
+    taught = valor.taught_arrays(run_)["videos"]["pseudo_label"]
+    # The nine videos' labels of CLAP are in segments 3 and 4, those of CLIP in 6 to 8.
+    assert np.flatnonzero(taught["audio"][0, :, 0]).tolist() == [3, 4]
+    assert np.flatnonzero(taught["visual"][0, :, 0]).tolist() == [6, 7, 8]
+
+
+def test_origin_with_removed_labels_is_refused(small_config, tmp_path):
+    config = small_config("dhhn", "origin")
+    config.dhhn.removed_labels = "x.npz"
+    with pytest.raises(UserError, match="origin trains on weak labels alone"):
+        run(config, str(tmp_path / "W"), "train")

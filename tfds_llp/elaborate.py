@@ -15,26 +15,29 @@ import dataclasses
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from avvp_jax.artefacts import read_npz
 from avvp_jax.elaboration import TEACHERS, Teacher, elaborate, segment_logits, teachers_report
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
 from tfds_llp.annotations import DENSELY_LABELLED, Split, read_annotations
-from tfds_llp.disk import one_line, refuse_unwritable
+from tfds_llp.disk import one_line
 from tfds_llp.features import DamagedFile, read_numbers
+from tfds_llp.prompts import (
+    has_direction,
+    read_prompt_embeddings,
+    read_prompts,
+    read_thresholds,
+)
 from tfds_llp.published import annotations_in
 
 BY_NAME = {teacher.name: teacher for teacher in TEACHERS.values()}
-_WIDEST_EMBEDDING = 1 << 14
-_LONGEST_TEXT = 1 << 20
-
 Logits = Float[np.ndarray, "segments classes"]
 
 
@@ -99,18 +102,21 @@ def _splits(data: Path) -> dict[str, Split]:
 
 def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) -> None:
     """One file a video, all of them or none."""
-    refuse_unwritable(out.parent, sum(array.nbytes for array in labels.values()))
-    partial = out.with_name(f"{out.name}.partial")
+    partial = None
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", dir=out.parent))
+        partial.chmod(0o755)  # mkdtemp's own would hide the labels from other users
         for name, videos in ids.items():
             for video, label in zip(videos, labels[name], strict=True):
                 np.save(partial / f"{video}.npy", label)
         partial.rename(out)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{out}: cannot be written ({one_line(error)})") from error
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"{out}: cannot be written ({one_line(error)}); make room, or choose another --out"
+        ) from error
 
 
 def _report(teacher: Teacher, splits: dict[str, Split], labels: dict[str, np.ndarray]) -> str:
@@ -133,93 +139,24 @@ def embeddings_reader(prompts: Float[np.ndarray, "classes width"], scale: float)
     """Reads a video's embeddings [segments, width] and compares them with the prompts'."""
 
     def read(path: Path) -> Logits:
-        return segment_logits(read_numbers(path, (SEGMENTS, prompts.shape[1])), prompts, scale)
+        embeddings = read_numbers(path, (SEGMENTS, prompts.shape[1]))
+        if not has_direction(embeddings).all():
+            raise DamagedFile("holds an embedding of length 0 or beyond any number")
+        return segment_logits(embeddings, prompts, scale)
 
     return read
 
 
-def read_prompt_embeddings(
-    path: Path, prompts: Sequence[str]
-) -> Float[np.ndarray, "classes width"]:
-    """Embeddings of the prompts.
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
 
-    Args:
-        path: an .npy [classes, width] in class order, or an .npz of `embedding`, likewise in
-            any order, and `prompt`, the texts they are of.
-        prompts: one for each class.
-
-    Raises:
-        UserError: the file is missing, or does not hold that.
-    """
-    if path.suffix == ".npz":
-        file = read_npz(str(path), ("embedding", "prompt"), "make it again with numpy.savez")
-        embeddings, row_of = file["embedding"], {str(t): i for i, t in enumerate(file["prompt"])}
-        missing = [repr(prompt) for prompt in prompts if prompt not in row_of]
-        if missing:
-            raise UserError(
-                f"{path}: lacks the prompts {first_ten(missing)}; --list_prompts shows those in "
-                "use, --prompts replaces them"
-            )
-        if embeddings.ndim != 2 or len(embeddings) != len(file["prompt"]):
-            raise UserError(f"{path}: embedding must be [prompts, width], not {embeddings.shape}")
-        embeddings = embeddings[[row_of[prompt] for prompt in prompts]]
-    else:
-        try:
-            embeddings = read_numbers(path, (NUM_CLASSES, None), _WIDEST_EMBEDDING)
-        except DamagedFile as problem:
-            raise UserError(f"{path}: {problem}; it needs a row for each class's prompt") from None
-    if embeddings.dtype.kind not in "fiu" or not np.isfinite(embeddings).all():
-        raise UserError(f"{path}: embeddings must be finite numbers")
-    return embeddings
-
-
-def read_thresholds(path: Path) -> list[float]:
-    """Thresholds from a text file: one number for each class, separated by white space.
-
-    Raises:
-        UserError: the file is missing, or does not hold that.
-    """
-    try:
-        values = [float(word) for word in _text(path).split()]
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; thresholds are {NUM_CLASSES} numbers") from None
-    if len(values) != NUM_CLASSES or not np.isfinite(values).all():
-        raise UserError(
-            f"{path}: holds {len(values)} thresholds; {NUM_CLASSES} finite numbers are needed, "
-            "one for each class"
-        )
-    return values
-
-
-def read_prompts(path: Path) -> list[str]:
-    """Prompts from a text file: one line for each class.
-
-    Raises:
-        UserError: the file is missing, or does not hold that.
-    """
-    prompts = [line.strip() for line in _text(path).splitlines() if line.strip()]
-    if len(prompts) != NUM_CLASSES:
-        raise UserError(
-            f"{path}: holds {len(prompts)} prompts; {NUM_CLASSES} lines are needed, one for each "
-            "class"
-        )
-    return prompts
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _LONGEST_TEXT:
-            raise UserError(f"{path}: too long for a list of {NUM_CLASSES}")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text") from None
+    def error(self, message: str):
+        raise UserError(f"{message}; see python -m tfds_llp.elaborate --help")
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m tfds_llp.elaborate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -234,7 +171,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scale", type=float, help="of the cosine, the model's logit scale")
     parser.add_argument("--thresholds", type=Path, help="text file of 25 numbers, not published")
-    parser.add_argument("--prompts", type=Path, help="text file of 25 lines, not published")
+    parser.add_argument(
+        "--prompts", type=Path, help="text file of 25 lines: which prompts of the .npz, or to list"
+    )
     parser.add_argument("--allow_missing", action="store_true", help="leave such videos out")
     parser.add_argument("--list_prompts", action="store_true", help="show prompts and thresholds")
     return parser
@@ -243,6 +182,7 @@ def arguments() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> str:
     """What the command prints."""
     teacher = BY_NAME[args.teacher]
+    refuse_idle_options(args)
     if args.thresholds:
         teacher = dataclasses.replace(teacher, thresholds=tuple(read_thresholds(args.thresholds)))
     if args.prompts:
@@ -266,11 +206,22 @@ def run(args: argparse.Namespace) -> str:
     return write_labels(teacher, args.data, folder, reader, args.out, args.allow_missing)
 
 
+def refuse_idle_options(args: argparse.Namespace) -> None:
+    """Options that would change nothing are a misunderstanding."""
+    by_text = args.prompt_embeddings is not None and args.prompt_embeddings.suffix == ".npz"
+    if args.prompts and not (by_text or args.list_prompts):
+        raise UserError(
+            "--prompts picks rows of a --prompt_embeddings .npz, or goes with --list_prompts"
+        )
+    if args.logits and (args.prompt_embeddings is not None or args.scale is not None):
+        raise UserError("--logits needs neither --prompt_embeddings nor --scale; leave them out")
+
+
 def main() -> None:
     try:
         print(run(arguments().parse_args()))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
 
 

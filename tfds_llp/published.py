@@ -102,8 +102,9 @@ def has_pseudo_labels(folder: Path, splits: dict[str, Split]) -> bool:
     if missing and len(missing) < len(PSEUDO_LABELS) * len(everything):
         raise UserError(
             f"{folder}: segment pseudo labels must be there for all videos or for none; "
-            f"missing ({len(missing)}): {first_ten(missing)}; get {SOURCES}, or move both "
-            f"folders {' and '.join(PSEUDO_LABELS.values())} away"
+            f"missing ({len(missing)}): {first_ten(missing)}; get {SOURCES}, make them with "
+            "python -m tfds_llp.elaborate (once for CLIP, once for CLAP), or move both folders "
+            f"{' and '.join(PSEUDO_LABELS.values())} away"
         )
     return not missing
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from avvp_jax.data import stream_widths
+from avvp_jax.errors import UserError
 from avvp_jax.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.labels import targets
 from avvp_jax.losses import bce, clamp, mmil_losses, weighted_mean
@@ -22,6 +23,7 @@ from avvp_jax.network import Network, Variables
 from avvp_jax.stages import Artefact, Run, Stage, Training
 from avvp_jax.task import MODALITIES
 
+SECTIONS = ("dhhn", "audio_net", "video_net", "base")  # of the config, beside the common ones
 MODES = ("refinement", "origin")
 NETWORKS = ("hcmn", "audio_net", "video_net")
 
@@ -72,6 +74,11 @@ def stages(config: ConfigDict) -> list[Stage]:
         result=combined_parser,
         keep=both_parsers,
     )
+    if config.dhhn.mode == "origin" and config.dhhn.removed_labels:
+        raise UserError(
+            f"config.dhhn.removed_labels={config.dhhn.removed_labels}: origin trains on weak "
+            "labels alone; leave it out, or use configs/dhhn.py:refinement"
+        )
     if config.dhhn.mode == "origin" or config.dhhn.removed_labels:
         return [train]
     base = Training("base", ma.loss, section="base", layout="ma")

@@ -9,6 +9,8 @@ from ml_collections import ConfigDict
 from avvp_jax.losses import mmil_losses
 from avvp_jax.stages import Stage, Training
 
+SECTIONS = ()  # of the config, beside those that all methods have
+
 
 def loss(parser, batch, key):
     """The MMIL loss on a batch.

@@ -22,6 +22,7 @@ from avvp_jax.losses import mmil_losses, weighted_mean
 from avvp_jax.stages import Artefact, Run, Stage, Training
 from avvp_jax.tables import ratios_table
 
+SECTIONS = ("jomold",)  # of the config, beside those that all methods have
 # Of the audio loss in denoised training; the program's choice.
 AUDIO_WEIGHT = 2.0
 

@@ -23,6 +23,8 @@ from avvp_jax.modality_aware import estimate, on_host
 from avvp_jax.stages import Artefact, Run, Stage, Training
 from avvp_jax.tables import removed_table
 
+SECTIONS = ("ma",)  # of the config, beside those that all methods have
+
 
 def loss(parser, batch, key):
     """The MMIL loss, and the contrast of sound after the encoder with frames before it."""

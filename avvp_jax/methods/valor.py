@@ -17,6 +17,8 @@ from avvp_jax.stages import Artefact, Run, Stage, Training
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import MODALITIES
 
+SECTIONS = ()  # of the config, beside those that all methods have
+
 
 def loss(parser, batch, key):
     """The loss of global_prob on weak labels, and of both streams' segments on their teachers'."""
@@ -32,7 +34,7 @@ def loss(parser, batch, key):
 def stages(config: ConfigDict) -> list[Stage]:
     """The report on the teachers, and training."""
     return [
-        Artefact("teachers", "quality.txt", write_quality),
+        Artefact("teachers", "quality.txt", write_quality, kept=False),
         Training("train", loss, arrays=taught_arrays),
     ]
 

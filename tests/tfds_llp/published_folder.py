@@ -56,9 +56,10 @@ def write_published(folder: Path, streams=tuple(STREAMS), pseudo_labels=False, s
             features = rng.standard_normal((stream.rows, stream.width), np.float32)
             np.save(folder / stream.folder / f"{video}.npy", features)
     if pseudo_labels:
-        labels = np.zeros((10, 25), np.int64)
-        labels[3:5, PSEUDO_CLASSES] = 1
-        for subfolder in PSEUDO_LABELS.values():
+        segments = {"audio": slice(3, 5), "visual": slice(6, 9)}
+        for modality, subfolder in PSEUDO_LABELS.items():
+            labels = np.zeros((10, 25), np.int64)
+            labels[segments[modality], PSEUDO_CLASSES] = 1
             (folder / subfolder).mkdir(parents=True)
             for video in VIDEOS:
                 np.save(folder / subfolder / f"{video}.npy", labels)

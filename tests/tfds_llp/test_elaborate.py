@@ -24,7 +24,7 @@ def data(tmp_path):
 
 def elaborate(data, teacher="CLIP", **options) -> str:
     defaults = {} if "embeddings" in options else {"logits": data.parent / "logits"}
-    flags = {"teacher": teacher, "data": data, **defaults, **options}
+    flags = {"teacher": teacher, "data": data} | defaults | options
     words = []
     for name, value in flags.items():
         words += [f"--{name}"] if value is True else [f"--{name}={value}"]
@@ -141,7 +141,11 @@ MISTAKES = {
         {"embeddings": "E", "prompt_embeddings": "/nowhere.npy", "scale": 1},
         "/nowhere.npy: cannot be read",
     ),
-    "no such thresholds": ({"thresholds": "/nowhere"}, "/nowhere: cannot be read"),
+    "no such thresholds": ({"thresholds": "/nowhere"}, "^/nowhere: cannot be read"),
+    "idle scale": ({"scale": 5}, "--logits needs neither"),
+    "idle prompts": ({"prompts": "P"}, "--prompts picks rows"),
+    "no number": ({"scale": "abc"}, "invalid float value"),
+    "unknown teacher": ({"teacher": "BLIP"}, "invalid choice"),
 }
 
 
@@ -161,6 +165,30 @@ def test_unusable_thresholds_are_refused(data, tmp_path, text, message):
     (tmp_path / "thresholds.txt").write_text(text)
     with pytest.raises(UserError, match=message):
         elaborate(data, thresholds=tmp_path / "thresholds.txt")
+
+
+def test_prompt_embeddings_without_direction_are_refused(data, tmp_path):
+    for name, prompts in {"zero": np.zeros((25, 4)), "huge": np.full((25, 4), 1e305)}.items():
+        np.save(tmp_path / f"{name}.npy", prompts)
+        options = {"embeddings": "E", "scale": 1}
+        with pytest.raises(UserError, match=f"{name}.npy: embeddings must be finite numbers of"):
+            elaborate(data, prompt_embeddings=tmp_path / f"{name}.npy", **options)
+
+
+@pytest.mark.parametrize("prompt", [np.array("one"), np.array(["a", "b"]), np.array(["a"] * 25)])
+def test_a_list_of_prompts_that_is_none_is_refused(data, tmp_path, prompt):
+    np.savez(tmp_path / "prompts.npz", prompt=prompt, embedding=np.eye(25))
+    with pytest.raises(UserError, match=r"prompts.npz: (prompt must be|names a prompt twice)"):
+        elaborate(data, embeddings="E", scale=1, prompt_embeddings=tmp_path / "prompts.npz")
+
+
+def test_nothing_of_the_users_is_removed(data, tmp_path):
+    precious = data / "CLIP/segment_pseudo_labels.partial/precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    elaborate(data)
+    assert precious.read_text() == "mine"
+    assert len(list((data / "CLIP").iterdir())) == 2
 
 
 def test_labels_that_are_there_are_not_overwritten(data):

@@ -1,0 +1,108 @@
+"""What VALOR's teachers compare segments with: prompts, their embeddings, thresholds, as files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from avvp_jax.artefacts import read_npz
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.task import NUM_CLASSES
+from tfds_llp.features import DamagedFile, read_numbers
+
+_WIDEST_EMBEDDING = 1 << 14
+_LONGEST_TEXT = 1 << 20
+
+
+def read_prompt_embeddings(
+    path: Path, prompts: Sequence[str]
+) -> Float[np.ndarray, "classes width"]:
+    """Embeddings of the prompts.
+
+    Args:
+        path: an .npy [classes, width] in class order, or an .npz of `embedding`, likewise in
+            any order, and `prompt`, the texts they are of.
+        prompts: one for each class.
+
+    Raises:
+        UserError: the file is missing, or does not hold that.
+    """
+    if path.suffix == ".npz":
+        file = read_npz(str(path), ("embedding", "prompt"), "make it again with numpy.savez")
+        embeddings, texts = file["embedding"], file["prompt"]
+        if texts.ndim != 1 or embeddings.ndim != 2 or len(embeddings) != len(texts):
+            raise UserError(
+                f"{path}: prompt must be [prompts] and embedding [prompts, width], not "
+                f"{texts.shape} and {embeddings.shape}"
+            )
+        row_of = {str(text): row for row, text in enumerate(texts)}
+        if len(row_of) < len(texts):
+            raise UserError(f"{path}: names a prompt twice; leave one of each")
+        missing = [repr(prompt) for prompt in prompts if prompt not in row_of]
+        if missing:
+            raise UserError(
+                f"{path}: lacks the prompts {first_ten(missing)}; --list_prompts shows those in "
+                "use, --prompts replaces them"
+            )
+        embeddings = embeddings[[row_of[prompt] for prompt in prompts]]
+    else:
+        try:
+            embeddings = read_numbers(path, (NUM_CLASSES, None), _WIDEST_EMBEDDING)
+        except DamagedFile as problem:
+            raise UserError(f"{path}: {problem}; it needs a row for each class's prompt") from None
+    if embeddings.dtype.kind not in "fiu" or not has_direction(embeddings).all():
+        raise UserError(f"{path}: embeddings must be finite numbers of a finite length above 0")
+    return embeddings
+
+
+def has_direction(embeddings: Float[np.ndarray, "*rows width"]) -> Bool[np.ndarray, "*rows"]:
+    """Whether the length of each embedding is a number that it can be divided by."""
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(embeddings.astype(np.float64), axis=-1)
+    return np.isfinite(length) & (length > 0)
+
+
+def read_thresholds(path: Path) -> list[float]:
+    """Thresholds from a text file: one number for each class, separated by white space.
+
+    Raises:
+        UserError: the file is missing, or does not hold that.
+    """
+    words = _text(path).split()
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; thresholds are {NUM_CLASSES} numbers") from None
+    if len(values) != NUM_CLASSES or not np.isfinite(values).all():
+        raise UserError(
+            f"{path}: holds {len(values)} thresholds; {NUM_CLASSES} finite numbers are needed, "
+            "one for each class"
+        )
+    return values
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Prompts from a text file: one line for each class.
+
+    Raises:
+        UserError: the file is missing, or does not hold that.
+    """
+    prompts = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    if len(prompts) != NUM_CLASSES:
+        raise UserError(
+            f"{path}: holds {len(prompts)} prompts; {NUM_CLASSES} lines are needed, one for each "
+            "class"
+        )
+    return prompts
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LONGEST_TEXT:
+            raise UserError(f"{path}: too long for a list of {NUM_CLASSES}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text") from None
