@@ -148,8 +148,9 @@ def test_initialisation_is_the_published_one():
 
     network = parser_network((128, 2048, 512), HAN_MODEL)
     params = network.init(jax.random.key(3))["params"]
+    tokens = params["visual_tokens"] | {"fc_a": params["fc_a"]}
     for name, fan_in in {"fc_a": 128, "fc_v": 2048, "fc_fusion": 1024}.items():
-        for part in params[name].values():
+        for part in tokens[name].values():
             bound = fan_in**-0.5
             assert np.abs(part).max() <= bound
             assert np.abs(part).max() > 0.9 * bound
