@@ -17,13 +17,15 @@ from avvp_jax.errors import UserError
 USER_ERROR = 2
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
-flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export"], "What to do.")
+flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compare"], "What to do.")
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; without --config a work directory's own config is the default."""
     try:
         flags.FLAGS(argv, known_only=True)
+        if flags.FLAGS.mode == "compare":
+            return flags.FLAGS(argv)
         if not flags.FLAGS.workdir:
             raise UserError("--workdir=DIR is missing: where the run keeps its results")
         if any(re.match("--?config(=|$)", arg) for arg in argv[1:]):
@@ -73,7 +75,15 @@ def stop(error: UserError) -> None:
     sys.exit(USER_ERROR)
 
 
-def main(_) -> None:
+def main(argv: list[str]) -> None:
+    if flags.FLAGS.mode == "compare":
+        from avvp_jax.compare import compare
+
+        try:
+            print(compare(argv[1:]))
+        except UserError as error:
+            stop(error)
+        return
     # Orbax warns of files that it never writes.
     logging.set_verbosity(logging.ERROR)
     # Compiled programs are kept between runs, in the user's cache folder unless told otherwise.

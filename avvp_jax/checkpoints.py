@@ -7,6 +7,8 @@ Both are written in the background and appear whole or not at all. The state
 holds the best model too, so the latest state alone is enough to go on from.
 """
 
+import math
+import time
 from functools import partial
 
 import jax
@@ -15,7 +17,6 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from avvp_jax.errors import UserError
-from avvp_jax.network import Variables
 from avvp_jax.selection import Best
 
 LATEST_KEPT = 2
@@ -23,16 +24,29 @@ ITEM = "tree"
 
 
 class Checkpoints:
-    """Writes and restores the checkpoints of one stage."""
+    """Writes and restores the checkpoints of one stage, states of all its seeds in one.
 
-    def __init__(self, folder: str):
+    Args:
+      folder: the stage's.
+      every_seconds: epochs that end sooner after the last save are not saved, because
+        states of many seeds are gigabytes.
+    """
+
+    def __init__(self, folder: str, every_seconds: float = 0.0):
         self.folder = epath.Path(folder)
+        self._every_seconds, self._saved_at, self._saved_best = every_seconds, -math.inf, 0
         self._latest = _writer(self.folder / "latest", LATEST_KEPT)
         self._best = _writer(self.folder / "best", 1)
 
-    def save(self, state: dict, epoch: int, *, improved: bool) -> None:
-        """Starts writing the state after `epoch`; writes its best model first if that is new."""
-        if improved:
+    def save(self, state: dict, epoch: int, *, last: bool) -> None:
+        """Starts writing the state after `epoch` if it is time or the last one.
+
+        Its best model is written first, if that is new.
+        """
+        if not last and time.monotonic() - self._saved_at < self._every_seconds:
+            return
+        self._saved_at = time.monotonic()
+        if _step(state["best"]) != self._saved_best:
             self._save_best(state["best"])
             # In this order, so that a stage whose last state is there has its best model too.
             self._best.wait_until_finished()
@@ -51,14 +65,16 @@ class Checkpoints:
         if epoch is None:
             return None
         state = _restore(self._latest, self.folder / "latest" / str(epoch), epoch, template)
-        if self._best.all_steps() != [_step(state["best"])]:
+        self._saved_best = _step(state["best"])
+        if self._best.all_steps() != [self._saved_best]:
             for step in self._best.all_steps():
                 self._best.delete(step)
             self._save_best(state["best"])
         return state
 
     def _save_best(self, best: dict) -> None:
-        self._best.save(_step(best), args=_to_save(best), force=True)
+        self._saved_best = _step(best)
+        self._best.save(self._saved_best, args=_to_save(best), force=True)
 
     def close(self) -> None:
         """Waits until everything is written."""
@@ -67,12 +83,12 @@ class Checkpoints:
 
 
 def _step(best: dict) -> int:
-    """The number of a best model: the latest epoch of its parts."""
-    return max(int(epoch) for epoch in jax.tree.leaves(best["epoch"]))
+    """The number of a best model: the latest epoch of its seeds and parts."""
+    return max(int(epoch.max()) for epoch in jax.tree.leaves(best["epoch"]))
 
 
-def restore_best(folder: str, template: Best) -> tuple[Variables, int | dict[str, int]]:
-    """The best model of a stage's folder, and its epoch (by part, where they were selected apart).
+def restore_best(folder: str, template: Best) -> Best:
+    """The best models of a stage's folder, of all its seeds.
 
     `template` is one of the same shapes, see selection.no_best.
 
@@ -84,9 +100,7 @@ def restore_best(folder: str, template: Best) -> tuple[Variables, int | dict[str
     if epoch is None:
         raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
     with _reader(best) as manager:
-        restored = _restore(manager, best / str(epoch), epoch, template)
-    epochs = jax.tree.map(int, restored["epoch"])
-    return {"params": restored["params"], "stats": restored["stats"]}, epochs
+        return _restore(manager, best / str(epoch), epoch, template)
 
 
 def latest_epoch(folder: str) -> int | None:

@@ -19,9 +19,9 @@ from avvp_jax.layouts import LAYOUTS, Layout
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
 from avvp_jax.predictor import Predictor
-from avvp_jax.selection import no_best
+from avvp_jax.selection import no_best, of_seed, of_seeds
 from avvp_jax.settings import recall, value_of
-from avvp_jax.stages import final_stage
+from avvp_jax.stages import Run, final_stage, groups
 from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import CLASSES, MODALITIES
 from avvp_jax.torch_files import read_published
@@ -42,12 +42,15 @@ class Weights:
       variables: of the network.
       epoch: the epoch they were selected at (of each part, where parts were selected
         apart); None for a published file.
+      seed, score: of the run they are from, and their val score; None likewise.
       leftovers: part of the model -> what its published file holds that no network
         reads, kept for export.
     """
 
     variables: Variables
     epoch: int | dict[str, int] | None = None
+    seed: int | None = None
+    score: float | None = None
     leftovers: Mapping[str, Leftover] = dataclasses.field(default_factory=dict)
 
     @property
@@ -57,7 +60,32 @@ class Weights:
 
 
 def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "") -> Weights:
-    """The weights in a work directory (the best model of a stage) or in a published `.pt`.
+    """The weights of `config.pick_seed` in a work directory, or those in a published `.pt`.
+
+    See read_all_weights.
+    """
+    return pick(read_all_weights(path, network, config, stage), config.pick_seed)
+
+
+def pick(weights: list[Weights], seed: int) -> Weights:
+    """The weights of a seed; -1 picks the best on val.
+
+    Raises:
+      UserError: they are of other seeds.
+    """
+    if seed < 0 or weights[0].seed is None:
+        return max(weights, key=lambda each: each.score or 0.0)
+    for each in weights:
+        if each.seed == seed:
+            return each
+    known = ", ".join(str(each.seed) for each in weights)
+    raise UserError(f"config.pick_seed={seed}: the seeds of this run are {known}")
+
+
+def read_all_weights(
+    path: str, network: Network, config: ConfigDict, stage: str = ""
+) -> list[Weights]:
+    """Each seed's weights in a work directory (best models of a stage), or a published `.pt`'s.
 
     Args:
       stage: of the work directory's own method; empty is its last.
@@ -72,10 +100,17 @@ def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "
         refuse_other_model(
             path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
         )
-        template = no_best(network.shapes(), left.settings(source).eval.select)
-        return Weights(*restore_best(os.path.join(path, left.name), template))
+        one = no_best(network.shapes(), left.settings(source).eval.select)
+        run, weights = Run(source, path, []), []
+        for seeds in groups(run.seeds, source.seeds_at_once or len(run.seeds)):
+            folder = run.with_seeds(seeds).folder(left.name)
+            best = restore_best(folder, of_seeds(one, len(seeds)))
+            for index, seed in enumerate(seeds):
+                variables, epoch, score = of_seed(best, index)
+                weights.append(Weights(variables, epoch, seed, score))
+        return weights
     layout = LAYOUTS[final_stage(config, stages_of(config)).layout or config.method]
-    return read_published_weights(path, network, layout)
+    return [read_published_weights(path, network, layout)]
 
 
 def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:

@@ -9,28 +9,49 @@ from jaxtyping import Bool
 from avvp_jax.data import Split
 from avvp_jax.events import write_events_csv, write_lines
 from avvp_jax.logs import Writer
-from avvp_jax.scores import per_class, per_video, scores
+from avvp_jax.scores import per_class, per_video
+from avvp_jax.statistics import summary
 from avvp_jax.tables import per_class_table, write_per_video_csv
 from avvp_jax.task import MODALITIES
 from avvp_jax.timelines import draw_timeline
+
+MEAN = " mean"  # of the row that summarises several seeds
 
 Segments = Bool[np.ndarray, "videos segments 2 classes"]
 
 
 def write_scores(
-    workdir: str, split: Split, segments: Segments, facts: dict[str, object]
-) -> tuple[dict[str, float], str]:
-    """Writes scores_SPLIT.json (the ten scores and `facts`), per_video_SPLIT.csv and
-    per_class_SPLIT.txt; returns the ten scores and the per-class table."""
+    workdir: str, split: Split, results: list[dict], facts: dict[str, object]
+) -> dict[str, dict]:
+    """Writes scores_SPLIT.json: of one seed flat, of several one by one and summarised.
+
+    Args:
+      results: for each seed the ten scores, `seed` and `epoch`.
+      facts: of the run, to be written beside them.
+
+    Returns:
+      Rows to print, by what stands after the split's name.
+    """
+    facts = facts | {"videos": len(split)}
+    rows, record = {"": results[0]}, results[0] | facts
+    if len(results) > 1:
+        summarised = summary(results)
+        record = facts | {"seeds": results} | summarised
+        rows = {f" seed {result['seed']}": result for result in results}
+        rows |= {f" {name}": row for name, row in summarised.items()}
+    path = os.path.join(workdir, f"scores_{split.name}.json")
+    write_lines(path, [json.dumps(record, indent=2)])
+    return rows
+
+
+def write_details(workdir: str, split: Split, segments: Segments) -> str:
+    """Writes per_video_SPLIT.csv and per_class_SPLIT.txt of one seed; returns the latter."""
     truth = split.truth > 0
-    ten = scores(segments, truth)
-    record = json.dumps(ten | facts | {"videos": len(split)}, indent=2)
-    write_lines(os.path.join(workdir, f"scores_{split.name}.json"), [record])
     path = os.path.join(workdir, f"per_video_{split.name}.csv")
     write_per_video_csv(path, split.filenames, per_video(segments, truth))
     table = per_class_table(per_class(segments, truth))
     write_lines(os.path.join(workdir, f"per_class_{split.name}.txt"), [table])
-    return ten, table
+    return table
 
 
 def write_predictions(

@@ -11,13 +11,29 @@ from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
 from avvp_jax.layouts import LAYOUTS
 from avvp_jax.logs import make_writer
+from avvp_jax.memory import seeds_at_once
 from avvp_jax.methods import stages_of
-from avvp_jax.model import Leftover, Weights, read_weights
+from avvp_jax.model import Leftover, Weights, pick, read_all_weights, read_weights
 from avvp_jax.network import Network
 from avvp_jax.predictor import Predictor
-from avvp_jax.reports import draw_timelines, write_predictions, write_scores
+from avvp_jax.reports import (
+    MEAN,
+    draw_timelines,
+    write_details,
+    write_predictions,
+    write_scores,
+)
+from avvp_jax.scores import NAMES, scores
 from avvp_jax.settings import check_config, expand_paths, flat_config, has_begun, remember
-from avvp_jax.stages import Run, Training, chosen_stages, final_stage, names, run_stages
+from avvp_jax.stages import (
+    Run,
+    Training,
+    chosen_stages,
+    final_stage,
+    groups,
+    names,
+    run_stages,
+)
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
 
@@ -55,7 +71,11 @@ def train(config: ConfigDict, workdir: str) -> None:
     check_splits(config, dataset)
     run = Run(config, workdir, stages, start.variables if start else None)
     # Somebody else's artefact is read before anything is written.
-    next(stage for stage in stages if isinstance(stage, Training)).arrays(run)
+    first = next(stage for stage in stages if isinstance(stage, Training))
+    first.arrays(run)
+    if first.own:
+        first.own(run, 0)
+    config.seeds_at_once = seeds_at_once(config, first, workdir)
     remember(config, workdir)
     run.writer.write_hparams(flat_config(config))
     print(
@@ -63,9 +83,12 @@ def train(config: ConfigDict, workdir: str) -> None:
         f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         flush=True,
     )
-    run_stages(run)
+    for seeds in groups(run.seeds, config.seeds_at_once):
+        if len(run.seeds) > 1:
+            print(f"seeds {seeds[0]} to {seeds[-1]}", flush=True)
+        run_stages(run.with_seeds(seeds))
     if final in wanted:
-        weights = read_weights(workdir, network, config, final.name)
+        weights = read_all_weights(workdir, network, config, final.name)
         _evaluate(config, workdir, final, weights, run.writer)
     run.writer.close()
 
@@ -74,31 +97,40 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     """Scores the model of the work directory, or of `config.init_from`, on the splits."""
     stage = final_stage(config, stages_of(config))
     network = stage.result_network(config)
-    weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
+    weights = read_all_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
     _evaluate(config, workdir, stage, weights, writer)
     writer.close()
 
 
-def _evaluate(config, workdir: str, stage: Training, weights: Weights, writer) -> None:
+def _evaluate(config, workdir: str, stage: Training, weights: list[Weights], writer) -> None:
+    """Scores every seed's model; what is more than scores is of the picked one."""
     folder, network = results_folder(config, workdir, stage), stage.result_network(config)
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
+    picked = pick(weights, config.pick_seed)
     facts = {
         "method": config.method,
         "stage": stage.name,
-        "seed": config.seed,
-        "epoch": weights.epoch,
         "dataset": config.data.dataset,
         "weights": config.init_from or os.path.abspath(workdir),
     }
-    step, rows = weights.step, {}
+    predictor = make_predictor(config, network)
+    step, rows = picked.step, {}
     for name in names(config.eval.splits):
         split = load_split(dataset, name, config.data.streams)
-        probs, segments = _predict(config, network, weights, split)
-        rows[name], classes = write_scores(folder, split, segments, facts)
-        writer.write_scalars(step, {f"{name}_best/{key}": x for key, x in rows[name].items()})
-        draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
+        results, shown = [], None
+        for each in weights:
+            probs, segments = _predict(config, predictor, each, split)
+            ten = scores(segments, split.truth > 0)
+            results.append(ten | {"seed": each.seed, "epoch": each.epoch})
+            shown = (probs, segments) if each is picked else shown
+        summary = write_scores(folder, split, results, facts)
+        classes = write_details(folder, split, shown[1])
+        rows |= {f"{name}{what}": ten for what, ten in summary.items()}
+        main = summary.get(MEAN) or summary[""]
+        writer.write_scalars(step, {f"{name}_best/{key}": main[key] for key in NAMES})
+        draw_timelines(config.eval.plots, folder, split, *shown, writer, step)
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{name}, each class over all its videos\n{classes}")
     published_row = config.method if folder == workdir else None
@@ -123,8 +155,9 @@ def predict(config: ConfigDict, workdir: str) -> None:
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     writer = make_writer(workdir)
     step = weights.step
+    predictor = make_predictor(config, network)
     for split in _splits_to_predict(config):
-        probs, segments = _predict(config, network, weights, split)
+        probs, segments = _predict(config, predictor, weights, split)
         path = write_predictions(folder, split, probs, segments)
         draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
         print(f"{path}: {len(split)} videos", flush=True)
@@ -177,9 +210,13 @@ def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:
     return folder
 
 
-def _predict(config, network: Network, weights: Weights, split: Split):
+def make_predictor(config: ConfigDict, network: Network) -> Predictor:
+    """What gives probabilities to the config's videos, with any seed's variables."""
+    return Predictor(network, config.eval.video_filter, config.eval.batch_size)
+
+
+def _predict(config, predictor: Predictor, weights: Weights, split: Split):
     """Probabilities by name and predicted segments of a split."""
-    predictor = Predictor(network, config.eval.video_filter, config.eval.batch_size)
     probs = predictor.predict(weights.variables, split.features)
     return probs, predicted_segments(probs, config.eval.video_filter)
 

@@ -7,7 +7,6 @@ Selection happens on the device. The best model so far is a tree beside the stat
                   params and stats too
 """
 
-from functools import partial
 from typing import Literal
 
 import jax
@@ -64,11 +63,23 @@ def selection_score(
     return _by_part([one(name) for name in parts_of(select)])
 
 
+def of_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], float]:
+    """One seed's best variables, their epoch and their score (by part, or the mean over parts)."""
+    chosen = jax.tree.map(lambda x: x[index], best)
+    score = sum(float(x) for x in jax.tree.leaves(chosen["score"]))
+    variables = {kind: chosen[kind] for kind in ("params", "stats")}
+    return variables, jax.tree.map(int, chosen["epoch"]), score
+
+
+def of_seeds(best: Best, seeds: int) -> Best:
+    """The shapes of the best models of several seeds."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), best)
+
+
 def _by_part(values: list) -> PyTree:
     return values[0] if len(values) == 1 else dict(zip(MODALITIES, values, strict=True))
 
 
-@partial(jax.jit, static_argnames="ties", donate_argnums=0)
 def keep_best(
     best: Best,
     variables: Variables,

@@ -61,6 +61,7 @@ SECTION_KEYS = {
 }
 # Checked where a config has them; a stage's own section holds other values of the same keys.
 POSITIVE = (
+    "num_seeds",
     "model.width",
     "model.heads",
     "model.feed_forward",
@@ -82,7 +83,7 @@ POSITIVE = (
     "train.steps_per_call",
     "eval.batch_size",
 )
-NOT_NEGATIVE = ("seed", "data.synthetic_seed", "eval.plots")
+NOT_NEGATIVE = ("seed", "seeds_at_once", "train.save_seconds", "data.synthetic_seed", "eval.plots")
 RATES = ("model.dropout", "model.visual_dropout", "optimizer.b1", "optimizer.b2")
 RATES += ("audio_net.dropout", "video_net.dropout")
 FINITE = ("optimizer.eps", "schedule.factor", "schedule.learning_rate")
@@ -96,6 +97,8 @@ PATHS += ("ma.removed_labels", "jomold.noise_ratios", "dhhn.removed_labels")
 FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
 FREE_ON_RESUME += (
     "train.steps_per_call",
+    "train.save_seconds",
+    "pick_seed",
     "eval.splits",
     "eval.batch_size",
     "eval.plots",
@@ -103,7 +106,8 @@ FREE_ON_RESUME += (
 )
 
 
-REQUIRED = ("method", "seed", "stages", "init_from", "export_to", "schedule.learning_rate")
+REQUIRED = ("method", "seed", "num_seeds", "seeds_at_once", "pick_seed", "train.save_seconds")
+REQUIRED += ("stages", "init_from", "export_to", "schedule.learning_rate")
 REQUIRED += tuple(f"data.{key}" for key in ("dataset", "streams", "data_dir", "manual_dir"))
 REQUIRED += tuple(f"data.{key}" for key in ("allow_missing_features", "synthetic_seed"))
 REQUIRED += ("data.features_only", "optimizer.name", "schedule.kind", "train.shuffle")
@@ -146,6 +150,11 @@ def check_config(config: ConfigDict) -> None:
         raise UserError(
             f"config.data.streams={config.data.streams!r} is not in {config.data.dataset}; "
             f"it holds {', '.join(DATASETS[config.data.dataset])}"
+        )
+    if config.seed + config.num_seeds > 2**32:
+        raise UserError(
+            f"config.seed={config.seed} leaves no room for config.num_seeds={config.num_seeds} "
+            "below 4294967296; lower one of them"
         )
     if not config.eval.splits:
         raise UserError("config.eval.splits is empty; name splits, for example \"('val', 'test')\"")

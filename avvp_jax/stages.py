@@ -4,11 +4,13 @@ A stage whose artefact is complete is skipped, and one that was interrupted goes
 The stages themselves, and what is particular to a method, are in methods/.
 """
 
+import copy
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -19,8 +21,7 @@ from avvp_jax.fit import fit, is_finished
 from avvp_jax.labels import targets
 from avvp_jax.logs import Writer, make_writer
 from avvp_jax.network import Network, Variables, parser_network
-from avvp_jax.predictor import Predictor
-from avvp_jax.selection import Best, no_best
+from avvp_jax.selection import Best, no_best, of_seeds
 from avvp_jax.train import Loss
 
 
@@ -31,12 +32,23 @@ class Run:
     Attributes:
       stages: all stages of the method, in order.
       start: initial variables for every training stage, instead of drawn ones.
+      seeds: the independent runs that train together.
     """
 
     config: ConfigDict
     workdir: str
     stages: list["Stage"]
     start: Variables | None = None
+    seeds: Sequence[int] = ()
+
+    def __post_init__(self):
+        self.seeds = self.seeds or all_seeds(self.config)
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Run":
+        """This run for some of its seeds, with the same data and writer."""
+        run = copy.copy(self)
+        run.seeds = seeds
+        return run
 
     @functools.cached_property
     def writer(self) -> Writer:
@@ -66,34 +78,43 @@ class Run:
         return self.config[self.config.method]
 
     def folder(self, stage: str) -> str:
-        """Where a stage leaves its artefact."""
-        return os.path.join(os.path.abspath(self.workdir), stage)
+        """Where a stage leaves its artefact; groups of seeds have folders of their own."""
+        folder = os.path.join(os.path.abspath(self.workdir), stage)
+        if list(self.seeds) != all_seeds(self.config):
+            folder = os.path.join(folder, f"seeds_{self.seeds[0]}-{self.seeds[-1]}")
+        return folder
 
-    def artefact(self, stage: str, file: str) -> str:
-        """The path of a file that an earlier stage leaves."""
-        path = os.path.join(self.folder(stage), file)
+    def file(self, stage: str, name: str, index: int) -> str:
+        """The path of a seed's file of a stage; its name has the seed where there are several."""
+        stem, ending = os.path.splitext(name)
+        if self.config.num_seeds > 1:
+            name = f"{stem}_{self.seeds[index]}{ending}"
+        return os.path.join(self.folder(stage), name)
+
+    def artefact(self, stage: str, name: str, index: int) -> str:
+        """The path of a seed's file that an earlier stage leaves."""
+        path = self.file(stage, name, index)
         if not os.path.exists(path):
             raise UserError(f"{path} is not there yet; run stage {stage} first")
         return path
 
-    def model(self, stage: str) -> tuple[Network, Variables]:
-        """The network and best variables of an earlier training stage."""
+    def models(self, stage: str) -> tuple[Network, Best]:
+        """The network and the seeds' best models of an earlier training stage."""
         chosen = next(s for s in self.stages if s.name == stage)
         if not chosen.finished(self):
             raise UserError(f"{self.folder(stage)}: stage {stage} is not finished; run it first")
         network = chosen.result_network(self.config)
-        return network, restore_best(self.folder(stage), chosen.best(self.config))[0]
-
-    def predict(self, stage: str, split: Split) -> dict[str, np.ndarray]:
-        """Probabilities that an earlier stage's best model gives a split."""
-        network, variables = self.model(stage)
-        predictor = Predictor(network, self.config.eval.video_filter, self.config.eval.batch_size)
-        return predictor.predict(variables, split.features)
+        return network, restore_best(self.folder(stage), chosen.best(self.config, len(self.seeds)))
 
 
 def weak_targets(run: Run) -> dict:
     """What a stage without refined labels trains on."""
     return {"videos": {"targets": targets(run.train.weak_label)}, "shared": {}}
+
+
+def no_arrays(run: Run) -> dict:
+    """What all seeds share where each has targets of its own."""
+    return {"videos": {}, "shared": {}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +127,7 @@ class Training:
       model: what differs from `config.model`.
       arrays: gives what a batch holds beside features: "videos", arrays with an entry
         for each training video, and "shared", arrays that every batch sees whole.
+      own: gives the seed with an index what it has for itself of these.
       section: of the config, whose values replace the config's own in this stage.
       layout: the published layout of the result, where it is not the method's own.
       network: what trains, where that is not the parser of `config.model`.
@@ -117,6 +139,7 @@ class Training:
     loss: Loss
     model: dict = dataclasses.field(default_factory=dict)
     arrays: Callable[[Run], dict] = weak_targets
+    own: Callable[[Run, int], dict] | None = None
     section: str = ""
     layout: str = ""
     network: Callable[[ConfigDict], Network] | None = None
@@ -137,9 +160,10 @@ class Training:
         """The network whose variables the stage leaves."""
         return self.result(self.settings(config)) if self.result else self.trained_network(config)
 
-    def best(self, config: ConfigDict) -> Best:
-        """A best model of the stage's shapes."""
-        return no_best(self.result_network(config).shapes(), self.settings(config).eval.select)
+    def best(self, config: ConfigDict, seeds: int) -> Best:
+        """The shapes of the best models of so many seeds."""
+        shapes = self.result_network(config).shapes()
+        return of_seeds(no_best(shapes, self.settings(config).eval.select), seeds)
 
     def finished(self, run: Run) -> bool:
         return is_finished(run.folder(self.name), self.settings(run.config).train.epochs)
@@ -147,6 +171,8 @@ class Training:
     def run(self, run: Run) -> None:
         """Trains, or goes on training."""
         several = sum(isinstance(stage, Training) for stage in run.stages) > 1
+        seeds = range(len(run.seeds))
+        own = [self.own(run, index) for index in seeds] if self.own else []
         fit(
             self.settings(run.config),
             run.folder(self.name),
@@ -156,6 +182,8 @@ class Training:
             run.train,
             run.val,
             run.writer,
+            seeds=run.seeds,
+            own=jax.tree.map(lambda *each: np.stack(each), *own) if own else None,
             start=run.start,
             scope=f"{self.name}/" if several else "",
             result=self.result_network(run.config),
@@ -178,23 +206,33 @@ class Artefact:
 
     Attributes:
       name: of the stage and of its folder.
-      file: what it leaves there.
-      make: computes the file and writes it to a path, whole or not at all.
-      kept: whether a file that is there is kept; reports are made anew.
+      file: what it leaves there for each seed.
+      make: computes the file of the seed with an index and writes it to a path, whole or
+        not at all.
+      report: it is one file for all seeds, and made anew every time.
     """
 
     name: str
     file: str
-    make: Callable[[Run, str], None]
-    kept: bool = True
+    make: Callable[[Run, str, int], None]
+    report: bool = False
+
+    def _missing(self, run: Run) -> list[tuple[int, str]]:
+        if self.report:
+            return [(0, os.path.join(run.folder(self.name), self.file))]
+        paths = [run.file(self.name, self.file, index) for index in range(len(run.seeds))]
+        return [(index, path) for index, path in enumerate(paths) if not os.path.exists(path)]
 
     def finished(self, run: Run) -> bool:
-        return self.kept and os.path.exists(os.path.join(run.folder(self.name), self.file))
+        return not self._missing(run)
 
     def run(self, run: Run) -> None:
-        """Computes the file."""
+        """Computes the files that are not there yet."""
         os.makedirs(run.folder(self.name), exist_ok=True)
-        self.make(run, os.path.join(run.folder(self.name), self.file))
+        for index, path in self._missing(run):
+            if run.config.num_seeds > 1 and not self.report:
+                print(f"{self.name}: seed {run.seeds[index]}", flush=True)
+            self.make(run, path, index)
 
 
 Stage = Training | Artefact
@@ -210,6 +248,16 @@ def run_stages(run: Run) -> None:
             if len(run.stages) > 1:
                 print(f"{stage.name}: starting", flush=True)
             stage.run(run)
+
+
+def all_seeds(config: ConfigDict) -> list[int]:
+    """The seeds of a config: `seed` and those after it."""
+    return list(range(config.seed, config.seed + config.num_seeds))
+
+
+def groups(seeds: Sequence[int], at_once: int) -> list[Sequence[int]]:
+    """The seeds in groups of `at_once` that train together."""
+    return [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
 
 
 def chosen_stages(config: ConfigDict, stages: list[Stage]) -> list[Stage]:

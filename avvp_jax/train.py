@@ -1,10 +1,13 @@
-"""Training: one pure step, a compiled epoch over data that lives on the device, selection on val.
+"""Training: one pure step, a compiled epoch over data that lives on the device, for many seeds.
 
-The state is a plain tree, all of which a checkpoint holds:
+The state of one seed is a plain tree, all of which a checkpoint holds:
   params, stats   the network's variables
   optimizer       the optimizer's state
   epoch           finished epochs, int32
+  stopped         the step at which loss or gradient were not finite any more, from 0; -1 before
   best            the best model on val so far, see selection.py
+The state of several seeds has a leading axis in every leaf. Nothing in a step knows of
+it: many seeds are `vmap` of one.
 """
 
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from avvp_jax import keys
 from avvp_jax.network import Network, Variables, variables_of
@@ -26,14 +29,13 @@ Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 
 def init_state(optimizer: optax.GradientTransformation, variables: Variables, best: Best) -> State:
     """The state before the first epoch."""
-    state = {
+    return {
         **variables,
         "optimizer": optimizer.init(variables["params"]),
         "epoch": jnp.int32(0),
+        "stopped": jnp.int32(-1),
         "best": best,
     }
-    # Copied, since layers may start as one array, and the compiled epoch takes over every buffer.
-    return jax.tree.map(jnp.copy, state)
 
 
 def make_step(
@@ -42,7 +44,8 @@ def make_step(
     """One optimizer step as a pure function of (state, batch, key).
 
     Its second result are scalars to log: the loss, the gradient's norm, and what the
-    loss itself reports.
+    loss itself reports. From the step on at which one of the first two is not finite, the
+    state stays as it is.
     """
 
     def step(state: State, batch: dict, key: PRNGKeyArray) -> tuple[State, dict[str, Array]]:
@@ -57,7 +60,13 @@ def make_step(
         rate = schedule(state["epoch"] + 1)
         params = descend(state["params"], direction, rate)
         logged = {"loss": total, "gradient_norm": optax.tree.norm(grads)}
-        return state | {"params": params, "stats": stats, "optimizer": moments}, logged | reported
+        finite = jnp.isfinite(total) & jnp.isfinite(logged["gradient_norm"])
+        running = state["stopped"] < 0
+        new = {"params": params, "stats": stats, "optimizer": moments}
+        old = {name: state[name] for name in new}
+        new = jax.tree.map(lambda n, o: jnp.where(running & finite, n, o), new, old)
+        new["stopped"] = jnp.where(running & ~finite, batch["step"], state["stopped"])
+        return state | new, logged | reported
 
     return step
 
@@ -85,12 +94,17 @@ def take_batch(arrays: dict, rows: Int[Array, " batch"], step: Int[Array, ""]) -
     return batch | arrays["shared"] | {"weight": weight, "step": step}
 
 
+def merged(arrays: dict, own: dict) -> dict:
+    """Arrays that all seeds share and one seed's own, both of "videos" and "shared"."""
+    return {name: arrays[name] | own.get(name, {}) for name in ("videos", "shared")}
+
+
 class Trainer:
-    """Compiled training of one network on arrays that live on the device.
+    """Compiled training of one network, for several seeds at once, on arrays on the device.
 
     Args:
       network, loss, optimizer, schedule: what is trained, and how.
-      root: the run's key.
+      roots: the seeds' keys.
       videos, batch_size: of the training data; the smaller last batch is kept.
       shuffle: a new order every epoch, else the order of the data.
       steps_per_call: steps in one compiled call. Results do not depend on it.
@@ -103,7 +117,7 @@ class Trainer:
         optimizer: optax.GradientTransformation,
         schedule: Schedule,
         *,
-        root: PRNGKeyArray,
+        roots: Key[Array, " seeds"],
         videos: int,
         batch_size: int,
         shuffle: bool,
@@ -112,43 +126,52 @@ class Trainer:
         self.steps = -(-videos // batch_size)
         self.steps_per_call = steps_per_call
         self._step = make_step(network, loss, optimizer, schedule)
-        self._root = root
+        self._roots = roots
         self._logged = None  # shapes of what a step logs, found once because tracing takes a while
-        self._order = jax.jit(
-            partial(epoch_order, videos=videos, batch_size=batch_size, shuffle=shuffle)
-        )
+        order = partial(epoch_order, videos=videos, batch_size=batch_size, shuffle=shuffle)
+        self.order = jax.jit(jax.vmap(order))
 
-    def run_epoch(self, state: State, arrays: dict) -> tuple[State, dict[str, Array]]:
+    def run_epoch(self, state: State, arrays: dict, own: dict) -> tuple[State, dict[str, Array]]:
         """Trains one epoch; `state` is consumed.
 
+        Args:
+          state: of all seeds.
+          arrays: "videos" and "shared" for all seeds, see take_batch.
+          own: each seed's own, likewise, with a leading axis of seeds.
+
         Returns:
-          The state with one more finished epoch, and the means over steps of what
-          a step logs.
+          The state with one more finished epoch, and for each seed the means over
+          steps of what a step logs.
         """
-        order = self._order(self._root, state["epoch"] + 1)
-        sums = self._zeros(state, arrays, order)
+        order = self.order(self._roots, state["epoch"] + 1)
+        sums = self._zeros(state, arrays, own, order)
         for start in range(0, self.steps, self.steps_per_call):
             stop = min(start + self.steps_per_call, self.steps)
-            state, sums = self._run_steps(state, sums, arrays, order, self._root, start, stop)
+            state, sums = self._run_steps(state, sums, arrays, own, order, self._roots, start, stop)
         state["epoch"] = state["epoch"] + 1
         return state, {name: value / self.steps for name, value in sums.items()}
 
-    def _zeros(self, state, arrays, order) -> dict[str, Array]:
-        def first_step(state, arrays, order):
-            return self._step(state, take_batch(arrays, order[0], 0), self._root)[1]
-
+    def _zeros(self, state, arrays, own, order) -> dict[str, Array]:
         if self._logged is None:
-            self._logged = jax.eval_shape(first_step, state, arrays, order)
+            step = partial(self._one_step, index=0)
+            over_seeds = jax.vmap(step, in_axes=(0, None, 0, 0, 0))
+            _, self._logged = jax.eval_shape(over_seeds, state, arrays, own, order, self._roots)
         return {name: jnp.zeros(x.shape, x.dtype) for name, x in self._logged.items()}
 
+    def _one_step(self, state, arrays, own, order, root, index):
+        key = keys.dropout_key(root, state["epoch"] + 1, index)
+        step = state["epoch"] * self.steps + index
+        batch = take_batch(merged(arrays, own), order[index], step)
+        return self._step(state, batch, key)
+
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
-    def _run_steps(self, state, sums, arrays, order, root, start, stop):
+    def _run_steps(self, state, sums, arrays, own, order, roots, start, stop):
         # Bounds are traced, so one program serves calls of every length.
         def body(index, carry):
             state, sums = carry
-            key = keys.dropout_key(root, state["epoch"] + 1, index)
-            step = state["epoch"] * self.steps + index
-            state, logged = self._step(state, take_batch(arrays, order[index], step), key)
+            step = partial(self._one_step, index=index)
+            over_seeds = jax.vmap(step, in_axes=(0, None, 0, 0, 0))
+            state, logged = over_seeds(state, arrays, own, order, roots)
             return state, jax.tree.map(jnp.add, sums, logged)
 
         return jax.lax.fori_loop(start, stop, body, (state, sums))

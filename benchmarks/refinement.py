@@ -3,8 +3,9 @@
   python benchmarks/refinement.py WORKDIR [WORKDIR ...]
 
 A label is noise in a modality that its video's true segment labels lack. The work
-directories are finished runs of configs/ma.py:synthetic or configs/jomold.py:synthetic. MA removes
-labels once. JoMoLD removes some in every batch: counted over one epoch in data order with the
+directories are finished runs of configs/ma.py:synthetic or configs/jomold.py:synthetic; of
+several seeds the first is looked at. MA removes labels once.
+JoMoLD removes some in every batch: counted over one epoch in data order with the
 final weights and dropout off.
 """
 
@@ -21,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from avvp_jax.denoising import denoise
 from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.methods import jomold, ma, stages_of
+from avvp_jax.selection import of_seed
 from avvp_jax.settings import recall
 from avvp_jax.stages import Run
 
@@ -40,8 +42,9 @@ def noise(run: Run) -> RemovedLabels:
 
 def removed_by_jomold(run: Run) -> RemovedLabels:
     """What denoised training would remove in one epoch with its final weights."""
-    network, variables = run.model("denoise")
-    arrays = jomold.denoising_arrays(run)
+    network, best = run.models("denoise")
+    variables, _, _ = of_seed(best, 0)
+    arrays = jomold.denoising_arrays(run, 0)
     counts = {m: table[-1] for m, table in arrays["shared"]["removal_counts"].items()}
     label, size = run.train.weak_label, run.config.train.batch_size
 
@@ -66,7 +69,7 @@ def report(workdir: str) -> str:
     """One line for each modality and both: base rate, recall, precision."""
     config = recall(workdir)
     run = Run(config, workdir, stages_of(config))
-    removed = ma.removed_labels(run) if config.method == "ma" else removed_by_jomold(run)
+    removed = ma.removed_labels(run, 0) if config.method == "ma" else removed_by_jomold(run)
     true, label = noise(run), run.train.weak_label > 0
     lines = []
     for name, chosen in {"audio": [0], "visual": [1], "both": [0, 1]}.items():

@@ -135,6 +135,7 @@ def small_config(published_folder, data_dir):
         for section in [config, config.base] if "base" in config else [config]:
             section.train.epochs = section.train.batch_size = 2
         config.model.width = 16
+        config.train.save_seconds = 0.0
         return config
 
     return make
@@ -144,6 +145,13 @@ def small_config(published_folder, data_dir):
 def config(small_config):
     """HAN's small config."""
     return small_config("han")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Drops a module's compiled programs: thousands of them exhaust a process's memory maps."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+SMALL += ["--config.train.save_seconds=0"]
 
 
 @pytest.fixture

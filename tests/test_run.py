@@ -14,6 +14,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
 from avvp_jax.run import run
 from avvp_jax.scores import NAMES
+from avvp_jax.selection import of_seed
 from avvp_jax.stages import final_stage
 from avvp_jax.torch_files import read_published
 from tests.tfds_llp.published_folder import TEST, VAL
@@ -39,7 +40,8 @@ def scores(workdir: str, split: str) -> dict:
 
 def model(config, workdir: str) -> dict:
     stage = final_stage(config, stages_of(config))
-    return jax.device_get(restore_best(f"{workdir}/{stage.name}", stage.best(config))[0])
+    best = restore_best(f"{workdir}/{stage.name}", stage.best(config, config.num_seeds))
+    return jax.device_get(of_seed(best, 0)[0])
 
 
 def assert_identical(one, two):

@@ -23,6 +23,7 @@ from avvp_jax.settings import recall
 from avvp_jax.stages import Run, Training
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+SMALL += ["--config.train.save_seconds=0"]
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
 
@@ -56,7 +57,7 @@ def best_models(workdir: pathlib.Path) -> dict:
     config = recall(str(workdir))
     made = Run(config, str(workdir), stages_of(config))
     trained = [stage.name for stage in made.stages if isinstance(stage, Training)]
-    return {name: jax.device_get(made.model(name)[1]) for name in trained}
+    return {name: jax.device_get(made.models(name)[1]) for name in trained}
 
 
 def results(workdir: pathlib.Path) -> dict:

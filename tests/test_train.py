@@ -14,7 +14,7 @@ from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.train import Trainer, epoch_order, make_step, take_batch
-from tests.training import begin
+from tests.training import begin, first_seed, one_seed
 from tests.weights import assert_weights
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
@@ -55,16 +55,16 @@ def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, 
         han.loss,
         optimizer,
         make_schedule(STEP, 40),
-        root=root,
+        roots=root[None],
         videos=videos,
         batch_size=batch_size,
         shuffle=shuffle,
         steps_per_call=steps_per_call,
     )
-    state = begin(optimizer, network.init(keys.init_key(root)))
+    state = one_seed(begin(optimizer, network.init(keys.init_key(root))))
     for _ in range(epochs):
-        state, logged = trainer.run_epoch(state, data(videos))
-    return jax.device_get(state), jax.device_get(logged)
+        state, logged = trainer.run_epoch(state, data(videos), {})
+    return jax.device_get(first_seed(state)), jax.device_get(first_seed(logged))
 
 
 def assert_identical(one, two):
@@ -131,9 +131,9 @@ def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
         optimizer = make_optimizer(ADAM)
         options = {"videos": videos, "batch_size": 4, "shuffle": False, "steps_per_call": 10}
         schedule = make_schedule(still, 40)
-        trainer = Trainer(network, han.loss, optimizer, schedule, root=root, **options)
-        state = begin(optimizer, network.init(keys.init_key(root)))
+        trainer = Trainer(network, han.loss, optimizer, schedule, roots=root[None], **options)
+        state = one_seed(begin(optimizer, network.init(keys.init_key(root))))
         for epoch in (1, 2):
-            state, logged = trainer.run_epoch(state, arrays)
-            losses[name, epoch] = float(logged["loss"])
+            state, logged = trainer.run_epoch(state, arrays, {})
+            losses[name, epoch] = float(logged["loss"][0])
     assert len(set(losses.values())) == 4

@@ -21,6 +21,7 @@ from avvp_jax.stages import Run
 from avvp_jax.torch_files import PublishedFile, write_published
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+SMALL += ["--config.train.save_seconds=0"]
 GUIDES = [f"--config.{net}.feed_forward=16" for net in ("audio_net", "video_net")]
 GUIDES += ["--config.base.train.epochs=2", "--config.base.train.batch_size=2"]
 VARIANTS = ("valor", "valor.py:plus", "valor.py:plus_plus", "dhhn", "dhhn.py:origin")
@@ -211,15 +212,13 @@ def test_dhhns_guides_learn_each_from_their_own_modality():
     label[:, :3] = 1
     removed = RemovedLabels(*(np.zeros((2, 25), bool) for _ in range(2)))
     removed.audio[0, 0] = removed.visual[1, 1] = True
-    run_ = SimpleNamespace(
-        train=SimpleNamespace(weak_label=label), options=SimpleNamespace(mode="origin")
-    )
-    arrays = dhhn.joint_arrays(run_)["videos"]["targets"]
+    run_ = SimpleNamespace(train=SimpleNamespace(weak_label=label))
+    arrays = dhhn.weak_arrays(run_)["videos"]["targets"]
     for guide in ("audio_net", "video_net"):
         np.testing.assert_array_equal(arrays[guide], label)
-    run_.options = SimpleNamespace(mode="refinement", removed_labels="", edit_video_target=True)
-    with mock.patch.object(dhhn.ma, "removed_labels", lambda _: removed):
-        arrays = dhhn.joint_arrays(run_)["videos"]["targets"]
+    run_.options = SimpleNamespace(removed_labels="", edit_video_target=True)
+    with mock.patch.object(dhhn.ma, "removed_labels", lambda run, index: removed):
+        arrays = dhhn.refined_arrays(run_, 0)["videos"]["targets"]
     assert arrays["audio_net"][0, :3].tolist() == [0, 1, 1]
     np.testing.assert_allclose(arrays["video_net"][1, :4], [0.95, 0, 0.95, 0.05])
     np.testing.assert_array_equal(arrays["video"], arrays["audio_net"])

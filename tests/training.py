@@ -1,5 +1,7 @@
 """Starting a training as fit does, for tests of its parts."""
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from avvp_jax.network import Variables
@@ -9,4 +11,15 @@ from avvp_jax.train import State, init_state
 
 def begin(optimizer: optax.GradientTransformation, variables: Variables) -> State:
     """The state before the first epoch, one score selecting the whole model."""
-    return init_state(optimizer, variables, no_best(variables, "segment/type"))
+    state = init_state(optimizer, variables, no_best(variables, "segment/type"))
+    return jax.tree.map(jnp.copy, state)  # layers may start as one array
+
+
+def one_seed(tree):
+    """A tree as that of a single seed among several."""
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], tree)
+
+
+def first_seed(tree):
+    """The first seed's part of a tree."""
+    return jax.tree.map(lambda x: x[0], tree)

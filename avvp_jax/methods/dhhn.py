@@ -20,7 +20,7 @@ from avvp_jax.labels import targets
 from avvp_jax.losses import bce, clamp, mmil_losses, weighted_mean
 from avvp_jax.methods import ma
 from avvp_jax.network import Network, Variables
-from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.stages import Artefact, Run, Stage, Training, no_arrays
 from avvp_jax.task import MODALITIES
 
 SECTIONS = ("dhhn", "audio_net", "video_net", "base")  # of the config, beside the common ones
@@ -66,20 +66,22 @@ def squared_error(
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Training; before it, for refinement, MA's estimation unless its result is given."""
+    origin = config.dhhn.mode == "origin"
     train = Training(
         "train",
         loss,
-        arrays=joint_arrays,
+        arrays=weak_arrays if origin else no_arrays,
+        own=None if origin else refined_arrays,
         network=joint_networks,
         result=combined_parser,
         keep=both_parsers,
     )
-    if config.dhhn.mode == "origin" and config.dhhn.removed_labels:
+    if origin and config.dhhn.removed_labels:
         raise UserError(
             f"config.dhhn.removed_labels={config.dhhn.removed_labels}: origin trains on weak "
             "labels alone; leave it out, or use configs/dhhn.py:refinement"
         )
-    if config.dhhn.mode == "origin" or config.dhhn.removed_labels:
+    if origin or config.dhhn.removed_labels:
         return [train]
     base = Training("base", ma.loss, section="base", layout="ma")
     return [base, Artefact("estimate", "removed_labels.npz", ma.write_labels), train]
@@ -106,12 +108,14 @@ def both_parsers(variables: Variables) -> Variables:
     }
 
 
-def joint_arrays(run: Run) -> dict:
-    """Targets of the parser and of its guides: weak labels, or what MA left of them."""
-    if run.options.mode == "origin":
-        edited = targets(run.train.weak_label)
-        guides = dict.fromkeys(NETWORKS[1:], run.train.weak_label)
-    else:
-        edited = ma.refined_targets(run)
-        guides = dict(zip(NETWORKS[1:], (edited[m] for m in MODALITIES), strict=True))
-    return {"videos": {"targets": edited | guides}, "shared": {}}
+def weak_arrays(run: Run) -> dict:
+    """Targets of the parser and of its guides: weak labels."""
+    guides = dict.fromkeys(NETWORKS[1:], run.train.weak_label)
+    return {"videos": {"targets": targets(run.train.weak_label) | guides}, "shared": {}}
+
+
+def refined_arrays(run: Run, index: int) -> dict:
+    """Targets of the parser and of its guides: what MA left of the labels for one seed."""
+    edited = ma.refined_targets(run, index)
+    guides = dict(zip(NETWORKS[1:], (edited[m] for m in MODALITIES), strict=True))
+    return {"videos": {"targets": edited | guides}}

@@ -19,6 +19,8 @@ from avvp_jax.contrastive import contrastive_logits, expected_probability
 from avvp_jax.denoising import denoise, noise_ratios, removal_counts
 from avvp_jax.labels import targets
 from avvp_jax.losses import mmil_losses, weighted_mean
+from avvp_jax.predictor import Predictor
+from avvp_jax.selection import of_seed
 from avvp_jax.stages import Artefact, Run, Stage, Training
 from avvp_jax.tables import ratios_table
 
@@ -77,16 +79,18 @@ def _removed_shares(before, after, weight):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Estimator, ratios, denoised training; somebody else's ratios replace the first two."""
-    denoised = Training("denoise", denoised_loss, arrays=denoising_arrays)
+    denoised = Training("denoise", denoised_loss, own=denoising_arrays)
     if config.jomold.noise_ratios:
         return [denoised]
     estimator = Training("estimator", estimator_loss, model={"cross_attention": False})
     return [estimator, Artefact("ratios", "noise_ratios.npz", write_ratios), denoised]
 
 
-def write_ratios(run: Run, path: str) -> None:
-    """Stage 2: noise ratios of all training labels, in data order so that they are reproducible."""
-    probs = run.predict("estimator", run.train)
+def write_ratios(run: Run, path: str, index: int) -> None:
+    """Stage 2: a seed's noise ratios of all training labels, in data order, so reproducible."""
+    network, best = run.models("estimator")
+    predictor = Predictor(network, run.config.eval.video_filter, run.config.eval.batch_size)
+    probs = predictor.predict(of_seed(best, index)[0], run.train.features)
     ratios = noise_ratios(
         probs["audio_prob"],
         probs["visual_prob"],
@@ -98,22 +102,19 @@ def write_ratios(run: Run, path: str) -> None:
     write_noise_ratios(path, ratios)
     picture = draw_bars(path.replace(".npz", ".png"), "Noise ratios", ratios._asdict())
     table = ratios_table(*ratios)
-    run.writer.write_images(0, {"ratios/noise ratios": picture[None]})
-    run.writer.write_texts(0, {"ratios/noise ratios": table})
+    run.writer.write_images(index, {"ratios/noise ratios": picture[None]})
+    run.writer.write_texts(index, {"ratios/noise ratios": table})
     print(table, flush=True)
 
 
-def denoising_arrays(run: Run) -> dict:
-    """Stage 3's targets, and how many labels a batch loses."""
+def denoising_arrays(run: Run, index: int) -> dict:
+    """Stage 3: how many labels a batch of one seed loses."""
     config = run.config
-    path = config.jomold.noise_ratios or run.artefact("ratios", "noise_ratios.npz")
+    path = config.jomold.noise_ratios or run.artefact("ratios", "noise_ratios.npz", index)
     ratios, size = read_noise_ratios(path), min(config.train.batch_size, len(run.train))
     steps = -(-len(run.train) // size)
     counts = {
         modality: removal_counts(ratio, size, steps, config.jomold.warmup)
         for modality, ratio in ratios._asdict().items()
     }
-    return {
-        "videos": {"targets": targets(run.train.weak_label)},
-        "shared": {"removal_counts": jax.tree.map(np.asarray, counts)},
-    }
+    return {"shared": {"removal_counts": jax.tree.map(np.asarray, counts)}}

@@ -20,7 +20,8 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.losses import mmil_losses
 from avvp_jax.modality_aware import estimate, on_host
-from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.selection import of_seed
+from avvp_jax.stages import Artefact, Run, Stage, Training, no_arrays
 from avvp_jax.tables import removed_table
 
 SECTIONS = ("ma",)  # of the config, beside those that all methods have
@@ -37,7 +38,7 @@ def loss(parser, batch, key):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Base training, estimation, retraining; somebody else's labels replace the first two."""
-    retrain = Training("retrain", loss, arrays=retraining_arrays)
+    retrain = Training("retrain", loss, arrays=no_arrays, own=retraining_arrays)
     if config.ma.removed_labels:
         return [retrain]
     return [
@@ -47,23 +48,24 @@ def stages(config: ConfigDict) -> list[Stage]:
     ]
 
 
-def write_labels(run: Run, path: str) -> None:
-    """Stage 2: estimates the labels to remove, reproducibly from the seeds."""
-    network, variables = run.model("base")
-    # Partners are drawn anew for every run, and in each the same again.
-    key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.config.seed)
+def write_labels(run: Run, path: str, index: int) -> None:
+    """Stage 2: estimates the labels to remove for one seed, reproducibly."""
+    network, best = run.models("base")
+    variables, _, _ = of_seed(best, index)
+    # Partners are drawn anew for every seed, and for each the same again.
+    key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.seeds[index])
     features, label = jax.device_put((run.train.features, run.train.weak_label))
     batch_size = run.config.eval.batch_size
     removed = on_host(estimate(network, variables, features, label, key, batch_size))
     write_removed_labels(path, removed, run.train.ids)
     table = removed_table(run.train.weak_label, *removed)
-    run.writer.write_texts(0, {"estimate/removed labels": table})
+    run.writer.write_texts(index, {"estimate/removed labels": table})
     print(table, flush=True)
 
 
-def removed_labels(run: Run) -> RemovedLabels:
-    """What stage 2 or `config.METHOD.removed_labels` says, for the videos at hand."""
-    path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz")
+def removed_labels(run: Run, index: int) -> RemovedLabels:
+    """What stage 2 or `config.METHOD.removed_labels` says, for a seed and the videos at hand."""
+    path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz", index)
     removed = read_removed_labels(path, run.train.ids, run.train.csv_row)
     refuse_strange_labels(path, run.train, removed)
     return removed
@@ -80,12 +82,12 @@ def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> No
         )
 
 
-def refined_targets(run: Run) -> dict:
-    """Targets without the removed labels."""
+def refined_targets(run: Run, index: int) -> dict:
+    """Targets of one seed, without the removed labels."""
     edit = run.options.edit_video_target
-    return targets(run.train.weak_label, removed_labels(run), edit_video_target=edit)
+    return targets(run.train.weak_label, removed_labels(run, index), edit_video_target=edit)
 
 
-def retraining_arrays(run: Run) -> dict:
-    """Stage 3's targets."""
-    return {"videos": {"targets": refined_targets(run)}, "shared": {}}
+def retraining_arrays(run: Run, index: int) -> dict:
+    """Stage 3's targets of one seed."""
+    return {"videos": {"targets": refined_targets(run, index)}}

@@ -34,7 +34,7 @@ def loss(parser, batch, key):
 def stages(config: ConfigDict) -> list[Stage]:
     """The report on the teachers, and training."""
     return [
-        Artefact("teachers", "quality.txt", write_quality, kept=False),
+        Artefact("teachers", "quality.txt", write_quality, report=True),
         Training("train", loss, arrays=taught_arrays),
     ]
 
@@ -64,7 +64,7 @@ def require_pseudo_labels(run: Run, split) -> None:
         )
 
 
-def write_quality(run: Run, path: str) -> None:
+def write_quality(run: Run, path: str, _: int) -> None:
     """Stage 1: scores of the teachers' own labels on the densely annotated splits."""
     splits = [run.split(name) for name in run.dataset.info.splits if name != "train"]
     for split in splits:
