@@ -54,6 +54,8 @@ class HybridLayer(nnx.Module):
     ) -> Stream:
         """`own` after the layer. Both attentions query with the layer's own input.
 
+        Without `other`, `own` is [videos, 2, segments, width]: two streams that update each other.
+
         With `cross_attention` False the cross-modal term is left out (JoMoLD's
         noise estimator) and `other` is not looked at; its weights stay where they are.
         """
@@ -61,6 +63,8 @@ class HybridLayer(nnx.Module):
         query = self.norm1(own) if self.pre_norm else own
         update = self._attend(self.self_attention, query, query, self_key)
         if cross_attention:
+            if other is None and self.pre_norm:
+                other = own[:, ::-1]
             update = update + self._attend(self.cross_attention, query, other, cross_key)
         if self.pre_norm:
             own = own + update
@@ -125,9 +129,9 @@ class HybridEncoder(nnx.Module):
                 visual = layer(visual, audio, visual_key, cross_attention=cross_attention)
             else:
                 # One call on a stacked axis: both directions share every matrix product.
-                both = jnp.stack([audio, visual])
-                both = layer(both, both[::-1], layer_key, cross_attention=cross_attention)
-                audio, visual = both[0], both[1]
+                both = jnp.stack([audio, visual], axis=1)
+                both = layer(both, None, layer_key, cross_attention=cross_attention)
+                audio, visual = both[:, 0], both[:, 1]
         if self.pre_norm:
             audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
         return audio, visual

@@ -4,10 +4,12 @@ No module here holds random state. What is random takes its key at the call,
 and `key=None` means evaluation: nothing is dropped.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 NORM_EPSILON = 1e-5
 # A batch moves the running statistics of batch norm by this much.
@@ -24,6 +26,27 @@ def uniform_fan_in(fan_in: int):
     return init
 
 
+@jax.custom_vjp
+def product(x: Float[Array, "*rows inputs"], kernel: Float[Array, "inputs outputs"]):
+    """`x @ kernel`, whose gradient has the kernel's own layout.
+
+    JAX's rule computes the kernel's gradient transposed. On a CPU the optimizer then
+    reads it against the grain of the memory, which takes longer than the product.
+    """
+    return x @ kernel
+
+
+def _product_gradient(saved, upstream):
+    x, kernel = saved
+    rows = tuple(range(x.ndim - 1))
+    of_kernel = jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())))
+    of_x = jax.lax.dot_general(upstream, kernel, (((x.ndim - 1,), (1,)), ((), ())))
+    return of_x, of_kernel
+
+
+product.defvjp(lambda x, kernel: (product(x, kernel), (x, kernel)), _product_gradient)
+
+
 def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, bias_init=None) -> nnx.Linear:
     """A linear layer with the published initialisation; parameters stay float32."""
     return nnx.Linear(
@@ -32,6 +55,7 @@ def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, bias_init=None) 
         kernel_init=uniform_fan_in(inputs),
         bias_init=bias_init or uniform_fan_in(inputs),
         dtype=dtype,
+        dot_general=lambda x, kernel, *_, **__: product(x, kernel),
         rngs=rngs,
     )
 
@@ -50,8 +74,19 @@ def dropout(x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None) -> Fl
     """Zeroes entries with probability `rate` and scales the others by 1 / (1 - rate)."""
     if key is None or rate == 0.0:
         return x
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
-    return jnp.where(keep, x / (1.0 - rate), jnp.zeros_like(x))
+    return jnp.where(kept(key, rate, x.shape), x / (1.0 - rate), jnp.zeros_like(x))
+
+
+def kept(key: PRNGKeyArray, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    """True with probability 1 - `rate`, to the nearest multiple of 2 ** -16.
+
+    A random word serves two entries, since drawing them takes a good part of a step. What is
+    drawn for an entry of the first axis does not depend on that axis's length.
+    """
+    entries = math.prod(shape[1:])
+    words = jax.random.bits(key, (shape[0], -(-entries // 2)), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(shape[0], -1)
+    return (halves >= round(rate * 2**16))[:, :entries].reshape(shape)
 
 
 class BatchNorm(nnx.Module):
@@ -116,13 +151,19 @@ class Attention(nnx.Module):
     def __call__(
         self,
         query: Float[Array, "*batch time width"],
-        context: Float[Array, "*batch steps width"],
+        context: Float[Array, "*batch steps width"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*batch time width"]:
-        """Attends from `query` to `context`; passing one array as both is self-attention."""
+        """Attends from `query` to `context`; passing one array as both is self-attention.
+
+        Without a context, `query` is [videos, 2, time, width]: two streams, each of which
+        attends to the other.
+        """
         width = query.shape[-1]
-        if query is context:
+        if context is None or context is query:
             q, k, v = jnp.split(self._project(query, 0, 3 * width), 3, axis=-1)
+            if context is None:
+                k, v = k[:, ::-1], v[:, ::-1]
         else:
             q = self._project(query, 0, width)
             k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
@@ -136,7 +177,7 @@ class Attention(nnx.Module):
     def _project(self, x, start: int, stop: int):
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
         x, kernel, bias = (y.astype(self.dtype) for y in (x, kernel, bias))
-        return x @ kernel + bias
+        return product(x, kernel) + bias
 
     def _split_heads(self, x):
         return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)

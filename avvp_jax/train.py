@@ -56,15 +56,18 @@ def make_step(
 
         gradient = jax.value_and_grad(objective, has_aux=True)
         (total, (reported, stats)), grads = gradient(state["params"])
-        direction, moments = optimizer.update(grads, state["optimizer"], state["params"])
-        rate = schedule(state["epoch"] + 1)
-        params = descend(state["params"], direction, rate)
         logged = {"loss": total, "gradient_norm": optax.tree.norm(grads)}
         finite = jnp.isfinite(total) & jnp.isfinite(logged["gradient_norm"])
         running = state["stopped"] < 0
-        new = {"params": params, "stats": stats, "optimizer": moments}
-        old = {name: state[name] for name in new}
-        new = jax.tree.map(lambda n, o: jnp.where(running & finite, n, o), new, old)
+
+        def updated():
+            direction, moments = optimizer.update(grads, state["optimizer"], state["params"])
+            params = descend(state["params"], direction, schedule(state["epoch"] + 1))
+            return {"params": params, "stats": stats, "optimizer": moments}
+
+        # A branch instead of choosing between old and new numbers: it reads each of them once.
+        kept = {name: state[name] for name in ("params", "stats", "optimizer")}
+        new = jax.lax.cond(running & finite, updated, lambda: kept)
         new["stopped"] = jnp.where(running & ~finite, batch["step"], state["stopped"])
         return state | new, logged | reported
 
@@ -97,6 +100,21 @@ def take_batch(arrays: dict, rows: Int[Array, " batch"], step: Int[Array, ""]) -
 def merged(arrays: dict, own: dict) -> dict:
     """Arrays that all seeds share and one seed's own, both of "videos" and "shared"."""
     return {name: arrays[name] | own.get(name, {}) for name in ("videos", "shared")}
+
+
+def in_turn() -> bool:
+    """Whether seeds train one after the other within a compiled call: on a lone CPU device.
+
+    There products are large enough as they are, and one seed's weights stay in the caches.
+    """
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def over_seeds(function: Callable, *own):
+    """`function` of every seed, whose arguments have a leading axis of seeds."""
+    if in_turn():
+        return jax.lax.map(lambda each: function(*each), own)
+    return jax.vmap(function)(*own)
 
 
 class Trainer:
@@ -153,12 +171,12 @@ class Trainer:
 
     def _zeros(self, state, arrays, own, order) -> dict[str, Array]:
         if self._logged is None:
-            step = partial(self._one_step, index=0)
-            over_seeds = jax.vmap(step, in_axes=(0, None, 0, 0, 0))
-            _, self._logged = jax.eval_shape(over_seeds, state, arrays, own, order, self._roots)
+            step = partial(self._one_step, arrays, 0)
+            each = (state, own, order, self._roots)
+            _, self._logged = jax.eval_shape(partial(over_seeds, step), *each)
         return {name: jnp.zeros(x.shape, x.dtype) for name, x in self._logged.items()}
 
-    def _one_step(self, state, arrays, own, order, root, index):
+    def _one_step(self, arrays, index, state, own, order, root):
         key = keys.dropout_key(root, state["epoch"] + 1, index)
         step = state["epoch"] * self.steps + index
         batch = take_batch(merged(arrays, own), order[index], step)
@@ -167,11 +185,12 @@ class Trainer:
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
     def _run_steps(self, state, sums, arrays, own, order, roots, start, stop):
         # Bounds are traced, so one program serves calls of every length.
-        def body(index, carry):
-            state, sums = carry
-            step = partial(self._one_step, index=index)
-            over_seeds = jax.vmap(step, in_axes=(0, None, 0, 0, 0))
-            state, logged = over_seeds(state, arrays, own, order, roots)
-            return state, jax.tree.map(jnp.add, sums, logged)
+        def one_seed(state, sums, own, order, root):
+            def body(index, carry):
+                state, sums = carry
+                state, logged = self._one_step(arrays, index, state, own, order, root)
+                return state, jax.tree.map(jnp.add, sums, logged)
 
-        return jax.lax.fori_loop(start, stop, body, (state, sums))
+            return jax.lax.fori_loop(start, stop, body, (state, sums))
+
+        return over_seeds(one_seed, state, sums, own, order, roots)
