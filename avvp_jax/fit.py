@@ -56,7 +56,7 @@ def fit(
     """
     if val.truth is None:
         raise UserError(f"split {val.name} has no dense annotations to select a model with")
-    roots = jnp.stack([keys.root_key(seed) for seed in seeds])
+    roots = jnp.stack([keys.root_key(seed, config.train.generator) for seed in seeds])
     optimizer = make_optimizer(config.optimizer)
     schedule = make_schedule(config.schedule, config.train.epochs)
     trainer = Trainer(

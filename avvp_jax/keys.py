@@ -9,9 +9,16 @@ from jaxtyping import Array, Int, PRNGKeyArray
 _INIT, _SHUFFLE, _DROPOUT = range(3)
 
 
-def root_key(seed: int) -> PRNGKeyArray:
-    """The key of a run. Threefry, because its bits do not depend on vmap or sharding."""
-    return jax.random.key(seed, impl="threefry2x32")
+GENERATORS = ("threefry2x32", "rbg")
+
+
+def root_key(seed: int, generator: str = "threefry2x32") -> PRNGKeyArray:
+    """The key of a run.
+
+    Threefry's bits depend on neither vmap nor sharding, so that many seeds are single runs. The
+    hardware's generator ("rbg") is faster and gives other bits under both.
+    """
+    return jax.random.key(seed, impl=generator)
 
 
 def init_key(root: PRNGKeyArray) -> PRNGKeyArray:

@@ -133,7 +133,7 @@ def _evaluate(config, workdir: str, stage: Training, weights: list[Weights], wri
         draw_timelines(config.eval.plots, folder, split, *shown, writer, step)
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{name}, each class over all its videos\n{classes}")
-    published_row = config.method if folder == workdir else None
+    published_row = [config.method] if folder == workdir else []
     print(f"\n{scores_table(rows, published_row, synthetic)}", flush=True)
 
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from avvp_jax.denoising import WARMUPS
 from avvp_jax.errors import UserError
 from avvp_jax.events import VIDEO_FILTERS, write_lines
+from avvp_jax.keys import GENERATORS
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import MODES
 from avvp_jax.selection import SELECTIONS, parts_of
@@ -36,6 +37,7 @@ CHOICES = {
     "eval.ties": ("later", "earlier"),
     "optimizer.name": ("adam", "adamw"),
     "schedule.kind": ("step", "warmup_cosine"),
+    "train.generator": GENERATORS,
     "jomold.warmup": WARMUPS,
     "dhhn.mode": MODES,
 }
@@ -111,6 +113,7 @@ REQUIRED += ("stages", "init_from", "export_to", "schedule.learning_rate")
 REQUIRED += tuple(f"data.{key}" for key in ("dataset", "streams", "data_dir", "manual_dir"))
 REQUIRED += tuple(f"data.{key}" for key in ("allow_missing_features", "synthetic_seed"))
 REQUIRED += ("data.features_only", "optimizer.name", "schedule.kind", "train.shuffle")
+REQUIRED += ("train.generator",)
 REQUIRED += tuple(f"model.{key}" for key in ("width", "heads", "feed_forward", "layers", "dropout"))
 REQUIRED += tuple(f"model.{key}" for key in ("visual_dropout", "order", "norm", "dtype"))
 REQUIRED += ("model.cross_attention", "train.epochs", "train.batch_size", "train.steps_per_call")

@@ -18,21 +18,26 @@ SYNTHETIC_NOTE = "synthetic data: made up from a seed, not comparable with publi
 
 
 def scores_table(
-    rows: Mapping[str, Mapping[str, float]], published: str | None = None, synthetic: bool = False
+    rows: Mapping[str, Mapping[str, float]], published: Sequence[str] = (), synthetic: bool = False
 ) -> str:
     """The ten scores in percent, one row a split (or any other label).
 
     Args:
         rows: label -> the ten scores by the names in scores.NAMES.
-        published: key of published_scores.PUBLISHED whose row is put underneath.
+        published: keys of published_scores.PUBLISHED whose rows are put underneath.
         synthetic: adds a line which says that the data are synthetic.
     """
     lines = {label: [scores[name] for name in NAMES] for label, scores in rows.items()}
-    if published is not None:
-        row = PUBLISHED[published]
+    for row in (PUBLISHED[key] for key in published):
         lines[f"{row.method} (paper, test)"] = row.scores
     table = _table("F-score, percent", NAMES, lines)
     return f"{table}\n{SYNTHETIC_NOTE}" if synthetic else table
+
+
+def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
+    """Each score's p, one row a test; "-" where seeds are too few."""
+    lines = {label: list(row) for label, row in rows.items()}
+    return _table("p", NAMES, lines, ".3f")
 
 
 def per_class_table(
@@ -77,7 +82,7 @@ def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str
     stub = max(map(len, (corner, *rows)))
     lines = [f"{corner:<{stub}}" + "".join(f"  {head:>9}" for head in heads)]
     for label, row in rows.items():
-        cells = ("-" if math.isnan(value) else f"{value:{form}}" for value in row)
+        cells = (_cell(value, form) for value in row)
         lines.append(f"{label:<{stub}}" + "".join(f"  {cell:>9}" for cell in cells))
     return "\n".join(lines)
 
@@ -95,7 +100,9 @@ def write_per_video_csv(
     write_lines(path, lines)
 
 
-def _table(corner: str, names: Sequence[str], rows: Mapping[str, Sequence[float]]) -> str:
+def _table(
+    corner: str, names: Sequence[str], rows: Mapping[str, Sequence[float]], form: str = ".1f"
+) -> str:
     """Rows of numbers under two header lines: the level, and the stream within it.
 
     The first half of `names` is segment-level, the second half event-level.
@@ -111,9 +118,9 @@ def _table(corner: str, names: Sequence[str], rows: Mapping[str, Sequence[float]
         f"{f' {level}-level ':-^{CELL * half - 2}}".rjust(CELL * half) for level in LEVELS
     )
     heads = [HEADS[name.split("/")[1]] for name in names]
-    numbers = (line(label, [_cell(value) for value in row]) for label, row in rows.items())
+    numbers = (line(label, [_cell(value, form) for value in row]) for label, row in rows.items())
     return "\n".join((f"{'':<{stub}}  {levels}", line(corner, heads), *numbers))
 
 
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
+def _cell(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"

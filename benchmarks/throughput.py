@@ -1,151 +1,160 @@
-"""How fast each config prepares, loads, compiles, trains and evaluates on the device at hand.
+"""How fast each stage of each method trains and evaluates on the device at hand.
 
-  python benchmarks/throughput.py [--configs han,...] [--seeds 1,4] [--epochs 3] [--json FILE]
+  python benchmarks/throughput.py [--configs han,jomold] [--seeds 1,4,16,64] [--batches 16,128]
+                                  [--videos 320] [--epochs 3] [--json FILE] [--plot FILE.png]
 
-Every config and number of seeds runs on the synthetic data in a process of its own, so that peak
-memory is its own, and without the compilation cache. Rates are medians over epochs after the
-first and count the videos of all seeds.
+Every row is a process of its own, so that peak memory is its own. Videos are those of the
+synthetic set, as many as asked for. Rates count the videos of all seeds and are medians over
+epochs after the first, which compiles. What the columns mean is in docs/performance.md.
 """
 
 import argparse
-import functools
 import importlib.util
 import json
 import pathlib
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-CONFIGS = ("han", "ma", "jomold", "valor", "valor:plus", "valor:plus_plus", "dhhn")
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+CONFIGS = ("han", "ma", "jomold", "valor", "valor:plus", "valor:plus_plus", "dhhn", "dhhn:origin")
 COLUMNS = {
-    "seeds": "seeds",
-    "prepare_videos_s": "prepare videos/s",
-    "load_s": "load s",
-    "compile_train_s": "compile train s",
-    "compile_eval_s": "compile eval s",
-    "train_videos_s": "train videos/s",
-    "eval_videos_s": "eval videos/s",
-    "peak_gib": "peak GiB",
+    "seeds": ("seeds", "d"),
+    "batch": ("batch", "d"),
+    "videos": ("videos", "d"),
+    "train_videos_s": ("train videos/s", ".0f"),
+    "train_mflop": ("train MFLOP/video", ".0f"),
+    "train_peak": ("of peak", ".0%"),
+    "train_bandwidth": ("of bandwidth", ".0%"),
+    "eval_videos_s": ("eval videos/s", ".0f"),
+    "eval_mflop": ("eval MFLOP/video", ".0f"),
+    "eval_peak": ("of peak", ".0%"),
+    "scores_ms": ("scores ms", ".0f"),
+    "compile_s": ("compile s", ".1f"),
+    "cached_s": ("cached s", ".1f"),
+    "peak_gib": ("peak GiB", ".1f"),
+    "schedule_s": ("schedule s", ".0f"),
 }
+# A step reads or writes every parameter so often: twice for the products, twice its gradient, and
+# three reads and three writes in Adam.
+PASSES = 10
+TRAIN_VIDEOS, VAL_VIDEOS, SCORED_VIDEOS = 10_000, 649, 1_849
 
 
-def measure(name: str, seeds: int, epochs: int) -> dict[str, float | str]:
-    """Measures one config with so many seeds in this process."""
+def measure(task: dict) -> list[dict]:
+    """Measures every training stage of a config in this process; see the module's docstring."""
     import jax
-    import jax.numpy as jnp
-    import numpy as np
+    import machine
+    from stage import Bench, scores_seconds
 
-    from avvp_jax import keys
-    from avvp_jax.artefacts import write_noise_ratios, write_removed_labels
-    from avvp_jax.denoising import NoiseRatios
-    from avvp_jax.fit import first_state
-    from avvp_jax.labels import RemovedLabels
-    from avvp_jax.methods import stages_of
-    from avvp_jax.optimizer import make_optimizer, make_schedule
-    from avvp_jax.predictor import Predictor
-    from avvp_jax.stages import Run
-    from avvp_jax.task import NUM_CLASSES, SEGMENTS
-    from avvp_jax.train import Trainer
-
-    jax.config.update("jax_enable_compilation_cache", False)
-    config = load_config(name)
-    result: dict[str, float | str] = {"config": name, "device": jax.devices()[0].device_kind}
-    result["seeds"] = seeds
-    with tempfile.TemporaryDirectory() as folder:
-        config.data.data_dir = folder
-        run = Run(config, folder, [])
-        start = time.perf_counter()
-        videos = sum(split.num_examples for split in run.dataset.info.splits.values())
-        result["prepare_videos_s"] = videos / (time.perf_counter() - start)
-        start = time.perf_counter()
-        train = run.train
-        result["load_s"] = time.perf_counter() - start
-        # The last training, which somebody else's artefact makes the only one.
-        if name == "jomold":
-            config.jomold.noise_ratios = f"{folder}/noise_ratios.npz"
-            write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.3)))
-        if config.method in ("ma", "dhhn"):
-            nothing = RemovedLabels(*np.zeros((2, *train.weak_label.shape), bool))
-            config[config.method].removed_labels = f"{folder}/removed_labels.npz"
-            write_removed_labels(f"{folder}/removed_labels.npz", nothing, train.ids)
-        stage = stages_of(config)[-1]
-        arrays = stage.arrays(run)
-        own = [stage.own(run, 0)] * seeds if stage.own else []
-        own = jax.tree.map(lambda *each: np.stack(each), *own) if own else {}
-
-    network = stage.trained_network(config)
-    roots = jnp.stack([keys.root_key(config.seed + index) for index in range(seeds)])
-    optimizer = make_optimizer(config.optimizer)
-    trainer = Trainer(
-        network,
-        stage.loss,
-        optimizer,
-        make_schedule(config.schedule, config.train.epochs),
-        roots=roots,
-        videos=len(train),
-        batch_size=config.train.batch_size,
-        shuffle=config.train.shuffle,
-        steps_per_call=config.train.steps_per_call,
-    )
-    arrays["videos"]["features"] = train.features
-    arrays, own = jax.device_put((arrays, own))
-    begin = functools.partial(first_state, network, optimizer, config.eval.select, stage.keep, None)
-    state = jax.tree.map(jnp.copy, jax.jit(jax.vmap(begin))(roots))
-    seconds = []
-    for _ in range(epochs + 1):
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(trainer.run_epoch(state, arrays, own))
-        seconds.append(time.perf_counter() - start)
-    result |= rates("train", seconds, seeds * len(train))
-
-    parser = stage.result_network(config)
-    predictor = Predictor(parser, config.eval.video_filter, config.eval.batch_size)
-    validate = jax.jit(jax.vmap(predictor.validate, in_axes=(0, None, None)))
-    variables = stage.keep({"params": state["params"], "stats": state["stats"]})
-    truth = jax.device_put(np.zeros((len(train), SEGMENTS, 2, NUM_CLASSES), bool))
-    seconds = []
-    for _ in range(epochs + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(validate(variables, arrays["videos"]["features"], truth))
-        seconds.append(time.perf_counter() - start)
-    result |= rates("eval", seconds, seeds * len(train))
-    stats = jax.devices()[0].memory_stats() or {}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    result["peak_gib"] = stats.get("peak_bytes_in_use", peak) / 2**30
-    return result
+    with tempfile.TemporaryDirectory() as cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        published = load_config(task["config"], "")
+        config = load_config(task["config"])
+        config.data.data_dir = task["data_dir"]
+        config.train.batch_size = task["batch"]
+        peak, bandwidth = machine.peak_flops(config.model.dtype), machine.peak_bandwidth()
+        common = {key: task[key] for key in ("config", "seeds", "batch", "videos")}
+        common |= {"device": jax.devices()[0].device_kind, "peak_gflops": peak / 1e9}
+        common |= {"bandwidth_gb_s": bandwidth / 1e9}
+        common["scores_ms"] = 1e3 * scores_seconds(SCORED_VIDEOS, 9)
+        results = []
+        for name in task["stages"]:
+            bench = Bench(config.copy_and_resolve_references(), name, task["seeds"], task["videos"])
+            epochs = {
+                s.name: s.settings(published).train.epochs for s in training_stages(published)
+            }
+            results.append(common | rates(bench, task, peak, bandwidth, epochs[name]))
+        return results
 
 
-def rates(what: str, seconds: list[float], videos: int) -> dict[str, float]:
-    """Compile time and steady videos/s from the first and the later calls."""
-    steady = statistics.median(seconds[1:])
-    return {f"compile_{what}_s": seconds[0] - steady, f"{what}_videos_s": videos / steady}
+def rates(bench, task: dict, peak: float, bandwidth: float, epochs: int) -> dict[str, float | str]:
+    """One stage's numbers; `epochs` is its published number of them."""
+    import machine
+
+    seeds, videos = task["seeds"], task["videos"]
+    compile_s, cached_s = bench.first_epochs()
+    train = machine.median_seconds(bench.epoch, task["epochs"])
+    evaluate = machine.median_seconds(bench.validate, task["epochs"])
+    result = {"stage": bench.name, "compile_s": compile_s - train, "cached_s": cached_s - train}
+    train_rate, eval_rate = seeds * videos / train, seeds * videos / evaluate
+    result |= {"train_videos_s": train_rate, "eval_videos_s": eval_rate}
+    step_flops, by_xla = bench.train_flops()
+    train_flops = step_flops * bench.steps / videos
+    eval_flops = bench.eval_flops()
+    result |= {"train_mflop": train_flops / 1e6, "eval_mflop": eval_flops / 1e6}
+    result |= {"train_peak": train_rate * train_flops / peak}
+    result |= {"eval_peak": eval_rate * eval_flops / peak}
+    result |= {"step_mflop": step_flops / 1e6, "step_mflop_by_xla": by_xla / 1e6}
+    traffic = PASSES * 4 * bench.parameters * seeds * bench.steps
+    result |= {"parameters": bench.parameters, "train_bandwidth": traffic / train / bandwidth}
+    result["peak_gib"] = machine.peak_memory() / 2**30
+    epoch = seeds * (TRAIN_VIDEOS / train_rate + VAL_VIDEOS / eval_rate)
+    return result | {"epoch_s": epoch, "schedule_s": epochs * epoch}
 
 
-def load_config(name: str):
-    """configs/METHOD.py:synthetic, or with a variant of NAME=METHOD:VARIANT before it."""
-    method, _, variant = name.partition(":")
+def load_config(name: str, variant: str = "synthetic"):
+    """configs/METHOD.py:synthetic, or of NAME=METHOD:VARIANT with the variant before it."""
+    method, _, own = name.partition(":")
     spec = importlib.util.spec_from_file_location(method, ROOT / "configs" / f"{method}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(f"{variant},synthetic" if variant else "synthetic")
+    return module.get_config(",".join(filter(None, (own, variant))))
+
+
+def training_stages(config) -> list:
+    """The stages of a config that train a network."""
+    from avvp_jax.methods import stages_of
+    from avvp_jax.stages import Training
+
+    return [stage for stage in stages_of(config) if isinstance(stage, Training)]
 
 
 def table(results: list[dict]) -> str:
-    """The results as text, a row for each config."""
-    width = {key: max(len(title), 9) for key, title in COLUMNS.items()}
-    head = "  ".join(f"{title:>{width[key]}}" for key, title in COLUMNS.items())
-    rows = [f"{'config':<15}  {head}"]
+    """The results as text, a row for each stage."""
+    cells = [["stage", *(title for title, _ in COLUMNS.values())]]
     for result in results:
-        cells = "  ".join(
-            f"{result[key]:>{width[key]}.{0 if key == 'seeds' else 1}f}" for key in COLUMNS
-        )
-        rows.append(f"{result['config']:<15}  {cells}")
-    return "\n".join(rows)
+        row = [f"{result[key]:{form}}" for key, (_, form) in COLUMNS.items()]
+        cells.append([f"{result['config']} {result['stage']}", *row])
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = ["  ".join(x.rjust(w) for x, w in zip(row, widths, strict=True)) for row in cells]
+    first = results[0]
+    return "\n".join(
+        [
+            f"{first['device']}: {first['peak_gflops']:.0f} GFLOP/s in matrix products, "
+            f"{first['bandwidth_gb_s']:.0f} GB/s of memory traffic",
+            *lines,
+        ]
+    )
+
+
+def plot(results: list[dict], path: str) -> None:
+    """Draws training throughput against seeds, a line for each stage and batch size."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    lines = {}
+    for r in results:
+        name = f"{r['config']} {r['stage']}, batch {r['batch']}"
+        lines.setdefault(name, []).append((r["seeds"], r["train_videos_s"]))
+    for name, points in lines.items():
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
+    axes.set(
+        xscale="log", ylim=(0, None), xlabel="seeds at once", ylabel="training videos/s, all seeds"
+    )
+    axes.set_xticks(seeds := sorted({r["seeds"] for r in results}), labels=seeds)
+    axes.set_title(results[0]["device"])
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(value) for value in text.split(",")]
 
 
 def main() -> None:
@@ -153,26 +162,44 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--configs", default=",".join(CONFIGS), help="comma separated, default all")
-    parser.add_argument("--seeds", default="1", help="comma separated numbers of seeds")
+    parser.add_argument("--seeds", type=numbers, default=[1], help="at once, comma separated")
+    parser.add_argument("--batches", type=numbers, default=[16], help="sizes, comma separated")
+    parser.add_argument(
+        "--videos", type=numbers, default=[320], help="in an epoch, comma separated"
+    )
     parser.add_argument("--epochs", type=int, default=3, help="measured, after one that compiles")
     parser.add_argument("--json", help="also write the results here")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--plot", help="also draw throughput against seeds here")
+    parser.add_argument("--task", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(measure(args.one, int(args.seeds), args.epochs)))
+    if args.task:
+        print(json.dumps(measure(json.loads(args.task))))
         return
     results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for task in tasks(args, parser, folder):
+            command = [sys.executable, __file__, "--task", json.dumps(task)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            results += json.loads(done.stdout.splitlines()[-1])
+            print(table(results[-len(task["stages"]) :]), file=sys.stderr, flush=True)
+    print(table(results))
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(results, indent=2) + "\n")
+    if args.plot:
+        plot(results, args.plot)
+
+
+def tasks(args, parser, folder: str):
+    """What each process measures."""
     for name in args.configs.split(","):
         if name not in CONFIGS:
             parser.error(f"--configs: {name!r} is unknown; known: {', '.join(CONFIGS)}")
-        for seeds in args.seeds.split(","):
-            options = ["--seeds", seeds, "--epochs", str(args.epochs)]
-            command = [sys.executable, __file__, "--one", name, *options]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-    print(f"device: {results[0]['device']}\n{table(results)}")
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(results, indent=2) + "\n")
+        stages = [stage.name for stage in training_stages(load_config(name))]
+        for videos in args.videos:
+            for batch in args.batches:
+                for seeds in args.seeds:
+                    task = {"config": name, "stages": stages, "seeds": seeds, "batch": batch}
+                    yield task | {"videos": videos, "epochs": args.epochs, "data_dir": folder}
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ def test_dropout_is_where_the_paper_has_it(small_model, monkeypatch):
     monkeypatch.setattr(avvp_jax.parser, "drop", spy)
     network, variables = make(small_model | {"visual_dropout": 0.5})
     network.module(variables)(features(), jax.random.key(0))
-    attention, stream, hidden = (2, 3, 2, 10, 10), (2, 3, 10, 16), (2, 3, 10, 24)
+    attention, stream, hidden = (3, 2, 2, 10, 10), (3, 2, 10, 16), (3, 2, 10, 24)
     inside = [attention, stream, attention, stream, hidden, stream]
     assert [(shape, rate) for shape, rate, _ in seen] == [
         *((shape, 0.1) for shape in inside),

@@ -76,6 +76,12 @@ def test_several_seeds_are_single_runs(small_config, tmp_path, method):
     assert max(np.abs(x - y).max() for x, y in zip(one, other, strict=True)) > 1e-2
 
 
+@pytest.fixture(params=["in turn", "side by side"])
+def arrangement(request, monkeypatch):
+    """How the seeds of a compiled call run, on a CPU and elsewhere."""
+    monkeypatch.setattr("avvp_jax.train.in_turn", lambda: request.param == "in turn")
+
+
 def trainer_of(model: dict, seeds: list[int]):
     network, optimizer = parser_network(WIDTHS, model), make_optimizer(get_config().optimizer)
     roots = jnp.stack([keys.root_key(seed) for seed in seeds])
@@ -85,7 +91,7 @@ def trainer_of(model: dict, seeds: list[int]):
     return trainer, jax.tree.map(lambda *each: jnp.stack(each), *states)
 
 
-def test_seeds_see_their_own_batches_and_dropout(small_model):
+def test_seeds_see_their_own_batches_and_dropout(small_model, arrangement):
     """The first epoch's order, losses and gradients, with dropout, to 1e-5."""
     both, state = trainer_of(small_model, [3, 4])
     order = np.asarray(both.order(both._roots, jnp.ones(2, jnp.int32)))
@@ -102,7 +108,7 @@ def test_seeds_see_their_own_batches_and_dropout(small_model):
     assert logged["loss"][0] != logged["loss"][1]
 
 
-def test_a_seed_that_diverges_stops_alone(small_model):
+def test_a_seed_that_diverges_stops_alone(small_model, arrangement):
     """From the step on at which its loss is not finite it keeps its weights; the other goes on."""
     trainer, state = trainer_of(small_model, [3, 4])
     arrays = data(8)
@@ -189,10 +195,13 @@ def test_work_directories_are_compared(finished, small_config, tmp_path):
     _, workdir = finished
     other = small_config("ma")
     run(other, str(tmp_path / "MA"), "train")
-    text = compare([str(workdir), str(workdir), str(tmp_path / "MA")])
+    shutil.copytree(workdir, again := tmp_path / "again")
+    text = compare([str(workdir), str(again), str(tmp_path / "MA")])
     assert f"{workdir} (3 seeds)" in text
-    assert "(paired t-test)" in text
-    assert "Welch's t-test" in text
+    assert f"{tmp_path / 'MA'} (1 seed)" in text
+    assert f"{again} and {workdir} (paired t-test)" in text
+    assert f"{tmp_path / 'MA'} and {workdir} (Welch's t-test)" in text
+    assert "HAN (paper, test)" in text and "MA (paper, test)" in text
     with pytest.raises(UserError, match="needs work directories"):
         compare([str(workdir)])
     with pytest.raises(UserError, match="scores_test.json: not there; run --mode=eval"):

@@ -21,6 +21,7 @@ REFUSED = {
     "model.dropout": 1.0,
     "train.epochs": 0,
     "train.batch_size": -1,
+    "train.generator": "philox",
     "eval.select": "segment/best",
     "eval.ties": "first",
     "eval.video_filter": "none",

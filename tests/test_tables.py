@@ -19,7 +19,7 @@ def numbers(line, label):
 
 
 def test_splits_stand_above_the_published_row():
-    table = scores_table({"val": ten(10.04), "test": ten(20.06)}, published="han").splitlines()
+    table = scores_table({"val": ten(10.04), "test": ten(20.06)}, published=["han"]).splitlines()
     assert table[0].index("segment-level") < table[0].index("event-level")
     assert numbers(table[1], "F-score, percent") == "A V AV Type Event A V AV Type Event".split()
     assert numbers(table[2], "val") == [f"{10 + i}.0" for i in range(10)]
