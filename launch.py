@@ -12,9 +12,10 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from avvp_jax import preemption
 from avvp_jax.errors import UserError
 
-USER_ERROR = 2
+USER_ERROR = 2  # preemption.py has what else a run ends with
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
 flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compare"], "What to do.")
@@ -84,8 +85,8 @@ def main(argv: list[str]) -> None:
         except UserError as error:
             stop(error)
         return
-    # Orbax warns of files that it never writes.
-    logging.set_verbosity(logging.ERROR)
+    # Orbax warns of files that it never writes, and logs what it also raises.
+    logging.set_verbosity(logging.FATAL)
     # Compiled programs are kept between runs, in the user's cache folder unless told otherwise.
     import jax
 
@@ -99,7 +100,11 @@ def main(argv: list[str]) -> None:
         run(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode)
     except UserError as error:
         stop(error)
+    except preemption.Preempted as preempted:
+        print(f"launch.py: {preempted}", file=sys.stderr)
+        sys.exit(preempted.code)
 
 
 if __name__ == "__main__":
+    preemption.watch()
     app.run(main, flags_parser=parse_flags)

@@ -1,30 +1,43 @@
 """Checkpoints of a training stage with Orbax: the two latest states and the best model.
 
-  STAGE/latest/EPOCH   the whole training state, to go on from
+  STAGE/latest/STEPS   the whole training state after so many steps, to go on from
   STAGE/best/EPOCH     the best model on val, to evaluate, predict with and export
 
 Both are written in the background and appear whole or not at all. The state
 holds the best model too, so the latest state alone is enough to go on from.
+Each has checksums of its arrays beside them. What is damaged is set aside, as
+STEPS.damaged, and the one before it used.
 """
 
+import contextlib
 import math
+import re
+import sys
 import time
-from functools import partial
+import warnings
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 
-from avvp_jax.errors import UserError
+from avvp_jax.checksums import checksums, named_leaves, seal, unseal
+from avvp_jax.errors import UserError, warn
 from avvp_jax.selection import Best
 
 LATEST_KEPT = 2
-ITEM = "tree"
+ITEM, CHECKSUMS = "tree", "checksums"
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be read, or holds other arrays than were written; says why."""
 
 
 class Checkpoints:
     """Writes and restores the checkpoints of one stage, states of all its seeds in one.
+
+    Leaving it as a context waits until everything is written.
 
     Args:
       folder: the stage's.
@@ -33,53 +46,116 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str, every_seconds: float = 0.0):
-        self.folder = epath.Path(folder)
-        self._every_seconds, self._saved_at, self._saved_best = every_seconds, -math.inf, 0
-        self._latest = _writer(self.folder / "latest", LATEST_KEPT)
-        self._best = _writer(self.folder / "best", 1)
+        self.folder = epath.Path(folder).resolve()
+        self._every_seconds, self._saved_at, self._asked_at = every_seconds, -math.inf, math.inf
+        self._saved, self._saved_best = -1, 0
+        with self._writing():
+            self._latest = _writer(self.folder / "latest", LATEST_KEPT)
+            self._best = _writer(self.folder / "best", 1)
 
-    def save(self, state: dict, epoch: int, *, last: bool) -> None:
-        """Starts writing the state after `epoch` if it is time or the last one.
+    def save(self, state: dict, steps: int, *, now: bool = False) -> None:
+        """Starts writing the state after `steps` training steps if it is time, or `now`.
 
-        Its best model is written first, if that is new.
-        """
-        if not last and time.monotonic() - self._saved_at < self._every_seconds:
-            return
-        self._saved_at = time.monotonic()
-        if _step(state["best"]) != self._saved_best:
-            self._save_best(state["best"])
-            # In this order, so that a stage whose last state is there has its best model too.
-            self._best.wait_until_finished()
-        self._latest.save(epoch, args=_to_save(state), force=True)
-
-    def restore(self, template: dict) -> dict | None:
-        """The latest state, or None if there is none yet.
-
-        `template` is a state of the same shapes. A best model that is newer than
-        the state (the run was killed between the two) is put back.
+        It is time if the next epoch, as long as the last one, would end later than
+        `every_seconds` after the last save. The best model is written first, if that is new.
+        A training that has stopped goes on, if at all, from the state before: nothing is written.
 
         Raises:
-          UserError: the state is damaged or of another network.
+          UserError: it cannot be written, or the one before could not.
         """
-        epoch = self._latest.latest_step()
-        if epoch is None:
-            return None
-        state = _restore(self._latest, self.folder / "latest" / str(epoch), epoch, template)
-        self._saved_best = _step(state["best"])
-        if self._best.all_steps() != [self._saved_best]:
-            for step in self._best.all_steps():
-                self._best.delete(step)
-            self._save_best(state["best"])
+        began, self._asked_at = self._asked_at, time.monotonic()
+        epoch_seconds = max(0.0, self._asked_at - began)
+        if not now and self._asked_at + epoch_seconds < self._saved_at + self._every_seconds:
+            return
+        if steps == self._saved or bool((state["stopped"] >= 0).all()):
+            return
+        self._saved_at, self._saved = time.monotonic(), steps
+        with self._writing():
+            if _step(state["best"]) != self._saved_best:
+                self._save_best(state["best"])
+                # In this order, so that a stage whose last state is there has its best model too.
+                self._best.wait_until_finished()
+            self._latest.save(steps, args=_to_save(state), force=True)
+
+    def restore(self, template: dict) -> dict | None:
+        """The latest state that is not damaged, or None if there is none.
+
+        `template` has the same shapes. The best model is put in line with the state: it
+        may be damaged, or newer (the run was killed between the two).
+
+        Raises:
+          UserError: the state is of another network, or the folder cannot be written.
+        """
+        with self._writing():
+            state = self._restore_latest(template)
+            self._mend_best(state["best"] if state else None)
         return state
+
+    def _restore_latest(self, template: dict) -> dict | None:
+        there = sorted(self._latest.all_steps(), reverse=True)
+        for steps in there:
+            path = self.folder / "latest" / str(steps)
+            try:
+                state = _read(path, template)
+            except Damaged as damage:
+                _set_aside(path, damage)
+                self._latest.reload()
+            else:
+                self._saved = steps
+                return state
+        if there:
+            warn(f"{self.folder}: no undamaged state is left; training it again from its start")
+        return None
+
+    def _mend_best(self, best: dict | None) -> None:
+        """Leaves the best model of the state, undamaged, and no other."""
+        self._saved_best = _step(best) if best else 0
+        for step in self._best.all_steps():
+            path = self.folder / "best" / str(step)
+            if step != self._saved_best:
+                self._best.delete(step)
+                continue
+            try:
+                _read(path, best)
+            except Damaged as damage:
+                _set_aside(path, damage)
+                self._best.reload()
+        if self._saved_best and not self._best.all_steps():
+            self._save_best(best)
 
     def _save_best(self, best: dict) -> None:
         self._saved_best = _step(best)
         self._best.save(self._saved_best, args=_to_save(best), force=True)
 
     def close(self) -> None:
-        """Waits until everything is written."""
-        self._latest.close()
-        self._best.close()
+        """Waits until everything is written.
+
+        Raises:
+          UserError: it cannot be.
+        """
+        with self._writing():
+            self._latest.close()
+            self._best.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Says in one line what keeps a checkpoint from being written."""
+        try:
+            yield
+        except UserError:
+            raise
+        # Orbax and TensorStore raise every sort of exception, also for what a thread met before.
+        except Exception as error:
+            raise UserError(
+                f"{self.folder}: checkpoints cannot be written ({_reason(error)}); the last one "
+                "is kept: make room or choose another --workdir, then start the same command again"
+            ) from error
 
 
 def _step(best: dict) -> int:
@@ -95,17 +171,31 @@ def restore_best(folder: str, template: Best) -> Best:
     Raises:
       UserError: there is none, it is damaged, or it belongs to another network.
     """
-    best = epath.Path(folder).resolve() / "best"
-    epoch = _latest_step(best)
-    if epoch is None:
-        raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
-    with _reader(best) as manager:
-        return _restore(manager, best / str(epoch), epoch, template)
+    while True:
+        epoch = best_epoch(folder)
+        if epoch is None:
+            raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
+        path = epath.Path(folder).resolve() / "best" / str(epoch)
+        try:
+            return _read(path, template)
+        except Damaged as damage:
+            # A training that is under way may have exchanged it.
+            if epoch == best_epoch(folder):
+                raise UserError(
+                    f"{path}: damaged checkpoint ({damage}); --mode=train in its work directory "
+                    "makes it anew"
+                ) from damage
 
 
-def latest_epoch(folder: str) -> int | None:
-    """The epoch of the latest state in a stage's folder; None without one. Changes nothing."""
-    return _latest_step(epath.Path(folder).resolve() / "latest")
+def is_finished(folder: str, steps: int, template: Best) -> bool:
+    """Whether a stage's folder holds the state after its last step, and undamaged best models."""
+    if _latest_step(epath.Path(folder).resolve() / "latest") != steps:
+        return False
+    try:
+        restore_best(folder, template)
+    except UserError:
+        return False
+    return True
 
 
 def best_epoch(folder: str) -> int | None:
@@ -113,25 +203,68 @@ def best_epoch(folder: str) -> int | None:
     return _latest_step(epath.Path(folder).resolve() / "best")
 
 
-def _restore(manager: ocp.CheckpointManager, where: epath.Path, epoch: int, template: dict) -> dict:
+def _read(path: epath.Path, template: dict) -> dict:
+    """The tree of a checkpoint, known to be what was written.
+
+    Raises:
+      Damaged: it is not.
+      UserError: it is, but of another network.
+    """
     try:
-        stored = ocp.StandardCheckpointer().metadata(where.resolve() / ITEM).item_metadata.tree
-        fits = _shapes(stored) == _shapes(template)
-        restored = manager.restore(epoch, args=_to_restore(template))[ITEM] if fits else None
+        with _no_afterthoughts():
+            if not (path / CHECKSUMS).exists():
+                raise FileNotFoundError("it has no checksums")
+            record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / CHECKSUMS)
+            written = unseal(record)
+            fits = {name: shape for name, (shape, *_) in written.items()} == _shapes(template)
+            if fits:
+                tree = ocp.StandardCheckpointer().restore(path / ITEM, _on_device(template))
+                intact = checksums(tree) == written
     # Orbax and TensorStore raise every sort of exception, plain Exception among them.
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        # The latest state holds the best model too.
-        way_out = "to use an earlier one" if where.parent.name == "latest" else "and train again"
-        raise UserError(
-            f"{where}: damaged checkpoint ({reason}); delete this folder {way_out}"
-        ) from error
+        raise Damaged(_reason(error)) from error
     if not fits:
         raise UserError(
-            f"{where}: its network is not the configured one; leave config.model and "
+            f"{path}: its network is not the configured one; leave config.model and "
             "config.data.streams as they were in training"
         )
-    return restored
+    if not intact:
+        raise Damaged("its arrays are not those that were written")
+    return tree
+
+
+def _set_aside(path: epath.Path, damage: Damaged) -> None:
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.exists():
+        aside.rmtree()
+    path.rename(aside)
+    warn(f"{path}: damaged checkpoint ({damage}); set aside as {aside.name}")
+
+
+def _reason(error: Exception) -> str:
+    """What an exception of Orbax or TensorStore says, shortly."""
+    text = " ".join(str(error).split())
+    by_system = re.search(r"([^:]*) \[os_error_code", text)
+    return by_system[1].strip() if by_system else text[:160] or type(error).__name__
+
+
+@contextlib.contextmanager
+def _no_afterthoughts() -> Iterator[None]:
+    """Keeps reads that Orbax gave up, when another one failed, from complaining on stderr."""
+    complain = sys.unraisablehook
+    gave_up = ("Event loop is closed", "Encountered error while reading")
+
+    def hook(unraisable) -> None:
+        if not str(unraisable.exc_value).startswith(gave_up):
+            complain(unraisable)
+
+    try:
+        yield
+    except Exception:
+        # For good, because they may be collected at any time.
+        sys.unraisablehook = hook
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        raise
 
 
 def _latest_step(folder: epath.Path) -> int | None:
@@ -145,26 +278,34 @@ def _writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=kept, enable_async_checkpointing=True, cleanup_tmp_directories=True
     )
-    return ocp.CheckpointManager(folder.resolve(), options=options)
+    return ocp.CheckpointManager(folder, options=options)
 
 
 def _reader(folder: epath.Path) -> ocp.CheckpointManager:
     # It must not clean up: what looks abandoned is perhaps being written by a training.
     options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
-    return ocp.CheckpointManager(folder.resolve(), options=options)
+    return ocp.CheckpointManager(folder, options=options)
 
 
 def _to_save(tree: dict) -> ocp.args.Composite:
     # Copied, because the next compiled call takes over the buffers while Orbax still writes.
-    return ocp.args.Composite(**{ITEM: ocp.args.StandardSave(jax.tree.map(jnp.copy, tree))})
+    items = {
+        ITEM: ocp.args.StandardSave(jax.tree.map(jnp.copy, tree)),
+        CHECKSUMS: ocp.args.JsonSave(seal(checksums(tree))),
+    }
+    return ocp.args.Composite(**items)
 
 
-def _to_restore(template: dict) -> ocp.args.Composite:
-    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-    return ocp.args.Composite(**{ITEM: ocp.args.StandardRestore(shapes)})
+def _on_device(template: dict) -> dict:
+    """What to restore where: a leaf's own place, or the first device."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def place(leaf):
+        sharding = getattr(leaf, "sharding", None) or here
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, template)
 
 
-def _shapes(tree: dict) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    return {name(path): tuple(leaf.shape) for path, leaf in leaves}
+def _shapes(tree: dict) -> dict[str, list[int]]:
+    return {name: list(leaf.shape) for name, leaf in named_leaves(tree).items()}

@@ -1,4 +1,6 @@
-"""The one exception that means: the user can put this right."""
+"""The one exception that means: the user can put this right; and warnings."""
+
+import sys
 
 
 class UserError(ValueError):
@@ -6,6 +8,11 @@ class UserError(ValueError):
 
     launch.py prints the message without a traceback and exits with code 2.
     """
+
+
+def warn(message: str) -> None:
+    """Tells the user in one line on stderr what a run has put right by itself."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def first_ten(names: list[str]) -> str:

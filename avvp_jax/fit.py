@@ -11,13 +11,14 @@ from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax import keys
-from avvp_jax.checkpoints import Checkpoints, best_epoch, latest_epoch
+from avvp_jax.checkpoints import Checkpoints
 from avvp_jax.data import Split
 from avvp_jax.errors import UserError
 from avvp_jax.logs import Writer
 from avvp_jax.network import Network, Variables
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.predictor import Predictor
+from avvp_jax.preemption import asked, held
 from avvp_jax.progress import Log
 from avvp_jax.selection import Select, Ties, keep_best, no_best, selection_score
 from avvp_jax.train import Loss, State, Trainer, init_state
@@ -35,24 +36,29 @@ def fit(
     *,
     seeds: Sequence[int],
     own: dict | None = None,
-    start: Variables | None = None,
+    start: Callable[[], Variables | None] = lambda: None,
     scope: str = "",
     result: Network | None = None,
     keep: Callable[[Variables], Variables] = lambda variables: variables,
 ) -> None:
     """Trains `config.train.epochs` epochs of every seed at once, keeping checkpoints in `folder`.
 
-    Goes on from the latest checkpoint there.
+    Goes on from the latest checkpoint there. Asked to stop, it saves after the compiled call
+    in hand.
 
     Args:
       loss: see methods/han.py.
       arrays: what a batch holds beside features, see train.take_batch.
       seeds: each is an independent run.
       own: each seed's own arrays, with a leading axis of seeds.
-      start: variables instead of drawn ones.
+      start: gives variables instead of drawn ones, where a training begins.
       scope: goes before the names of what is logged.
       result, keep: the network that validation selects epochs of, where it is not the
         one that trains, and what makes its variables of the trained ones.
+
+    Raises:
+      UserError: val cannot select a model, training diverged, or checkpoints cannot be written.
+      Preempted: it was asked to stop.
     """
     if val.truth is None:
         raise UserError(f"split {val.name} has no dense annotations to select a model with")
@@ -70,37 +76,53 @@ def fit(
         shuffle=config.train.shuffle,
         steps_per_call=config.train.steps_per_call,
     )
-    begin = partial(first_state, network, optimizer, config.eval.select, keep, start)
-    # Copied, since layers may start as one array, and the compiled epoch takes over every buffer.
-    state = jax.tree.map(jnp.copy, jax.jit(jax.vmap(begin))(roots))
-    checkpoints = Checkpoints(folder, config.train.save_seconds)
-    state = checkpoints.restore(state) or state
-    first = int(state["epoch"].max()) + 1
-    if first > 1:
-        print(f"{os.path.basename(folder)}: going on after epoch {first - 1}", flush=True)
-    else:
-        writer.write_texts(0, {f"{scope}parameters": _overview(state)})
-
     videos = arrays["videos"] | {"features": train.features}
     arrays = jax.device_put({"videos": videos, "shared": arrays["shared"]})
     own, data = jax.device_put((own or {}, (val.features, val.truth.astype(bool))))
+
+    begin = partial(first_state, network, optimizer, config.eval.select, keep)
+    template = jax.eval_shape(jax.vmap(partial(begin, None)), roots)
+    sums = trainer.sums(template, arrays, own)
+    checkpoints = Checkpoints(folder, config.train.save_seconds)
+    state = checkpoints.restore(template | {"sums": sums})
+    if state is None:
+        state = jax.jit(jax.vmap(partial(begin, start())))(roots) | {"sums": sums}
+        # Copied, since layers may start as one array, and compiled calls take over every buffer.
+        state = jax.tree.map(jnp.copy, state)
+        writer.write_texts(0, {f"{scope}parameters": _overview(state)})
+    epochs, step = _position(state)
+    if epochs or step:
+        place = f"epoch {epochs}" + (f" and {step} of {trainer.steps} steps" if step else "")
+        print(f"{os.path.basename(folder)}: going on after {place}", flush=True)
+
     predictor = Predictor(result or network, config.eval.video_filter, config.eval.batch_size)
     select = compiled_selection(predictor, keep, config.eval.select, config.eval.ties)
-    log = Log(config.train.epochs, len(seeds) * len(train), first, writer, scope)
+
+    def batch_ids(index: int, epoch: int, step: int) -> list[str]:
+        return [train.ids[row] for row in trainer.batch_rows(index, epoch, step)]
+
+    log = Log(config.train.epochs, len(train), seeds, batch_ids, writer, scope)
     # Each epoch is reported while the next one runs, so that the device never waits for the host.
     report = None
-    for epoch in range(first, config.train.epochs + 1):
-        state, means = trainer.run_epoch(state, arrays, own)
-        state["best"], found = select(state, *data)
+    with held(), checkpoints:
+        for epoch in range(epochs + 1, config.train.epochs + 1):
+            state, means = trainer.run_epoch(state, arrays, own, step, asked)
+            if means is None:
+                break
+            step = 0
+            state["best"], found = select(state, *data)
+            if report:
+                report()
+            checkpoints.save(state, epoch * trainer.steps)
+            means["learning_rate"] = schedule(jnp.int32(epoch))
+            report = partial(log.epoch, epoch, means, found, trainer.steps)
+            if asked():
+                break
         if report:
             report()
-        checkpoints.save(state, epoch, last=epoch == config.train.epochs)
-        rates = schedule(jnp.int32(epoch))
-        report = partial(log.epoch, epoch, means | {"learning_rate": rates}, found, trainer.steps)
-    if report:
-        report()
-    checkpoints.close()
-    writer.flush()
+        epochs, step = _position(state)
+        checkpoints.save(state, epochs * trainer.steps + step, now=True)
+        writer.flush()
 
 
 def first_state(
@@ -135,9 +157,9 @@ def compiled_selection(predictor: Predictor, keep, select: Select, ties: Ties):
     return after_epoch
 
 
-def is_finished(folder: str, epochs: int) -> bool:
-    """Whether a stage's folder holds the state after its last epoch, and a best model."""
-    return latest_epoch(folder) == epochs and best_epoch(folder) is not None
+def _position(state: State) -> tuple[int, int]:
+    """Finished epochs, and finished steps of the one after them."""
+    return int(state["epoch"].max()), int(state["step"].max())
 
 
 def _overview(state: State) -> str:

@@ -44,6 +44,7 @@ class JsonWriter:
     def __init__(self, workdir: str):
         self._numbers = os.path.join(workdir, "metrics.jsonl")
         self._texts = os.path.join(workdir, "log.txt")
+        _cut_torn_line(self._numbers)
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         values = {name: float(np.asarray(value)) for name, value in scalars.items()}
@@ -63,6 +64,13 @@ class JsonWriter:
         """Nothing: every line is on disk once written."""
 
     close = flush
+
+
+def _cut_torn_line(path: str) -> None:
+    """Removes the last line of a file if a process was killed while it wrote it."""
+    if os.path.exists(path):
+        with open(path, "rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _append(path: str, line: str) -> None:

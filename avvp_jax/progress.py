@@ -1,12 +1,13 @@
 """What a training says of each epoch: numbers to log, a line to print, the time that is left."""
 
 import time
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, warn
 from avvp_jax.logs import Writer
 from avvp_jax.scores import NAMES
 
@@ -15,13 +16,24 @@ class Log:
     """Reports epochs of all seeds; the first one, which compiles, does not count for the pace.
 
     Args:
-      epochs: of the whole training; `first` is the first of this run.
-      videos: trained in an epoch, over all seeds.
+      epochs: of the whole training.
+      videos: that each seed trains on in an epoch.
+      seeds: by which a seed is told from others.
+      batch_ids: gives the ids of a seed's batch: of (its index, epoch from 1, step from 0).
       scope: goes before the names of what is logged.
     """
 
-    def __init__(self, epochs: int, videos: int, first: int, writer: Writer, scope: str):
-        self._epochs, self._videos, self._first = epochs, videos, first
+    def __init__(
+        self,
+        epochs: int,
+        videos: int,
+        seeds: Sequence[int],
+        batch_ids: Callable[[int, int, int], list[str]],
+        writer: Writer,
+        scope: str,
+    ):
+        self._epochs, self._videos = epochs, videos * len(seeds)
+        self._seeds, self._batch_ids = seeds, batch_ids
         self._writer, self._scope = writer, scope
         self._last = time.perf_counter()
         self._seconds: list[float] = []
@@ -57,13 +69,17 @@ class Log:
                 continue
             self._stopped.add(index)
             epoch, step = divmod(int(stopped[index]), steps)
-            where = f"epoch {epoch + 1}, step {step + 1}: loss or gradient is not finite"
+            videos = ", ".join(self._batch_ids(int(index), epoch + 1, step))
+            where = (
+                f"{self._scope}seed {self._seeds[index]}, epoch {epoch + 1}, step {step + 1}: loss "
+                f"or gradient is not finite on the videos {videos}"
+            )
             if len(self._stopped) == len(stopped):
                 raise UserError(
-                    f"{where}; training diverged, so lower config.schedule.learning_rate "
-                    "(the model before that step is kept)"
+                    f"{where}; training diverged: look at their features or lower "
+                    "config.schedule.learning_rate (the checkpoint before is kept)"
                 )
-            print(f"{where}; seed number {index} of {len(stopped)} stops there", flush=True)
+            warn(f"{where}; this seed stops there")
 
     def _numbers(self, means: dict, scores, running) -> dict[str, float]:
         rates = means.pop("learning_rate")

@@ -1,5 +1,8 @@
 """What launch.py's modes do: train, eval, predict, export."""
 
+import contextlib
+import errno
+import functools
 import os
 
 import jax
@@ -10,11 +13,12 @@ from avvp_jax.data import Split, load_features, load_split, open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
 from avvp_jax.layouts import LAYOUTS
+from avvp_jax.locks import lock
 from avvp_jax.logs import make_writer
 from avvp_jax.memory import seeds_at_once
 from avvp_jax.methods import stages_of
 from avvp_jax.model import Leftover, Weights, pick, read_all_weights, read_weights
-from avvp_jax.network import Network
+from avvp_jax.network import Network, Variables
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import (
     MEAN,
@@ -24,7 +28,14 @@ from avvp_jax.reports import (
     write_scores,
 )
 from avvp_jax.scores import NAMES, scores
-from avvp_jax.settings import check_config, expand_paths, flat_config, has_begun, remember
+from avvp_jax.settings import (
+    check_config,
+    expand_paths,
+    flat_config,
+    has_begun,
+    refuse_other_config,
+    remember,
+)
 from avvp_jax.stages import (
     Run,
     Training,
@@ -36,6 +47,10 @@ from avvp_jax.stages import (
 )
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
+
+# What a disk may answer to writing, and the user can mend.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_ERRORS += (errno.EIO, errno.EISDIR, errno.ENOTDIR)
 
 MODES = ("train", "eval", "predict", "export")
 
@@ -50,26 +65,54 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     expand_paths(config)
     workdir = os.path.expanduser(workdir)
     make_workdir(workdir)
-    {"train": train, "eval": evaluate, "predict": predict, "export": export}[mode](config, workdir)
+    modes = {"train": train, "eval": evaluate, "predict": predict, "export": export}
+    try:
+        modes[mode](config, workdir)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise UserError(
+            f"{error.filename or workdir}: {error.strerror}; make room or mend the rights there, "
+            "then start the same command again"
+        ) from error
 
 
 def train(config: ConfigDict, workdir: str) -> None:
-    """Runs the method's stages, then evaluates the last one's best model on all splits."""
+    """Runs the method's stages, then evaluates the last one's best model on all splits.
+
+    No other process can do so in the same work directory; the other modes can be used there.
+    """
+    busy = f"{workdir}: {{}} is training there; wait until it ends, or choose another --workdir"
+    leader = jax.process_index() == 0
+    with lock(os.path.join(workdir, ".lock"), busy) if leader else contextlib.nullcontext():
+        _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: str) -> None:
+    begun = has_begun(workdir)
+    if begun and os.path.exists(os.path.join(workdir, "config.json")):
+        refuse_other_config(config, workdir)
     stages = stages_of(config)
     wanted = chosen_stages(config, stages)
     final = final_stage(config, stages)
     network = final.result_network(config)
-    # A run that goes on needs its starting weights no more.
-    given = config.init_from and not has_begun(workdir)
+    given = bool(config.init_from)
     if given and any(isinstance(stage, Training) and stage.result for stage in stages):
         raise UserError(
             f"config.init_from={config.init_from}: {config.method} trains networks that a finished "
             "one does not hold, so that no training can start from it"
         )
-    start = read_weights(config.init_from, network, config) if given else None
+
+    @functools.cache
+    def start() -> Variables | None:
+        return read_weights(config.init_from, network, config).variables if given else None
+
+    # A run that goes on needs them no more, but for stages that have not begun.
+    if not begun:
+        start()
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
-    run = Run(config, workdir, stages, start.variables if start else None)
+    run = Run(config, workdir, stages, start)
     # Somebody else's artefact is read before anything is written.
     first = next(stage for stage in stages if isinstance(stage, Training))
     first.arrays(run)

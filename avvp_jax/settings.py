@@ -243,17 +243,7 @@ def remember(config: ConfigDict, workdir: str) -> None:
     """
     path = pathlib.Path(workdir) / "config.json"
     if path.exists() and has_begun(workdir):
-        before, now = _flat(recall(workdir)), _flat(config)
-        changed = [
-            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and key not in FREE_ON_RESUME
-        ]
-        if changed:
-            raise UserError(
-                f"{workdir} belongs to a run with another config: {'; '.join(changed[:3])}; "
-                "choose a new --workdir"
-            )
+        refuse_other_config(config, workdir)
         return
     record = {
         "config": json.loads(config.to_json()),
@@ -264,9 +254,31 @@ def remember(config: ConfigDict, workdir: str) -> None:
     write_lines(path, [json.dumps(record, indent=2)])
 
 
+def refuse_other_config(config: ConfigDict, workdir: str) -> None:
+    """Refuses to go on in W with a config that would give other numbers.
+
+    Raises:
+      UserError: names what differs.
+    """
+    before, now = _flat(recall(workdir)), _flat(config)
+    free = FREE_ON_RESUME if config.seeds_at_once else (*FREE_ON_RESUME, "seeds_at_once")
+    changed = [
+        f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in free
+    ]
+    if changed:
+        raise UserError(
+            f"{workdir} belongs to a run with another config: {'; '.join(changed[:3])}; "
+            "choose a new --workdir"
+        )
+
+
 def has_begun(workdir: str) -> bool:
     """Whether a work directory holds something that a run could go on from."""
-    return any(pathlib.Path(workdir).glob("*/latest/*"))
+    # Groups of seeds have folders of their own.
+    found = (pathlib.Path(workdir).glob(f"{stage}/latest/*") for stage in ("*", "*/seeds_*"))
+    return any(map(any, found))
 
 
 def recall_for(workdir: str, mode: str) -> ConfigDict:

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from avvp_jax.checkpoints import restore_best
+from avvp_jax.checkpoints import is_finished, restore_best
 from avvp_jax.data import Split, load_split, open_dataset, stream_widths
-from avvp_jax.errors import UserError
-from avvp_jax.fit import fit, is_finished
+from avvp_jax.errors import UserError, warn
+from avvp_jax.fit import fit
 from avvp_jax.labels import targets
 from avvp_jax.logs import Writer, make_writer
 from avvp_jax.network import Network, Variables, parser_network
@@ -31,14 +31,14 @@ class Run:
 
     Attributes:
       stages: all stages of the method, in order.
-      start: initial variables for every training stage, instead of drawn ones.
+      start: gives initial variables for every training stage, instead of drawn ones.
       seeds: the independent runs that train together.
     """
 
     config: ConfigDict
     workdir: str
     stages: list["Stage"]
-    start: Variables | None = None
+    start: Callable[[], Variables | None] = lambda: None
     seeds: Sequence[int] = ()
 
     def __post_init__(self):
@@ -166,7 +166,10 @@ class Training:
         return of_seeds(no_best(shapes, self.settings(config).eval.select), seeds)
 
     def finished(self, run: Run) -> bool:
-        return is_finished(run.folder(self.name), self.settings(run.config).train.epochs)
+        train = self.settings(run.config).train
+        steps = train.epochs * -(-len(run.train) // train.batch_size)
+        best = self.best(run.config, len(run.seeds))
+        return is_finished(run.folder(self.name), steps, best)
 
     def run(self, run: Run) -> None:
         """Trains, or goes on training."""
@@ -209,19 +212,34 @@ class Artefact:
       file: what it leaves there for each seed.
       make: computes the file of the seed with an index and writes it to a path, whole or
         not at all.
+      read: reads the file of the seed with an index; a damaged one is made anew.
       report: it is one file for all seeds, and made anew every time.
     """
 
     name: str
     file: str
     make: Callable[[Run, str, int], None]
+    read: Callable[[Run, int], object] | None = None
     report: bool = False
 
     def _missing(self, run: Run) -> list[tuple[int, str]]:
         if self.report:
             return [(0, os.path.join(run.folder(self.name), self.file))]
         paths = [run.file(self.name, self.file, index) for index in range(len(run.seeds))]
-        return [(index, path) for index, path in enumerate(paths) if not os.path.exists(path)]
+        return [
+            (index, path)
+            for index, path in enumerate(paths)
+            if not os.path.exists(path) or self._set_aside_damaged(run, path, index)
+        ]
+
+    def _set_aside_damaged(self, run: Run, path: str, index: int) -> bool:
+        try:
+            self.read(run, index)
+        except UserError as damage:
+            os.replace(path, f"{path}.damaged")
+            warn(f"{damage}; set aside as {self.file}.damaged, and made anew")
+            return True
+        return False
 
     def finished(self, run: Run) -> bool:
         return not self._missing(run)

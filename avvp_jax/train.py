@@ -4,6 +4,8 @@ The state of one seed is a plain tree, all of which a checkpoint holds:
   params, stats   the network's variables
   optimizer       the optimizer's state
   epoch           finished epochs, int32
+  step            finished steps of the epoch after them, int32
+  sums            over these steps, of what a step logs
   stopped         the step at which loss or gradient were not finite any more, from 0; -1 before
   best            the best model on val so far, see selection.py
 The state of several seeds has a leading axis in every leaf. Nothing in a step knows of
@@ -28,11 +30,12 @@ Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 
 
 def init_state(optimizer: optax.GradientTransformation, variables: Variables, best: Best) -> State:
-    """The state before the first epoch."""
+    """The state before the first epoch, but for `sums`, whose names the trainer knows."""
     return {
         **variables,
         "optimizer": optimizer.init(variables["params"]),
         "epoch": jnp.int32(0),
+        "step": jnp.int32(0),
         "stopped": jnp.int32(-1),
         "best": best,
     }
@@ -149,29 +152,55 @@ class Trainer:
         order = partial(epoch_order, videos=videos, batch_size=batch_size, shuffle=shuffle)
         self.order = jax.jit(jax.vmap(order))
 
-    def run_epoch(self, state: State, arrays: dict, own: dict) -> tuple[State, dict[str, Array]]:
-        """Trains one epoch; `state` is consumed.
+    def run_epoch(
+        self,
+        state: State,
+        arrays: dict,
+        own: dict,
+        first: int = 0,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> tuple[State, dict[str, Array] | None]:
+        """Trains an epoch, or the rest of one; `state` is consumed.
 
         Args:
-          state: of all seeds.
+          state: of all seeds; without `sums` at the start of an epoch.
           arrays: "videos" and "shared" for all seeds, see take_batch.
           own: each seed's own, likewise, with a leading axis of seeds.
+          first: how many steps of the epoch are done, `step` in the state.
+          asked_to_stop: is asked between compiled calls whether to stop there.
 
         Returns:
           The state with one more finished epoch, and for each seed the means over
-          steps of what a step logs.
+          steps of what a step logs; or where it was asked to stop the state in the
+          middle of the epoch, and None.
         """
         order = self.order(self._roots, state["epoch"] + 1)
-        sums = self._zeros(state, arrays, own, order)
-        for start in range(0, self.steps, self.steps_per_call):
+        sums, before = state.get("sums") or self.sums(state, arrays, own), None
+        state = {name: leaf for name, leaf in state.items() if name != "sums"}
+        for start in range(first, self.steps, self.steps_per_call):
+            if start > first and asked_to_stop():
+                step = jnp.full_like(state["step"], start)
+                return state | {"step": step, "sums": sums}, None
             stop = min(start + self.steps_per_call, self.steps)
             state, sums = self._run_steps(state, sums, arrays, own, order, self._roots, start, stop)
-        state["epoch"] = state["epoch"] + 1
-        return state, {name: value / self.steps for name, value in sums.items()}
+            # One call may wait behind the one that runs: more would have to end before a stop.
+            jax.block_until_ready(before)
+            before = jnp.copy(sums["loss"])
+        means = {name: value / self.steps for name, value in sums.items()}
+        step, sums = jax.tree.map(jnp.zeros_like, (state["step"], sums))
+        return state | {"epoch": state["epoch"] + 1, "step": step, "sums": sums}, means
 
-    def _zeros(self, state, arrays, own, order) -> dict[str, Array]:
+    def batch_rows(self, seed: int, epoch: int, step: int) -> list[int]:
+        """The videos of a batch of the seed with an index; epochs count from 1, steps from 0."""
+        epochs = jnp.full(len(self._roots), epoch, jnp.int32)
+        rows = self.order(self._roots, epochs)[seed, step].tolist()
+        return [row for row in rows if row >= 0]
+
+    def sums(self, state: State, arrays: dict, own: dict) -> dict[str, Array]:
+        """What the state of an epoch's start has as `sums`: zeros."""
         if self._logged is None:
             step = partial(self._one_step, arrays, 0)
+            order = jax.eval_shape(self.order, self._roots, state["epoch"])
             each = (state, own, order, self._roots)
             _, self._logged = jax.eval_shape(partial(over_seeds, step), *each)
         return {name: jnp.zeros(x.shape, x.dtype) for name, x in self._logged.items()}

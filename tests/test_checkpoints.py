@@ -39,7 +39,7 @@ def write(folder, state: dict, scores: list[float]) -> dict:
     checkpoints = Checkpoints(folder)
     for epoch, score in enumerate(scores, start=1):
         state = after_epoch(state, epoch, score)
-        checkpoints.save(state, epoch, last=epoch == len(scores))
+        checkpoints.save(state, epoch, now=epoch == len(scores))
     checkpoints.close()
     return state
 
@@ -76,7 +76,7 @@ def test_saving_does_not_wait_for_buffers_that_training_takes_over(tmp_path, sta
     """The next compiled call may overwrite the state while it is still being written."""
     checkpoints = Checkpoints(tmp_path)
     saved = jax.device_get(state)
-    checkpoints.save(state, 1, last=False)
+    checkpoints.save(state, 1, now=False)
     overwrite = jax.jit(lambda s: jax.tree.map(lambda x: x * 0 - 1, s), donate_argnums=0)
     overwrite(state)
     checkpoints.close()
@@ -121,7 +121,7 @@ def test_epochs_that_end_too_soon_are_not_saved_but_the_last_one_is(tmp_path, st
     checkpoints = Checkpoints(tmp_path, every_seconds=3600.0)
     for epoch, score in enumerate([10.0, 30.0, 20.0], start=1):
         state = after_epoch(state, epoch, score)
-        checkpoints.save(state, epoch, last=epoch == 3)
+        checkpoints.save(state, epoch, now=epoch == 3)
     checkpoints.close()
     assert steps(tmp_path / "latest") == [1, 3]
     assert steps(tmp_path / "best") == [2]

@@ -9,7 +9,9 @@ import sys
 
 import tensorflow_datasets as tfds
 
+from avvp_jax import preemption
 from avvp_jax.errors import UserError
+from avvp_jax.locks import lock
 from tfds_llp.disk import one_line
 from tfds_llp.llp import Llp, LlpConfig, synthetic_config
 from tfds_llp.published import HOW_TO_GET
@@ -45,9 +47,15 @@ def prepare(
         default_manual_dir = builder.data_dir_root / "downloads" / "manual"
         if config.seed is None and not manual_dir and not default_manual_dir.exists():
             raise UserError(f"{dataset} is not prepared in {builder.data_dir_root}; {HOW_TO_GET}")
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-        )
+        path = os.path.join(builder.data_dir_root, "llp", f".{config.name}.lock")
+        with lock(path, waiting=f"{dataset}: {{}} is preparing it; waiting for that") as locked:
+            builder = _builder(config, data_dir, allow_missing_features)
+            if not builder.data_path.exists():
+                if locked:
+                    _remove_incomplete(builder)
+                builder.download_and_prepare(
+                    download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+                )
     _refuse_damaged(builder)
     left_out = builder.info.metadata["left_out"]
     if left_out and not allow_missing_features:
@@ -78,6 +86,12 @@ def _builder(config: LlpConfig, data_dir, allow_missing_features: bool) -> Llp:
     # Prepared files are read here, and each kind of damage has its own exception in TFDS.
     except Exception as error:
         raise _damaged(f"{data_dir}/llp/{config.name}/{Llp.VERSION}", one_line(error)) from error
+
+
+def _remove_incomplete(builder: Llp) -> None:
+    """Removes what was written when a process was killed."""
+    for folder in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
+        folder.rmtree()
 
 
 def _refuse_damaged(builder: Llp) -> None:
@@ -120,6 +134,7 @@ def main() -> None:
     parser.add_argument("--manual_dir", help="folder with the published files")
     parser.add_argument("--allow_missing_features", action="store_true")
     parser.add_argument("--synthetic_seed", type=int, default=0)
+    preemption.watch()
     try:
         builder = prepare(**vars(parser.parse_args()))
     except UserError as error:

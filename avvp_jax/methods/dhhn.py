@@ -84,7 +84,8 @@ def stages(config: ConfigDict) -> list[Stage]:
     if origin or config.dhhn.removed_labels:
         return [train]
     base = Training("base", ma.loss, section="base", layout="ma")
-    return [base, Artefact("estimate", "removed_labels.npz", ma.write_labels), train]
+    estimate = Artefact("estimate", "removed_labels.npz", ma.write_labels, ma.removed_labels)
+    return [base, estimate, train]
 
 
 def joint_networks(config: ConfigDict) -> Network:

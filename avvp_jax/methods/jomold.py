@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from avvp_jax.artefacts import read_noise_ratios, write_noise_ratios
 from avvp_jax.bars import draw_bars
 from avvp_jax.contrastive import contrastive_logits, expected_probability
-from avvp_jax.denoising import denoise, noise_ratios, removal_counts
+from avvp_jax.denoising import NoiseRatios, denoise, noise_ratios, removal_counts
 from avvp_jax.labels import targets
 from avvp_jax.losses import mmil_losses, weighted_mean
 from avvp_jax.predictor import Predictor
@@ -83,7 +83,8 @@ def stages(config: ConfigDict) -> list[Stage]:
     if config.jomold.noise_ratios:
         return [denoised]
     estimator = Training("estimator", estimator_loss, model={"cross_attention": False})
-    return [estimator, Artefact("ratios", "noise_ratios.npz", write_ratios), denoised]
+    ratios = Artefact("ratios", "noise_ratios.npz", write_ratios, read_ratios)
+    return [estimator, ratios, denoised]
 
 
 def write_ratios(run: Run, path: str, index: int) -> None:
@@ -107,11 +108,16 @@ def write_ratios(run: Run, path: str, index: int) -> None:
     print(table, flush=True)
 
 
+def read_ratios(run: Run, index: int) -> NoiseRatios:
+    """What stage 2 or `config.jomold.noise_ratios` says, for a seed."""
+    path = run.options.noise_ratios or run.artefact("ratios", "noise_ratios.npz", index)
+    return read_noise_ratios(path)
+
+
 def denoising_arrays(run: Run, index: int) -> dict:
     """Stage 3: how many labels a batch of one seed loses."""
     config = run.config
-    path = config.jomold.noise_ratios or run.artefact("ratios", "noise_ratios.npz", index)
-    ratios, size = read_noise_ratios(path), min(config.train.batch_size, len(run.train))
+    ratios, size = read_ratios(run, index), min(config.train.batch_size, len(run.train))
     steps = -(-len(run.train) // size)
     counts = {
         modality: removal_counts(ratio, size, steps, config.jomold.warmup)

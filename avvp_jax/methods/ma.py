@@ -43,7 +43,7 @@ def stages(config: ConfigDict) -> list[Stage]:
         return [retrain]
     return [
         Training("base", loss),
-        Artefact("estimate", "removed_labels.npz", write_labels),
+        Artefact("estimate", "removed_labels.npz", write_labels, removed_labels),
         retrain,
     ]
 

@@ -1,0 +1,76 @@
+"""Locks that no process leaves behind, however it ends."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+
+from avvp_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
+    """Holds a file that only one process can hold; it is gone afterwards.
+
+    Args:
+      path: of the file; its folders are made for it.
+      refusal: what a UserError says if another process holds it; {} becomes which.
+      waiting: what is printed instead, and then waited for, likewise.
+
+    Yields:
+      Whether it is held: not where files cannot be made or locked, as on cloud storage.
+    """
+    cloud = "://" in path
+    made = [] if cloud else _missing_folders(os.path.dirname(path))
+    file = None if cloud else _locked(path, refusal, waiting)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            os.remove(path)
+            file.close()
+        with contextlib.suppress(OSError):  # somebody has put something there
+            for folder in made:
+                os.rmdir(folder)
+
+
+def _locked(path: str, refusal: str, waiting: str):
+    """The open file, locked; None where that cannot be."""
+    while True:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file = open(path, "a+")
+        except FileNotFoundError:
+            continue  # whoever held it has just removed the folders that it had made
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            other = file.read() or "another process"
+            if not waiting:
+                raise UserError(refusal.format(other)) from None
+            print(waiting.format(other), flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            return None
+        # Whoever held it before may have removed it.
+        if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+            break
+        file.close()
+    with contextlib.suppress(OSError):  # a full disk
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+    return file
+
+
+def _missing_folders(folder: str) -> list[str]:
+    """A folder and those that it lies in, as far as they are not there; innermost first."""
+    missing = []
+    while folder and not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing
