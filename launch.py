@@ -2,6 +2,7 @@
 
 python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|eval|predict|export]
                  [--config.KEY=VALUE ...]
+python launch.py --mode=compare W1 W2 ...
 """
 
 import os

@@ -24,7 +24,7 @@ from etils import epath
 
 from avvp_jax.checksums import checksums, named_leaves, seal, unseal
 from avvp_jax.errors import UserError, warn
-from avvp_jax.selection import Best
+from avvp_jax.selection import Best, diverged
 
 LATEST_KEPT = 2
 ITEM, CHECKSUMS = "tree", "checksums"
@@ -48,17 +48,20 @@ class Checkpoints:
     def __init__(self, folder: str, every_seconds: float = 0.0):
         self.folder = epath.Path(folder).resolve()
         self._every_seconds, self._saved_at, self._asked_at = every_seconds, -math.inf, math.inf
-        self._saved, self._saved_best = -1, 0
+        self._saved, self._saved_best = -1, _mark(None)
         with self._writing():
             self._latest = _writer(self.folder / "latest", LATEST_KEPT)
             self._best = _writer(self.folder / "best", 1)
 
-    def save(self, state: dict, steps: int, *, now: bool = False) -> None:
+    def save(
+        self, state: dict, steps: int, *, now: bool = False, even_stopped: bool = False
+    ) -> None:
         """Starts writing the state after `steps` training steps if it is time, or `now`.
 
         It is time if the next epoch, as long as the last one, would end later than
         `every_seconds` after the last save. The best model is written first, if that is new.
-        A training that has stopped goes on, if at all, from the state before: nothing is written.
+        A training that has stopped goes on, if at all, from the state before: nothing is
+        written, unless it is `even_stopped`, as where other seeds have other checkpoints.
 
         Raises:
           UserError: it cannot be written, or the one before could not.
@@ -67,11 +70,13 @@ class Checkpoints:
         epoch_seconds = max(0.0, self._asked_at - began)
         if not now and self._asked_at + epoch_seconds < self._saved_at + self._every_seconds:
             return
-        if steps == self._saved or bool((state["stopped"] >= 0).all()):
+        if steps == self._saved:
+            return
+        if not even_stopped and bool((state["stopped"] >= 0).all()):
             return
         self._saved_at, self._saved = time.monotonic(), steps
         with self._writing():
-            if _step(state["best"]) != self._saved_best:
+            if _mark(state["best"]) != self._saved_best:
                 self._save_best(state["best"])
                 # In this order, so that a stage whose last state is there has its best model too.
                 self._best.wait_until_finished()
@@ -109,23 +114,23 @@ class Checkpoints:
 
     def _mend_best(self, best: dict | None) -> None:
         """Leaves the best model of the state, undamaged, and no other."""
-        self._saved_best = _step(best) if best else 0
+        self._saved_best = _mark(best)
         for step in self._best.all_steps():
             path = self.folder / "best" / str(step)
-            if step != self._saved_best:
-                self._best.delete(step)
-                continue
             try:
-                _read(path, best)
+                if step != self._saved_best[0] or _mark(_read(path, best)) != self._saved_best:
+                    self._best.delete(step)
             except Damaged as damage:
                 _set_aside(path, damage)
                 self._best.reload()
-        if self._saved_best and not self._best.all_steps():
+        if self._saved_best != _mark(None) and not self._best.all_steps():
             self._save_best(best)
 
     def _save_best(self, best: dict) -> None:
-        self._saved_best = _step(best)
-        self._best.save(self._saved_best, args=_to_save(best), force=True)
+        self._saved_best = step, _ = _mark(best)
+        if step in self._best.all_steps():
+            self._best.delete(step)
+        self._best.save(step, args=_to_save(best), force=True)
 
     def close(self) -> None:
         """Waits until everything is written.
@@ -158,9 +163,13 @@ class Checkpoints:
             ) from error
 
 
-def _step(best: dict) -> int:
-    """The number of a best model: the latest epoch of its seeds and parts."""
-    return max(int(epoch.max()) for epoch in jax.tree.leaves(best["epoch"]))
+def _mark(best: Best | None) -> tuple[int, int]:
+    """What tells one best model from the next: the latest epoch of its seeds and parts, which is
+    its number, and how many seeds have diverged."""
+    if best is None:
+        return 0, 0
+    epochs = jax.tree.leaves(best["epoch"])
+    return max(int(epoch.max()) for epoch in epochs), int(diverged(jax.device_get(best)).sum())
 
 
 def restore_best(folder: str, template: Best) -> Best:

@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from avvp_jax.errors import UserError
+from avvp_jax.methods import METHODS
 from avvp_jax.scores import NAMES
 from avvp_jax.settings import FREE_ON_RESUME, flat_config, recall
 from avvp_jax.statistics import p_values, summary
@@ -13,18 +15,21 @@ from avvp_jax.tables import p_table, scores_table
 
 # What runs of one config may differ in, for the test to be a paired one.
 ASIDE = ("num_seeds", "seeds_at_once", *FREE_ON_RESUME)
+SPLITS = ("test", "val")
 
 
 class Result(NamedTuple):
     """The test scores of a work directory: of each seed, and what the run was."""
 
     method: str
+    dataset: str
     seeds: list[dict]
-    config: dict
+    config: dict | None
 
 
 def read_result(workdir: str, split: str) -> Result:
-    """The scores of a finished run.
+    """The scores of a finished run, or of somebody's weights, which have no config; without the
+    seeds that have diverged.
 
     Raises:
       UserError: there are none, or they are damaged.
@@ -33,22 +38,28 @@ def read_result(workdir: str, split: str) -> Result:
     try:
         with open(path) as file:
             record = json.load(file)
-        seeds = record.get("seeds", [record])
-        for ten in seeds:
-            _ = [float(ten[name]) for name in NAMES]
-        method = record["method"]
+        seeds = [ten for ten in record.get("seeds", [record]) if not ten.get("diverged")]
+        if not seeds or not all(isinstance(ten[name], float) for ten in seeds for name in NAMES):
+            raise ValueError("it lacks scores")
+        method, dataset = record["method"], record["dataset"]
+        if method not in METHODS:
+            raise ValueError(f"method {method!r} is unknown")
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run --mode=eval --workdir={workdir} first") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged ({error}); run --mode=eval --workdir={workdir} again"
         ) from error
+    if not os.path.exists(os.path.join(workdir, "config.json")):
+        return Result(method, dataset, seeds, None)
     flat = flat_config(recall(workdir))
-    return Result(method, seeds, {k: v for k, v in flat.items() if k not in ASIDE})
+    return Result(method, dataset, seeds, {k: v for k, v in flat.items() if k not in ASIDE})
 
 
-def compare(workdirs: Sequence[str], split: str = "test") -> str:
+def compare(workdirs: Sequence[str]) -> str:
     """Tables of several work directories' scores and of tests of each against the first.
+
+    The scores are those on the test split, or where not all have them, on val.
 
     Raises:
       UserError: fewer than two work directories, or one without scores.
@@ -57,6 +68,7 @@ def compare(workdirs: Sequence[str], split: str = "test") -> str:
         raise UserError(
             "--mode=compare needs work directories: python launch.py --mode=compare W1 W2"
         )
+    split = next((s for s in SPLITS if all(map(partial(has_scores, split=s), workdirs))), SPLITS[0])
     results = [(workdir, read_result(workdir, split)) for workdir in workdirs]
     rows, tests = {}, {}
     for workdir, result in results:
@@ -70,10 +82,17 @@ def compare(workdirs: Sequence[str], split: str = "test") -> str:
         test = "paired t-test" if paired else "Welch's t-test"
         tests[f"{workdir} and {name} ({test})"] = p_values(first.seeds, other.seeds, paired=paired)
     methods = list(dict.fromkeys(result.method for _, result in results))
-    return f"{scores_table(rows, methods)}\n\n{p_table(tests)}"
+    datasets = sorted({result.dataset for _, result in results})
+    tables = [f"split {split} of {' and '.join(datasets)}"]
+    tables.append(scores_table(rows, methods, "llp/synthetic" in datasets))
+    return "\n".join([*tables, "", p_table(tests)])
+
+
+def has_scores(workdir: str, split: str) -> bool:
+    return os.path.exists(os.path.join(workdir, f"scores_{split}.json"))
 
 
 def is_paired(one: Result, other: Result) -> bool:
     """Whether the runs are of one config and of the same seeds."""
     same_seeds = [ten.get("seed") for ten in one.seeds] == [ten.get("seed") for ten in other.seeds]
-    return same_seeds and one.config == other.config
+    return same_seeds and one.config is not None and one.config == other.config

@@ -21,7 +21,7 @@ from avvp_jax.predictor import Predictor
 from avvp_jax.preemption import asked, held
 from avvp_jax.progress import Log
 from avvp_jax.selection import Select, Ties, keep_best, no_best, selection_score
-from avvp_jax.train import Loss, State, Trainer, init_state
+from avvp_jax.train import Loss, State, Trainer, init_state, over_seeds
 
 
 def fit(
@@ -37,6 +37,7 @@ def fit(
     seeds: Sequence[int],
     own: dict | None = None,
     start: Callable[[], Variables | None] = lambda: None,
+    stopped: Sequence[bool] = (),
     scope: str = "",
     result: Network | None = None,
     keep: Callable[[Variables], Variables] = lambda variables: variables,
@@ -52,6 +53,7 @@ def fit(
       seeds: each is an independent run.
       own: each seed's own arrays, with a leading axis of seeds.
       start: gives variables instead of drawn ones, where a training begins.
+      stopped: the seeds that diverged in an earlier stage, which do not train.
       scope: goes before the names of what is logged.
       result, keep: the network that validation selects epochs of, where it is not the
         one that trains, and what makes its variables of the trained ones.
@@ -89,6 +91,8 @@ def fit(
         state = jax.jit(jax.vmap(partial(begin, start())))(roots) | {"sums": sums}
         # Copied, since layers may start as one array, and compiled calls take over every buffer.
         state = jax.tree.map(jnp.copy, state)
+        if any(stopped):
+            state["stopped"] = jnp.where(jnp.array(stopped), 0, state["stopped"])
         writer.write_texts(0, {f"{scope}parameters": _overview(state)})
     epochs, step = _position(state)
     if epochs or step:
@@ -101,7 +105,8 @@ def fit(
     def batch_ids(index: int, epoch: int, step: int) -> list[str]:
         return [train.ids[row] for row in trainer.batch_rows(index, epoch, step)]
 
-    log = Log(config.train.epochs, len(train), seeds, batch_ids, writer, scope)
+    alone = config.num_seeds == 1
+    log = Log(config.train.epochs, len(train), seeds, batch_ids, writer, scope, alone, stopped)
     # Each epoch is reported while the next one runs, so that the device never waits for the host.
     report = None
     with held(), checkpoints:
@@ -113,7 +118,7 @@ def fit(
             state["best"], found = select(state, *data)
             if report:
                 report()
-            checkpoints.save(state, epoch * trainer.steps)
+            checkpoints.save(state, epoch * trainer.steps, even_stopped=not alone)
             means["learning_rate"] = schedule(jnp.int32(epoch))
             report = partial(log.epoch, epoch, means, found, trainer.steps)
             if asked():
@@ -121,7 +126,8 @@ def fit(
         if report:
             report()
         epochs, step = _position(state)
-        checkpoints.save(state, epochs * trainer.steps + step, now=True)
+        steps = epochs * trainer.steps + step
+        checkpoints.save(state, steps, now=True, even_stopped=not alone)
         writer.flush()
 
 
@@ -137,18 +143,23 @@ def compiled_selection(predictor: Predictor, keep, select: Select, ties: Ties):
     """A compiled function of (state, features, truth): the best models of all seeds after an
     epoch, and the val scores and stops to report."""
 
-    def one_seed(best, variables, epoch, stopped, features, truth):
-        kept = keep(variables)
-        scores = predictor.validate(kept, features, truth)
-        # A seed that has stopped keeps the best of its epochs before.
-        score = jax.tree.map(
-            lambda x: jnp.where(stopped < 0, x, -jnp.inf), selection_score(select, scores, epoch)
-        )
-        best, _ = keep_best(best, kept, score, epoch, ties)
-        return best, {"scores": scores, "stopped": stopped}
+    @partial(jax.jit, donate_argnums=0)
+    def compiled(best, variables, epoch, stopped, features, truth):
+        def one_seed(best, variables, epoch, stopped):
+            kept = keep(variables)
+            scores = predictor.validate(kept, features, truth)
+            # NaN beats nothing: a seed that has stopped keeps the best of its epochs before.
+            score = jax.tree.map(
+                lambda x: jnp.where(stopped < 0, x, jnp.nan),
+                selection_score(select, scores, epoch),
+            )
+            best = keep_best(best, kept, score, epoch, ties)
+            best["score"] = jax.tree.map(
+                lambda x: jnp.where(stopped < 0, x, jnp.nan), best["score"]
+            )
+            return best, {"scores": scores, "stopped": stopped}
 
-    over_seeds = jax.vmap(one_seed, in_axes=(0, 0, 0, 0, None, None))
-    compiled = jax.jit(over_seeds, donate_argnums=0)
+        return over_seeds(one_seed, best, variables, epoch, stopped)
 
     def after_epoch(state: State, features, truth):
         variables = {kind: state[kind] for kind in ("params", "stats")}

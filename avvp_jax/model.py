@@ -1,6 +1,7 @@
 """A trained parser to use: `load(PATH).predict(features)`, from a work directory or a `.pt`."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -42,7 +43,8 @@ class Weights:
       variables: of the network.
       epoch: the epoch they were selected at (of each part, where parts were selected
         apart); None for a published file.
-      seed, score: of the run they are from, and their val score; None likewise.
+      seed, score: of the run they are from, and their val score, NaN if it diverged; None
+        likewise.
       leftovers: part of the model -> what its published file holds that no network
         reads, kept for export.
     """
@@ -52,6 +54,11 @@ class Weights:
     seed: int | None = None
     score: float | None = None
     leftovers: Mapping[str, Leftover] = dataclasses.field(default_factory=dict)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether their run ended early, by a loss or gradient that was not finite."""
+        return self.score is not None and math.isnan(self.score)
 
     @property
     def step(self) -> int:
@@ -71,10 +78,18 @@ def pick(weights: list[Weights], seed: int) -> Weights:
     """The weights of a seed; -1 picks the best on val.
 
     Raises:
-      UserError: they are of other seeds.
+      UserError: they are of other seeds, or all have diverged.
     """
-    if seed < 0 or weights[0].seed is None:
-        return max(weights, key=lambda each: each.score or 0.0)
+    if weights[0].seed is None:
+        return weights[0]
+    if seed < 0:
+        usable = [each for each in weights if not each.diverged]
+        if not usable:
+            raise UserError(
+                "every seed of this run has diverged; lower config.schedule.learning_rate and "
+                "choose a new --workdir"
+            )
+        return max(usable, key=lambda each: each.score)
     for each in weights:
         if each.seed == seed:
             return each
@@ -206,6 +221,8 @@ def load(
     path: str | os.PathLike,
     method: str | None = None,
     model: Mapping[str, object] | None = None,
+    *,
+    seed: int = -1,
 ) -> TrainedParser:
     """A trained parser from a work directory or a published `.pt`.
 
@@ -213,6 +230,7 @@ def load(
       path: a work directory of launch.py, or a published checkpoint; of DHHN's two, what
         their names have in common (X for X_audio.pt and X_video.pt).
       method: of a `.pt` whose tensors alone do not tell; found from them if None.
+      seed: of a work directory with several; -1 is the best on val.
       model: where a `.pt` was trained with other values of `config.model` than published,
         these; needs `method`. A file does not tell its number of heads, for example.
 
@@ -223,7 +241,7 @@ def load(
     if os.path.isdir(path):
         config = recall(path)
         network = final_stage(config, stages_of(config)).result_network(config)
-        weights = read_weights(path, network, config, config.eval.stage)
+        weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
         return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
     layout = _layout(path, method)
     if model and method is None:

@@ -21,6 +21,8 @@ class Log:
       seeds: by which a seed is told from others.
       batch_ids: gives the ids of a seed's batch: of (its index, epoch from 1, step from 0).
       scope: goes before the names of what is logged.
+      alone: the run has one seed, so that it ends where that diverges.
+      stopped: which seeds have diverged before.
     """
 
     def __init__(
@@ -31,13 +33,15 @@ class Log:
         batch_ids: Callable[[int, int, int], list[str]],
         writer: Writer,
         scope: str,
+        alone: bool,
+        stopped: Sequence[bool],
     ):
         self._epochs, self._videos = epochs, videos * len(seeds)
         self._seeds, self._batch_ids = seeds, batch_ids
         self._writer, self._scope = writer, scope
         self._last = time.perf_counter()
         self._seconds: list[float] = []
-        self._stopped: set[int] = set()
+        self._alone, self._stopped = alone, set(np.flatnonzero(stopped))
 
     def epoch(self, epoch: int, means: dict, found: dict[str, Array], steps: int) -> None:
         """Waits for an epoch's numbers, logs their means over the running seeds, prints a line.
@@ -48,7 +52,7 @@ class Log:
           steps: in an epoch.
 
         Raises:
-          UserError: no seed is running any more.
+          UserError: the run's only seed has diverged.
         """
         means, found = jax.device_get((means, found))
         now = time.perf_counter()
@@ -60,7 +64,8 @@ class Log:
         self._writer.write_scalars(
             epoch, {self._scope + name: value for name, value in logged.items()}
         )
-        print(self._line(epoch, logged, running), flush=True)
+        if logged:
+            print(self._line(epoch, logged, running), flush=True)
 
     def _report_stops(self, stopped, steps: int) -> None:
         """Says which seeds have diverged since the last epoch."""
@@ -74,7 +79,7 @@ class Log:
                 f"{self._scope}seed {self._seeds[index]}, epoch {epoch + 1}, step {step + 1}: loss "
                 f"or gradient is not finite on the videos {videos}"
             )
-            if len(self._stopped) == len(stopped):
+            if self._alone:
                 raise UserError(
                     f"{where}; training diverged: look at their features or lower "
                     "config.schedule.learning_rate (the checkpoint before is kept)"
@@ -83,6 +88,8 @@ class Log:
 
     def _numbers(self, means: dict, scores, running) -> dict[str, float]:
         rates = means.pop("learning_rate")
+        if not running.any():
+            return {}
         logged = {f"train/{name}": float(x[running].mean()) for name, x in means.items()}
         for index, name in enumerate(NAMES):
             logged[f"val/{name}"] = float(scores[running, index].mean())

@@ -26,7 +26,8 @@ def write_scores(
     """Writes scores_SPLIT.json: of one seed flat, of several one by one and summarised.
 
     Args:
-      results: for each seed the ten scores, `seed` and `epoch`.
+      results: for each seed the ten scores, `seed` and `epoch`; and `diverged` where it did,
+        which the summary then leaves out.
       facts: of the run, to be written beside them.
 
     Returns:
@@ -35,9 +36,12 @@ def write_scores(
     facts = facts | {"videos": len(split)}
     rows, record = {"": results[0]}, results[0] | facts
     if len(results) > 1:
-        summarised = summary(results)
+        summarised = summary([result for result in results if not result.get("diverged")])
         record = facts | {"seeds": results} | summarised
-        rows = {f" seed {result['seed']}": result for result in results}
+        rows = {
+            f" seed {result['seed']}" + " (diverged)" * bool(result.get("diverged")): result
+            for result in results
+        }
         rows |= {f" {name}": row for name, row in summarised.items()}
     path = os.path.join(workdir, f"scores_{split.name}.json")
     write_lines(path, [json.dumps(record, indent=2)])

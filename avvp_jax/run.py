@@ -39,6 +39,7 @@ from avvp_jax.settings import (
 from avvp_jax.stages import (
     Run,
     Training,
+    all_seeds,
     chosen_stages,
     final_stage,
     groups,
@@ -89,6 +90,12 @@ def train(config: ConfigDict, workdir: str) -> None:
 
 
 def _train(config: ConfigDict, workdir: str) -> None:
+    seeds = all_seeds(config)
+    if config.pick_seed not in (-1, *seeds):
+        known = ", ".join(map(str, seeds))
+        raise UserError(f"config.pick_seed={config.pick_seed}: the seeds of this run are {known}")
+    # More seeds at once than there are make the same group.
+    config.seeds_at_once = min(config.seeds_at_once, config.num_seeds)
     begun = has_begun(workdir)
     if begun and os.path.exists(os.path.join(workdir, "config.json")):
         refuse_other_config(config, workdir)
@@ -105,7 +112,10 @@ def _train(config: ConfigDict, workdir: str) -> None:
 
     @functools.cache
     def start() -> Variables | None:
-        return read_weights(config.init_from, network, config).variables if given else None
+        if not given:
+            return None
+        # `pick_seed` is of this run's seeds: of several there, the best is taken.
+        return pick(read_all_weights(config.init_from, network, config), -1).variables
 
     # A run that goes on needs them no more, but for stages that have not begun.
     if not begun:
@@ -118,7 +128,8 @@ def _train(config: ConfigDict, workdir: str) -> None:
     first.arrays(run)
     if first.own:
         first.own(run, 0)
-    config.seeds_at_once = seeds_at_once(config, first, workdir)
+    trainings = [stage for stage in wanted if isinstance(stage, Training)]
+    config.seeds_at_once = seeds_at_once(config, trainings or [first], run.train, workdir)
     remember(config, workdir)
     run.writer.write_hparams(flat_config(config))
     print(
@@ -166,7 +177,8 @@ def _evaluate(config, workdir: str, stage: Training, weights: list[Weights], wri
         for each in weights:
             probs, segments = _predict(config, predictor, each, split)
             ten = scores(segments, split.truth > 0)
-            results.append(ten | {"seed": each.seed, "epoch": each.epoch})
+            result = ten | {"seed": each.seed, "epoch": each.epoch}
+            results.append(result | ({"diverged": True} if each.diverged else {}))
             shown = (probs, segments) if each is picked else shown
         summary = write_scores(folder, split, results, facts)
         classes = write_details(folder, split, shown[1])

@@ -4,13 +4,14 @@ Selection happens on the device. The best model so far is a tree beside the stat
   params, stats   the variables of the resulting network
   score, epoch    of the whole, or {"audio": ..., "visual": ...} where the network's
                   two parts are selected apart (DHHN); the parts have these names in
-                  params and stats too
+                  params and stats too; the score of a seed that has diverged is NaN
 """
 
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from avvp_jax.network import Variables
@@ -18,6 +19,8 @@ from avvp_jax.scores import NAMES
 from avvp_jax.task import MODALITIES
 
 LAST = "last"  # the last epoch's model, whatever its scores
+# With it epochs count first and this second, by less than one: it tells the best of several seeds.
+BESIDE_LAST, LESS_THAN_ONE = "segment/type", 1e-3
 # The mean of a stream's segment-level and event-level score.
 MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
 SELECTIONS = (*NAMES, *MEANS, LAST)
@@ -55,7 +58,7 @@ def selection_score(
 
     def one(name: str):
         if name == LAST:
-            return jnp.float32(epoch)
+            return epoch + LESS_THAN_ONE * scores[NAMES.index(BESIDE_LAST)]
         level, stream = name.split("/")
         levels = ("segment", "event") if level == "mean" else (level,)
         return sum(scores[NAMES.index(f"{each}/{stream}")] for each in levels) / len(levels)
@@ -64,7 +67,7 @@ def selection_score(
 
 
 def of_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], float]:
-    """One seed's best variables, their epoch and their score (by part, or the mean over parts)."""
+    """One seed's best variables, their epoch and their score (the sum over parts)."""
     chosen = jax.tree.map(lambda x: x[index], best)
     score = sum(float(x) for x in jax.tree.leaves(chosen["score"]))
     variables = {kind: chosen[kind] for kind in ("params", "stats")}
@@ -86,8 +89,8 @@ def keep_best(
     score: PyTree[Float[Array, ""]],
     epoch: Int[Array, ""],
     ties: Ties,
-) -> tuple[Best, Bool[Array, ""]]:
-    """`best` with every part replaced whose score beats it, and whether one was.
+) -> Best:
+    """`best` with every part replaced whose score beats it.
 
     ties="later": an equal score replaces it too; "earlier": it does not.
     """
@@ -106,4 +109,9 @@ def keep_best(
     chosen["epoch"] = jax.tree.map(
         lambda better, old: jnp.where(better, epoch, old), better, best["epoch"]
     )
-    return chosen, jnp.any(jnp.stack(jax.tree.leaves(better)))
+    return chosen
+
+
+def diverged(best: Best) -> Bool[np.ndarray, " seeds"]:
+    """Which seeds have diverged, by their scores."""
+    return np.any([np.isnan(score) for score in jax.tree.leaves(best["score"])], axis=0)

@@ -159,6 +159,8 @@ def check_config(config: ConfigDict) -> None:
             f"config.seed={config.seed} leaves no room for config.num_seeds={config.num_seeds} "
             "below 4294967296; lower one of them"
         )
+    if config.pick_seed < -1:
+        raise UserError(f"config.pick_seed={config.pick_seed} must be a seed, or -1 for the best")
     if not config.eval.splits:
         raise UserError("config.eval.splits is empty; name splits, for example \"('val', 'test')\"")
 

@@ -21,7 +21,8 @@ from avvp_jax.fit import fit
 from avvp_jax.labels import targets
 from avvp_jax.logs import Writer, make_writer
 from avvp_jax.network import Network, Variables, parser_network
-from avvp_jax.selection import Best, no_best, of_seeds
+from avvp_jax.predictor import Predictor
+from avvp_jax.selection import Best, diverged, no_best, of_seeds
 from avvp_jax.train import Loss
 
 
@@ -40,6 +41,7 @@ class Run:
     stages: list["Stage"]
     start: Callable[[], Variables | None] = lambda: None
     seeds: Sequence[int] = ()
+    _models: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.seeds = self.seeds or all_seeds(self.config)
@@ -47,7 +49,7 @@ class Run:
     def with_seeds(self, seeds: Sequence[int]) -> "Run":
         """This run for some of its seeds, with the same data and writer."""
         run = copy.copy(self)
-        run.seeds = seeds
+        run.seeds, run._models = seeds, {}
         return run
 
     @functools.cached_property
@@ -79,10 +81,9 @@ class Run:
 
     def folder(self, stage: str) -> str:
         """Where a stage leaves its artefact; groups of seeds have folders of their own."""
-        folder = os.path.join(os.path.abspath(self.workdir), stage)
-        if list(self.seeds) != all_seeds(self.config):
-            folder = os.path.join(folder, f"seeds_{self.seeds[0]}-{self.seeds[-1]}")
-        return folder
+        return os.path.join(os.path.abspath(self.workdir), stage, self.scope.rstrip("/")).rstrip(
+            "/"
+        )
 
     def file(self, stage: str, name: str, index: int) -> str:
         """The path of a seed's file of a stage; its name has the seed where there are several."""
@@ -98,8 +99,29 @@ class Run:
             raise UserError(f"{path} is not there yet; run stage {stage} first")
         return path
 
+    @property
+    def scope(self) -> str:
+        """What goes before the names of what a group of seeds logs; nothing without groups."""
+        if list(self.seeds) == all_seeds(self.config):
+            return ""
+        return f"seeds_{self.seeds[0]}-{self.seeds[-1]}/"
+
     def models(self, stage: str) -> tuple[Network, Best]:
-        """The network and the seeds' best models of an earlier training stage."""
+        """The network and the seeds' best models of an earlier training stage, read once."""
+        place = ("models", stage)
+        if place not in self._models:
+            self._models[place] = self._read_models(stage)
+        return self._models[place]
+
+    def predictor(self, stage: str) -> Predictor:
+        """What predicts with any seed's model of an earlier training stage, compiled once."""
+        place = ("predictor", stage)
+        if place not in self._models:
+            network, settings = self.models(stage)[0], self.config.eval
+            self._models[place] = Predictor(network, settings.video_filter, settings.batch_size)
+        return self._models[place]
+
+    def _read_models(self, stage: str) -> tuple[Network, Best]:
         chosen = next(s for s in self.stages if s.name == stage)
         if not chosen.finished(self):
             raise UserError(f"{self.folder(stage)}: stage {stage} is not finished; run it first")
@@ -186,12 +208,22 @@ class Training:
             run.val,
             run.writer,
             seeds=run.seeds,
+            stopped=self._stopped_before(run),
             own=jax.tree.map(lambda *each: np.stack(each), *own) if own else None,
             start=run.start,
-            scope=f"{self.name}/" if several else "",
+            scope=run.scope + (f"{self.name}/" if several else ""),
             result=self.result_network(run.config),
             keep=self.keep,
         )
+
+    def _stopped_before(self, run: Run) -> list[bool]:
+        """Which seeds have diverged in an earlier stage, and take no part in this one."""
+        earlier = run.stages[: [stage.name for stage in run.stages].index(self.name)]
+        stopped = np.zeros(len(run.seeds), bool)
+        for stage in earlier if run.config.num_seeds > 1 else ():
+            if isinstance(stage, Training):
+                stopped |= diverged(run.models(stage.name)[1])
+        return stopped.tolist()
 
 
 def _merged(values: dict, changes: dict) -> dict:
@@ -224,7 +256,9 @@ class Artefact:
 
     def _missing(self, run: Run) -> list[tuple[int, str]]:
         if self.report:
-            return [(0, os.path.join(run.folder(self.name), self.file))]
+            every = all_seeds(run.config)
+            path = os.path.join(run.with_seeds(every).folder(self.name), self.file)
+            return [(0, path)] if run.seeds[0] == every[0] else []
         paths = [run.file(self.name, self.file, index) for index in range(len(run.seeds))]
         return [
             (index, path)
@@ -246,8 +280,8 @@ class Artefact:
 
     def run(self, run: Run) -> None:
         """Computes the files that are not there yet."""
-        os.makedirs(run.folder(self.name), exist_ok=True)
         for index, path in self._missing(run):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             if run.config.num_seeds > 1 and not self.report:
                 print(f"{self.name}: seed {run.seeds[index]}", flush=True)
             self.make(run, path, index)

@@ -26,7 +26,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = 6
     config.num_seeds = 1  # ours: independent runs at once, with this seed and the ones after it
     config.seeds_at_once = 0  # ours: that share the device's memory; 0 chooses
-    config.pick_seed = -1  # ours: for predict and export; -1 is the best on val
+    config.pick_seed = (
+        -1
+    )  # ours: whose model to look at, export and predict with; -1 is the best on val
     config.stages = ()  # some of the method's stages; empty runs all
 
     config.data = ConfigDict()

@@ -1,5 +1,7 @@
 """Checkpoints: what is kept, what is restored, and in which order a run may be killed."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from avvp_jax.checkpoints import Checkpoints, restore_best
+from avvp_jax.checksums import checksum
 from avvp_jax.errors import UserError
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer
@@ -32,7 +35,7 @@ def after_epoch(state: dict, epoch: int, score: float) -> dict:
     state = state | {"params": params, "epoch": jnp.int32(epoch)}
     variables = {kind: state[kind] for kind in ("params", "stats")}
     best = keep_best(state["best"], variables, jnp.float32(score), state["epoch"], "later")
-    return state | {"best": best[0]}
+    return state | {"best": best}
 
 
 def write(folder, state: dict, scores: list[float]) -> dict:
@@ -45,7 +48,11 @@ def write(folder, state: dict, scores: list[float]) -> dict:
 
 
 def steps(folder) -> list[int]:
-    return sorted(int(path.name) for path in folder.iterdir())
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def assert_identical(one, two) -> None:
+    jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def test_the_two_latest_and_the_best_are_kept(tmp_path, state):
@@ -125,3 +132,120 @@ def test_epochs_that_end_too_soon_are_not_saved_but_the_last_one_is(tmp_path, st
     checkpoints.close()
     assert steps(tmp_path / "latest") == [1, 3]
     assert steps(tmp_path / "best") == [2]
+
+
+def test_the_next_epoch_would_end_too_late(tmp_path, state, monkeypatch):
+    """With epochs of 25 seconds one is saved at 25, 75 and 125 seconds: not after 60 or more."""
+    clock = {"seconds": 0}
+    monkeypatch.setattr("avvp_jax.checkpoints.time.monotonic", lambda: clock["seconds"])
+    checkpoints, saved = Checkpoints(tmp_path, every_seconds=60.0), []
+    monkeypatch.setattr(checkpoints._latest, "save", lambda steps, **_: saved.append(steps))
+    for epoch in range(1, 8):
+        clock["seconds"] += 25
+        checkpoints.save(state, epoch)
+    assert saved == [1, 3, 5, 7]
+
+
+def test_a_state_that_has_stopped_is_not_saved(tmp_path, state):
+    """Nor one that was saved before."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, 1)
+        checkpoints.save(state, 1, now=True)
+        checkpoints.save(state | {"stopped": jnp.array([3, 7])}, 2, now=True)
+        checkpoints.save(state | {"stopped": jnp.array([3, -1])}, 3)
+    assert steps(tmp_path / "latest") == [1, 3]
+
+
+def flip(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
+
+
+DAMAGE = {
+    "flipped byte at the start": lambda content: flip(content, 0),
+    "flipped byte in the middle": lambda content: flip(content, len(content) // 2),
+    "flipped byte at the end": lambda content: flip(content, len(content) - 1),
+    "torn": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "missing": lambda content: None,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_whatever_file_is_damaged_no_other_state_is_restored(tmp_path, state, capfd, kind):
+    """Each file of the latest state in turn: the state is restored, or the one before it."""
+    original, set_aside = tmp_path / "original", 0
+    last = write(original, state, [10, 30, 20])
+    before = Checkpoints(shutil.copytree(original, tmp_path / "2", ignore=_third)).restore(state)
+    for number, file in enumerate(files(original / "latest/3")):
+        folder = shutil.copytree(original, tmp_path / f"copy{number}")
+        damage(folder / file.relative_to(original), kind)
+        with Checkpoints(folder) as checkpoints:
+            restored = checkpoints.restore(state)
+        warnings = capfd.readouterr().err.splitlines()
+        if aside := (folder / "latest/3.damaged").exists():
+            assert_identical(restored, before)
+            assert len(warnings) == 1
+            assert warnings[0].startswith(f"warning: {folder}/latest/3: damaged checkpoint (")
+        else:
+            assert_identical(restored, last)
+            assert not warnings
+        set_aside += aside
+    assert set_aside >= 4  # arrays, what describes them, checksums
+
+
+def _third(_, names) -> list[str]:
+    return [name for name in names if name == "3"]
+
+
+def files(checkpoint) -> list:
+    """Its files, but for the markers that Orbax does not read."""
+    found = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    return [path for path in found if path.name not in ("commit_success.txt", "_sharding")]
+
+
+def damage(path, kind: str) -> None:
+    content = DAMAGE[kind](path.read_bytes())
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_best_model_is_refused_and_mended_from_the_state(tmp_path, state, network, kind):
+    template = no_best(network.shapes(), "segment/type")
+    last = write(tmp_path, state, [10, 30, 20])
+    # Orbax keeps arrays in the file with the largest size.
+    arrays = max(files(tmp_path / "best/2"), key=lambda path: path.stat().st_size)
+    damage(arrays, kind)
+    with pytest.raises(UserError, match="best/2: damaged checkpoint .*--mode=train in its work"):
+        restore_best(str(tmp_path), template)
+    assert steps(tmp_path / "best") == [2]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_identical(checkpoints.restore(state), last)
+    assert (tmp_path / "best/2.damaged").exists()
+    assert_identical(restore_best(str(tmp_path), template), last["best"])
+
+
+def test_without_an_undamaged_state_a_training_begins_anew(tmp_path, state, capsys):
+    write(tmp_path, state, [10, 30])
+    for checkpoint in (tmp_path / "latest").iterdir():
+        (checkpoint / "checksums/metadata").write_text("{}")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(state) is None
+    assert "no undamaged state is left" in capsys.readouterr().err
+    assert not steps(tmp_path / "latest") and not steps(tmp_path / "best")
+    write(tmp_path, state, [10, 30])
+    assert steps(tmp_path / "latest") == [1, 2]
+
+
+def test_a_checksum_tells_every_changed_element_and_place():
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.int32, np.uint8, jnp.bfloat16):
+        array = (100 * rng.standard_normal((5, 7))).astype(dtype)
+        known = {int(checksum(array)), int(checksum(array[::-1])), int(checksum(array.T))}
+        for index in np.ndindex(array.shape):
+            changed = np.array(array).view(f"u{array.itemsize}")
+            changed[index] ^= 1
+            known.add(int(checksum(changed.view(array.dtype))))
+        assert len(known) == 3 + array.size

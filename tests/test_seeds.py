@@ -11,8 +11,8 @@ import pytest
 from avvp_jax import keys
 from avvp_jax.compare import compare
 from avvp_jax.errors import UserError
-from avvp_jax.methods import han, stages_of
-from avvp_jax.model import read_all_weights
+from avvp_jax.methods import han, jomold, stages_of
+from avvp_jax.model import load, read_all_weights
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.run import run
@@ -132,6 +132,70 @@ def test_a_seed_that_diverges_stops_alone(small_model, arrangement):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(after["params"]))
 
 
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_seed_that_diverges_is_left_out(small_config, tmp_path, monkeypatch, capsys, at_once):
+    """Also where it is the only one of its group: the others train, and the mean is theirs."""
+    config = small_config("han")
+    config.num_seeds, config.seeds_at_once, config.eval.splits = 3, at_once, ("val",)
+    network = final_stage(config, stages_of(config)).trained_network(config)
+    marked = network.init(keys.init_key(keys.root_key(2)))["params"]["fc_a"]["bias"][0]
+    plain = han.loss
+
+    def loss(parser, batch, key):
+        total, parts = plain(parser, batch, key)
+        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
+
+    monkeypatch.setattr(han, "loss", loss)
+    run(config, str(tmp_path), "train")
+    said = capsys.readouterr()
+    assert "seed 2, epoch 1, step 1: loss or gradient is not finite" in said.out + said.err
+    record = json.loads((tmp_path / "scores_val.json").read_text())
+    assert [seed.get("diverged", False) for seed in record["seeds"]] == [False, True, False]
+    good = [record["seeds"][index]["segment/type"] for index in (0, 2)]
+    np.testing.assert_allclose(record["mean"]["segment/type"], np.mean(good))
+    run(config, str(tmp_path), "train")  # finished before, and known to have diverged
+    again = json.loads((tmp_path / "scores_val.json").read_text())
+    assert again["seeds"] == record["seeds"]
+    assert load(str(tmp_path)) is not None
+    with pytest.raises(UserError, match="the seeds of this run are 1, 2, 3"):
+        load(str(tmp_path), seed=4)
+
+
+def test_where_every_seed_diverges_the_run_says_so(small_config, tmp_path):
+    config = small_config("han")
+    config.num_seeds, config.schedule.learning_rate = 2, 1e30
+    with pytest.raises(UserError, match="every seed of this run has diverged"):
+        run(config, str(tmp_path), "train")
+
+
+def test_a_seed_that_diverges_takes_no_part_in_later_stages(small_config, tmp_path, monkeypatch):
+    config = small_config("jomold")
+    config.num_seeds = 2
+    network = stages_of(config)[0].trained_network(config)
+    marked = network.init(keys.init_key(keys.root_key(config.seed)))["params"]["fc_a"]["bias"][0]
+    plain = jomold.estimator_loss
+
+    def loss(parser, batch, key):
+        total, parts = plain(parser, batch, key)
+        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
+
+    monkeypatch.setattr(jomold, "estimator_loss", loss)
+    run(config, str(tmp_path), "train")
+    assert [weights.diverged for weights in weights_of(config, tmp_path)] == [True, False]
+
+
+def test_a_run_in_groups_refuses_another_config(small_config, tmp_path):
+    config = small_config("han")
+    config.num_seeds, config.seeds_at_once = 2, 1
+    run(config, str(tmp_path), "train")
+    config.schedule.learning_rate = 0.5
+    with pytest.raises(UserError, match="schedule.learning_rate was 0.0003 and is now 0.5"):
+        run(config, str(tmp_path), "train")
+    config.schedule.learning_rate, config.pick_seed = 3e-4, 9
+    with pytest.raises(UserError, match=r"config\.pick_seed=9: the seeds of this run are 1, 2"):
+        run(config, str(tmp_path), "train")
+
+
 def test_groups_of_seeds_are_the_same_runs(small_config, tmp_path):
     config = small_config("han")
     config.num_seeds, config.seeds_at_once = 3, 2
@@ -206,6 +270,13 @@ def test_work_directories_are_compared(finished, small_config, tmp_path):
         compare([str(workdir)])
     with pytest.raises(UserError, match="scores_test.json: not there; run --mode=eval"):
         compare([str(workdir), str(tmp_path / "nowhere")])
+    (again / "config.json").unlink()  # as where somebody's weights were evaluated
+    assert f"{again} and {workdir} (Welch's t-test)" in compare([str(workdir), str(again)])
+    for damage in ({"seeds": []}, {"method": "other"}, {"seeds": [{"seed": 1}]}):
+        path = again / "scores_test.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        with pytest.raises(UserError, match="scores_test.json: damaged"):
+            compare([str(workdir), str(again)])
 
 
 def test_p_values_are_the_textbooks():

@@ -19,7 +19,6 @@ from avvp_jax.contrastive import contrastive_logits, expected_probability
 from avvp_jax.denoising import NoiseRatios, denoise, noise_ratios, removal_counts
 from avvp_jax.labels import targets
 from avvp_jax.losses import mmil_losses, weighted_mean
-from avvp_jax.predictor import Predictor
 from avvp_jax.selection import of_seed
 from avvp_jax.stages import Artefact, Run, Stage, Training
 from avvp_jax.tables import ratios_table
@@ -89,9 +88,8 @@ def stages(config: ConfigDict) -> list[Stage]:
 
 def write_ratios(run: Run, path: str, index: int) -> None:
     """Stage 2: a seed's noise ratios of all training labels, in data order, so reproducible."""
-    network, best = run.models("estimator")
-    predictor = Predictor(network, run.config.eval.video_filter, run.config.eval.batch_size)
-    probs = predictor.predict(of_seed(best, index)[0], run.train.features)
+    variables, _, _ = of_seed(run.models("estimator")[1], index)
+    probs = run.predictor("estimator").predict(variables, run.train.features)
     ratios = noise_ratios(
         probs["audio_prob"],
         probs["visual_prob"],
@@ -103,8 +101,9 @@ def write_ratios(run: Run, path: str, index: int) -> None:
     write_noise_ratios(path, ratios)
     picture = draw_bars(path.replace(".npz", ".png"), "Noise ratios", ratios._asdict())
     table = ratios_table(*ratios)
-    run.writer.write_images(index, {"ratios/noise ratios": picture[None]})
-    run.writer.write_texts(index, {"ratios/noise ratios": table})
+    name = f"{run.scope}ratios/noise ratios"
+    run.writer.write_images(index, {name: picture[None]})
+    run.writer.write_texts(index, {name: table})
     print(table, flush=True)
 
 

@@ -59,7 +59,7 @@ def write_labels(run: Run, path: str, index: int) -> None:
     removed = on_host(estimate(network, variables, features, label, key, batch_size))
     write_removed_labels(path, removed, run.train.ids)
     table = removed_table(run.train.weak_label, *removed)
-    run.writer.write_texts(index, {"estimate/removed labels": table})
+    run.writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
     print(table, flush=True)
 
 

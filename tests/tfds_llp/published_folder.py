@@ -40,10 +40,13 @@ def ids(split: dict[str, str]) -> list[str]:
 VIDEOS = ids(TRAIN) + ids(VAL) + ids(TEST)
 
 
-def write_published(folder: Path, streams=tuple(STREAMS), pseudo_labels=False, seed=0) -> Path:
-    """Annotations of nine videos, and random features of `streams`."""
+def write_published(
+    folder: Path, streams=tuple(STREAMS), pseudo_labels=False, seed=0, train=TRAIN
+) -> Path:
+    """Annotations of nine videos (or other training videos), and random features of `streams`."""
+    everything = ids(train) + ids(VAL) + ids(TEST)
     folder.mkdir(parents=True)
-    for name, videos in (("train", TRAIN), ("val_pd", VAL), ("test_pd", TEST)):
+    for name, videos in (("train", train), ("val_pd", VAL), ("test_pd", TEST)):
         write_csv(folder / f"AVVP_{name}.csv", ["filename", "event_labels"], videos.items())
     for name, events in (("audio", AUDIO), ("visual", VISUAL)):
         columns = ["filename", "onset", "offset", "event_labels"]
@@ -52,7 +55,7 @@ def write_published(folder: Path, streams=tuple(STREAMS), pseudo_labels=False, s
     for name in streams:
         stream = STREAMS[name]
         (folder / stream.folder).mkdir(parents=True)
-        for video in VIDEOS:
+        for video in everything:
             features = rng.standard_normal((stream.rows, stream.width), np.float32)
             np.save(folder / stream.folder / f"{video}.npy", features)
     if pseudo_labels:
@@ -61,7 +64,7 @@ def write_published(folder: Path, streams=tuple(STREAMS), pseudo_labels=False, s
             labels = np.zeros((10, 25), np.int64)
             labels[segments[modality], PSEUDO_CLASSES] = 1
             (folder / subfolder).mkdir(parents=True)
-            for video in VIDEOS:
+            for video in everything:
                 np.save(folder / subfolder / f"{video}.npy", labels)
     return folder
 

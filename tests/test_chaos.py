@@ -1,0 +1,25 @@
+"""The short form of chaos.py: a few kills on nine videos. Where they fall is told from files."""
+
+import functools
+import subprocess
+
+from tests import chaos
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
+    launch, published_folder, data_dir, tmp_path
+):
+    flags = [*chaos.FLAGS, f"--config.data.manual_dir={published_folder}"]
+    flags.append("--config.train.epochs=30")
+    start = functools.partial(launch, start=subprocess.Popen)
+    fallen = chaos.chaos(start, flags, tmp_path, data_dir, chaos.kills(4))
+    assert sum("SIGKILL inside a checkpoint write" in place for place in fallen) >= 2
+    assert sum("SIGTERM" in place for place in fallen) == 1
+
+
+def test_a_plan_of_twenty_kills_is_of_every_stage_and_signal():
+    planned = chaos.kills(20)
+    assert len(planned) == 20
+    assert {kill.place for kill in planned} == set(chaos.PLACES)
+    assert sum(kill.in_write for kill in planned) >= 5
+    assert sum(kill.place in chaos.TRAININGS and not kill.in_write for kill in planned) >= 5
