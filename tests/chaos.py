@@ -197,7 +197,7 @@ def results(workdir: pathlib.Path) -> dict:
     for line in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
         # An epoch that was lost is logged again.
         kept = {name: value for name, value in line.items() if "videos_per_second" not in name}
-        found["logged"][line.get("step"), *sorted(kept)] = kept
+        found["logged"][" ".join([str(line.get("step")), *sorted(kept)])] = kept
     return found
 
 
