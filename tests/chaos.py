@@ -195,6 +195,8 @@ def results(workdir: pathlib.Path) -> dict:
         found[split] = {name: value for name, value in scores.items() if name != "weights"}
     found["logged"] = {}
     for line in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
+        if line.get("step") is None:
+            continue  # the config, with its paths
         # An epoch that was lost is logged again.
         kept = {name: value for name, value in line.items() if "videos_per_second" not in name}
         found["logged"][" ".join([str(line.get("step")), *sorted(kept)])] = kept
