@@ -11,10 +11,10 @@ import re
 import sys
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from avvp_jax import preemption
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, one_line
 
 USER_ERROR = 2  # preemption.py has what else a run ends with
 
@@ -30,7 +30,8 @@ def parse_flags(argv: list[str]) -> list[str]:
             return flags.FLAGS(argv)
         if not flags.FLAGS.workdir:
             raise UserError("--workdir=DIR is missing: where the run keeps its results")
-        if any(re.match("--?config(=|$)", arg) for arg in argv[1:]):
+        if (given := config_file(argv)) is not None:
+            refuse_other_files(given)
             config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
         else:
             from avvp_jax.settings import recall_for
@@ -40,13 +41,34 @@ def parse_flags(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"{rest[1]!r} is not a flag; values are given as --config.KEY=VALUE")
-        _ = flags.FLAGS.config.method  # a config file that cannot be read fails only here
+        config = flags.FLAGS.config
+        if not isinstance(config, ConfigDict):
+            getattr(config, "method", None)  # a config file that cannot be read fails only here
+            raise TypeError(f"get_config() returns {type(config).__name__}, not a ConfigDict")
         return rest
     except UserError as error:
         stop(error)
     # Config files and overrides are the user's: whatever goes wrong in them is theirs to mend.
     except Exception as error:
         stop(UserError(explain(error, argv)))
+
+
+def config_file(argv: list[str]) -> str | None:
+    """What --config is given; None where it is not."""
+    for arg, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+        if match := re.fullmatch("--?config(=(.*))?", arg, re.DOTALL):
+            return following if match[1] is None else match[2]
+    return None
+
+
+def refuse_other_files(given: str) -> None:
+    """A config is a program: what is none must not be run as if it were."""
+    path = given.partition(":")[0]
+    if not path.endswith(".py") or (os.path.lexists(path) and not os.path.isfile(path)):
+        raise UserError(
+            f"--config={given}: not a Python file; give one of configs/, or leave --config "
+            "out where --workdir has been trained in"
+        )
 
 
 def explain(error: Exception, argv: list[str]) -> str:
@@ -62,18 +84,17 @@ def explain(error: Exception, argv: list[str]) -> str:
     # ml_collections puts a config file's own traceback into the message; its end is the cause.
     if "Traceback" in text or isinstance(error, (OSError, SyntaxError)):
         cause = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-        return f"--config cannot be read: {cause}; see the files in configs/"
-    return f"{text}; see python launch.py --help"
-
-
-def one_line(error: Exception) -> str:
-    """An exception's message without its line breaks."""
-    return " ".join(str(error).split())
+        return f"--config={config_file(argv)} cannot be read: {cause}; see the files in configs/"
+    if isinstance(error, flags.Error) or config_file(argv) is None:
+        return f"{text}; see python launch.py --help"
+    return (
+        f"--config={config_file(argv)}: {type(error).__name__}: {text}; see the files in configs/"
+    )
 
 
 def stop(error: UserError) -> None:
     """Ends the program with the message that the user needs."""
-    print(f"launch.py: {one_line(error)}", file=sys.stderr)
+    print(f"launch.py: {error}", file=sys.stderr)
     sys.exit(USER_ERROR)
 
 

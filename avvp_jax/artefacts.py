@@ -13,9 +13,13 @@ from jaxtyping import Int
 
 from avvp_jax.denoising import NoiseRatios
 from avvp_jax.errors import UserError, first_ten
+from avvp_jax.files import read_npz
 from avvp_jax.labels import RemovedLabels
 from avvp_jax.task import NUM_CLASSES
 from avvp_jax.torch_files import load_index_lists
+
+LEAST_RATIO = 1e-9  # above 0: one video of a thousand million
+_RATIOS_AGAIN = "make it again with configs/jomold.py"
 
 
 def write_npz(path: str, **arrays: np.ndarray) -> None:
@@ -31,23 +35,32 @@ def write_removed_labels(path: str, removed: RemovedLabels, ids: Sequence[str]) 
 
 
 def read_removed_labels(
-    path: str, ids: Sequence[str], csv_row: Int[np.ndarray, " videos"]
+    path: str, ids: Sequence[str], csv_row: Int[np.ndarray, " videos"], left_out: int = 0
 ) -> RemovedLabels:
     """Removed labels of the training videos at hand.
 
     Args:
       path: our .npz, matched by id, or MA's published .pkl, matched by csv row.
       ids, csv_row: of the videos; some of the training csv may be left out.
+      left_out: how many at most.
 
     Raises:
-      UserError: the file is damaged, or it lacks videos.
+      UserError: the file is damaged, it lacks videos, or it has rows beyond the csv's last.
     """
     if path.endswith(".pkl"):
-        return _published_removed_labels(path, csv_row)
+        return _published_removed_labels(path, csv_row, len(ids) + left_out)
     arrays = read_npz(path, ("audio", "visual", "id"), "make it again with configs/ma.py")
-    row_of = {str(video): row for row, video in enumerate(np.atleast_1d(arrays.pop("id")))}
+    videos = arrays.pop("id")
+    row_of = {str(video): row for row, video in enumerate(videos.ravel())}
+    if videos.dtype.kind != "U" or videos.shape != (len(row_of),):
+        raise UserError(
+            f"{path}: id is {videos.dtype} {videos.shape}, expected each video's once, as text; "
+            "make it again with configs/ma.py"
+        )
     for name, array in arrays.items():
-        if array.dtype != bool or array.shape != (len(row_of), NUM_CLASSES):
+        # In a file, a bool can be any byte.
+        good = array.dtype == bool and (array.view(np.uint8) <= 1).all()
+        if not good or array.shape != (len(row_of), NUM_CLASSES):
             raise UserError(
                 f"{path}: {name} is {array.dtype} {array.shape}, expected bool "
                 f"({len(row_of)}, {NUM_CLASSES}); make it again with configs/ma.py"
@@ -61,26 +74,37 @@ def read_removed_labels(
     return RemovedLabels(arrays["audio"][rows], arrays["visual"][rows])
 
 
-def _published_removed_labels(path: str, csv_row: Int[np.ndarray, " videos"]) -> RemovedLabels:
+def _published_removed_labels(
+    path: str, csv_row: Int[np.ndarray, " videos"], csv_rows: int
+) -> RemovedLabels:
     """MA's need_to_change.pkl: [visual, audio], each a list of training rows per class."""
-    content = load_index_lists(path)
-    masks = []
-    for lists in content if isinstance(content, list) else ():
-        if not isinstance(lists, list) or len(lists) != NUM_CLASSES:
-            break
-        if not all(isinstance(rows, list) and _are_rows(rows) for rows in lists):
-            break
-        masks.append(np.stack([np.isin(csv_row, rows) for rows in lists], axis=1))
-    if len(masks) != 2 or len(content) != 2:
+    sides = load_index_lists(path)
+    if not (_is_list(sides, 2) and all(map(_are_classes, sides))):
         raise UserError(
             f"{path}: not MA's removed labels, which are [visual, audio], each {NUM_CLASSES} lists "
-            "of rows of the training csv"
+            "of rows of the training csv; use the published need_to_change.pkl"
         )
-    return RemovedLabels(audio=masks[1], visual=masks[0])
+    last = max((row for lists in sides for rows in lists for row in rows), default=-1)
+    if last >= csv_rows:
+        raise UserError(
+            f"{path}: row {str(last):.30} is beyond the training csv's {csv_rows} rows; it must "
+            "come from the same csv"
+        )
+    visual, audio = (np.stack([np.isin(csv_row, rows) for rows in lists], 1) for lists in sides)
+    return RemovedLabels(audio=audio, visual=visual)
 
 
-def _are_rows(rows: list) -> bool:
-    return all(type(row) is int and row >= 0 for row in rows)
+def _are_classes(lists) -> bool:
+    """Whether something is a list of rows for each class."""
+    return _is_list(lists, NUM_CLASSES) and all(map(_are_rows, lists))
+
+
+def _is_list(value, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length
+
+
+def _are_rows(rows) -> bool:
+    return isinstance(rows, list) and all(type(row) is int and row >= 0 for row in rows)
 
 
 def write_noise_ratios(path: str, ratios: NoiseRatios) -> None:
@@ -94,35 +118,16 @@ def read_noise_ratios(path: str) -> NoiseRatios:
     Raises:
       UserError: the file is damaged, or a value is no ratio.
     """
-    arrays = read_npz(path, ("audio", "visual"), "make it again with configs/jomold.py")
+    arrays = read_npz(path, ("audio", "visual"), _RATIOS_AGAIN)
     for name, array in arrays.items():
         if array.dtype.kind != "f" or array.shape != (NUM_CLASSES,):
             raise UserError(
-                f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({NUM_CLASSES},)"
+                f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({NUM_CLASSES},); "
+                f"{_RATIOS_AGAIN}"
             )
-        if not ((array >= 0) & (array <= 1)).all():
-            raise UserError(f"{path}: {name} holds values that are no ratios from 0 to 1")
+        # Bytes in another order than they say give numbers next to 0.
+        if not ((array == 0) | (array >= LEAST_RATIO) & (array <= 1)).all():
+            raise UserError(
+                f"{path}: {name} holds values that are no ratios from 0 to 1; {_RATIOS_AGAIN}"
+            )
     return NoiseRatios(**{name: array.astype(np.float64) for name, array in arrays.items()})
-
-
-def read_npz(path: str, names: tuple[str, ...], way_out: str) -> dict[str, np.ndarray]:
-    """Arrays of an .npz by name; nothing in it is unpickled.
-
-    Raises:
-      UserError: the file is missing or damaged, or it lacks one of them.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in names if name in file}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    # A damaged zip file, or one that is none, can fail in any way.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects, which are never loaded"
-        raise UserError(f"{path}: not a readable .npz ({reason}); {way_out}") from error
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; {way_out}")
-    return found

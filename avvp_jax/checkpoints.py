@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from avvp_jax.checksums import checksums, named_leaves, seal, unseal
-from avvp_jax.errors import UserError, warn
+from avvp_jax.errors import UserError, cause, warn
 from avvp_jax.selection import Best, diverged
 
 LATEST_KEPT = 2
@@ -109,6 +109,9 @@ class Checkpoints:
                 self._saved = steps
                 return state
         if there:
+            for step in self._best.all_steps():
+                _set_aside(self.folder / "best" / str(step), Damaged("it has no state any more"))
+            self._best.reload()
             warn(f"{self.folder}: no undamaged state is left; training it again from its start")
         return None
 
@@ -279,8 +282,14 @@ def _no_afterthoughts() -> Iterator[None]:
 def _latest_step(folder: epath.Path) -> int | None:
     if not folder.exists():
         return None
-    with _reader(folder) as manager:
-        return manager.latest_step()
+    try:
+        with _reader(folder) as manager:
+            return manager.latest_step()
+    # As in _restore.
+    except Exception as error:
+        raise UserError(
+            f"{folder}: damaged checkpoints ({cause(error)}); delete this folder and train again"
+        ) from error
 
 
 def _writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:

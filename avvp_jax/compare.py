@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, cause
+from avvp_jax.files import DamagedFile, read_bytes
 from avvp_jax.methods import METHODS
 from avvp_jax.scores import NAMES
 from avvp_jax.settings import FREE_ON_RESUME, flat_config, recall
@@ -35,21 +36,24 @@ def read_result(workdir: str, split: str) -> Result:
       UserError: there are none, or they are damaged.
     """
     path = os.path.join(workdir, f"scores_{split}.json")
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: not there; run --mode=eval --workdir={workdir} first")
+    way_out = f"run --mode=eval --workdir={workdir} again"
     try:
-        with open(path) as file:
-            record = json.load(file)
+        record = json.loads(read_bytes(path))
         seeds = [ten for ten in record.get("seeds", [record]) if not ten.get("diverged")]
-        if not seeds or not all(isinstance(ten[name], float) for ten in seeds for name in NAMES):
-            raise ValueError("it lacks scores")
         method, dataset = record["method"], record["dataset"]
-        if method not in METHODS:
-            raise ValueError(f"method {method!r} is unknown")
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run --mode=eval --workdir={workdir} first") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        good = method in METHODS and isinstance(dataset, str) and seeds
+        good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; {way_out}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+    if not good:
         raise UserError(
-            f"{path}: damaged ({error}); run --mode=eval --workdir={workdir} again"
-        ) from error
+            f"{path}: damaged (it holds no method and its scores from 0 to 100); {way_out}"
+        )
+    seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
     if not os.path.exists(os.path.join(workdir, "config.json")):
         return Result(method, dataset, seeds, None)
     flat = flat_config(recall(workdir))

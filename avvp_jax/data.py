@@ -2,12 +2,15 @@
 
 import dataclasses
 import pathlib
+import re
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from avvp_jax.errors import UserError, first_ten
+from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.files import DamagedFile
 from avvp_jax.streams import STREAM_SETS, STREAMS
 from avvp_jax.task import MODALITIES, SEGMENTS
 
@@ -15,6 +18,9 @@ ROLES = ("audio", "visual", "snippet")
 
 # Bounds the host memory that decoded examples take while a split is stacked.
 _VIDEOS_AT_ONCE = 256
+
+# Names become those of files.
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +86,9 @@ def load_split(builder, name: str, streams: str) -> Split:
     roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
     by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
     columns = _stack(source, ["csv_row", "weak_label", *by_segment, *roles.values()])
+    labels = ["weak_label", *by_segment]
+    if reason := _nonsense(columns, labels, roles.values()):
+        raise _damaged(builder.data_dir, f"{name} {reason}")
     dense = columns["densely_labelled"].all()
     truth, pseudo_label = (
         np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)
@@ -97,6 +106,19 @@ def load_split(builder, name: str, streams: str) -> Split:
     )
 
 
+def _nonsense(columns: dict, labels: list[str], streams: Iterable[str]) -> str | None:
+    """What is wrong with the content of a split whose files are whole."""
+    for name in labels:
+        if columns[name].max() > 1:
+            return f"has labels in {name} that are not 0 or 1"
+    for name in streams:
+        if not np.isfinite(columns[name]).all():
+            return f"has NaN or infinity in {name}"
+    if not all(map(_NAME.fullmatch, columns["id"] + columns["filename"])):
+        return "has names that no video can have"
+    return None if len(set(columns["id"])) == len(columns["id"]) else "names a video twice"
+
+
 def _stack(source, names: list[str]) -> dict:
     """Columns of a data source: arrays for `names`, lists of str for id and filename."""
     columns, texts = {}, {"id": [], "filename": []}
@@ -105,7 +127,7 @@ def _stack(source, names: list[str]) -> dict:
         rows = range(start, min(start + _VIDEOS_AT_ONCE, len(source)))
         for row, example in zip(rows, _read(source, rows), strict=True):
             for name in texts:
-                texts[name].append(example[name].decode())
+                texts[name].append(example[name].decode(errors="replace"))
             for name in names:
                 value = np.asarray(example[name])
                 if name not in columns:
@@ -119,10 +141,14 @@ def _read(source, rows: range) -> list[dict]:
         return source.__getitems__(list(rows))
     # A record's own checksum is looked at here; what fails depends on where the damage is.
     except Exception as error:
-        raise UserError(
-            f"{source.dataset_info.data_dir}: the prepared data is damaged ({error}); delete this "
-            "folder, and it is prepared again"
-        ) from error
+        raise _damaged(source.dataset_info.data_dir, cause(error)) from error
+
+
+def _damaged(folder: str, reason: str) -> UserError:
+    return UserError(
+        f"{folder}: the prepared data is damaged ({reason}); delete this folder, and it is "
+        "prepared again"
+    )
 
 
 def load_features(folder: str, streams: str) -> Split:
@@ -131,7 +157,7 @@ def load_features(folder: str, streams: str) -> Split:
     Raises:
       UserError: no videos, a video lacks a stream, or a file is damaged.
     """
-    from tfds_llp.features import DamagedFile, read_features
+    from tfds_llp.features import read_features
 
     root = pathlib.Path(folder).expanduser()
     roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))

@@ -2,12 +2,36 @@
 
 import sys
 
+LONGEST = 3000  # signs of a message
+
 
 class UserError(ValueError):
     """Bad input, named in one line together with the way out.
 
     launch.py prints the message without a traceback and exits with code 2.
     """
+
+    def __init__(self, message: str):
+        line = one_line(message)
+        # The beginning says what it is about, the end what to do.
+        half = LONGEST // 2
+        super().__init__(line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}")
+
+
+def one_line(text: object) -> str:
+    """Text without line breaks and without what drives a terminal, wherever it came from."""
+    words = " ".join(str(text).split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in words)
+
+
+def cause(error: Exception) -> str:
+    """What another library's exception says, short, for the middle of a message."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return _cut(one_line(said or error)) or type(error).__name__
+
+
+def _cut(text: str, longest: int = 200) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def warn(message: str) -> None:
@@ -17,5 +41,5 @@ def warn(message: str) -> None:
 
 def first_ten(names: list[str]) -> str:
     """Up to ten of `names` for an error message, and how many there are in all."""
-    listed = ", ".join(str(name) for name in names[:10])
+    listed = ", ".join(_cut(str(name)) for name in names[:10])
     return listed if len(names) <= 10 else f"{listed}, ... ({len(names)} in all)"

@@ -1,22 +1,23 @@
-"""How many seeds train together in the memory of a device."""
+"""What fits in the memory of a device: networks, and how many seeds together."""
 
+import math
 import os
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from avvp_jax.data import Split
+from avvp_jax.errors import UserError
 from avvp_jax.settings import has_begun, recall
-from avvp_jax.stages import Training
+from avvp_jax.stages import Stage, Training
 from avvp_jax.task import SEGMENTS
 
 # Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.
 SHARE = 0.6
 # Copies of the parameters that a seed needs: itself, two moments, best, these four again while a
 # checkpoint is written, and the gradient.
-COPIES = 9
+COPIES, FEWEST_COPIES = 9, 5
 # Numbers that a training step keeps of a token, in multiples of the network's width: an estimate
 # on the safe side.
 ACTIVATIONS = 60
@@ -36,12 +37,35 @@ def seeds_at_once(
 
 def fitting(config: ConfigDict, stage: Training, free: float) -> int:
     """How many seeds of a stage fit into so many bytes, at least one."""
-    config = stage.settings(config)
-    shapes = jax.tree.leaves(stage.trained_network(config).shapes()["params"])
-    parameters = sum(int(np.prod(leaf.shape)) for leaf in shapes)
+    count, config = parameters(config, stage), stage.settings(config)
     tokens = 2 * SEGMENTS * max(config.train.batch_size, config.eval.batch_size)
     activations = tokens * config.model.width * ACTIVATIONS * config.model.layers
-    return max(1, int(free / (4 * (COPIES * parameters + activations))))
+    return max(1, int(free / (4 * (COPIES * count + activations))))
+
+
+def refuse_too_large(config: ConfigDict, stages: Sequence[Training]) -> None:
+    """Refuses networks that the devices cannot hold, before anything is written.
+
+    Raises:
+      UserError: weights, gradients, moments and the best model are more than their memory.
+    """
+    seeds = min(config.seeds_at_once, config.num_seeds)
+    there = device_memory() * jax.device_count()
+    for stage in stages:
+        needed = 4 * FEWEST_COPIES * parameters(config, stage) * seeds
+        if needed > there:
+            model = stage.settings(config).model
+            raise UserError(
+                f"config.model.width={model.width}, feed_forward={model.feed_forward}, layers="
+                f"{model.layers}, {seeds} seeds at once: stage {stage.name} takes "
+                f"{needed / 1e9:.1f} GB and there are {there / 1e9:.1f}; lower one of them"
+            )
+
+
+def parameters(config: ConfigDict, stage: Training) -> int:
+    """How many weights a stage trains for one seed."""
+    shapes = jax.tree.leaves(stage.trained_network(config).shapes()["params"])
+    return sum(math.prod(leaf.shape) for leaf in shapes)
 
 
 def device_memory() -> float:

@@ -16,6 +16,7 @@ from avvp_jax.checkpoints import restore_best
 from avvp_jax.data import ROLES
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.events import events_of, predicted_segments
+from avvp_jax.files import odd_file
 from avvp_jax.layouts import LAYOUTS, Layout
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
@@ -119,6 +120,8 @@ def read_all_weights(
         run, weights = Run(source, path, []), []
         for seeds in groups(run.seeds, source.seeds_at_once or len(run.seeds)):
             folder = run.with_seeds(seeds).folder(left.name)
+            if odd := odd_file(folder):
+                raise UserError(f"{odd}: is not a file; delete {folder} and train again")
             best = restore_best(folder, of_seeds(one, len(seeds)))
             for index, seed in enumerate(seeds):
                 variables, epoch, score = of_seed(best, index)

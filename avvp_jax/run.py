@@ -15,7 +15,7 @@ from avvp_jax.events import predicted_segments
 from avvp_jax.layouts import LAYOUTS
 from avvp_jax.locks import lock
 from avvp_jax.logs import make_writer
-from avvp_jax.memory import seeds_at_once
+from avvp_jax.memory import refuse_too_large, seeds_at_once
 from avvp_jax.methods import stages_of
 from avvp_jax.model import Leftover, Weights, pick, read_all_weights, read_weights
 from avvp_jax.network import Network, Variables
@@ -44,6 +44,7 @@ from avvp_jax.stages import (
     final_stage,
     groups,
     names,
+    refuse_gaps,
     run_stages,
 )
 from avvp_jax.tables import scores_table
@@ -102,7 +103,6 @@ def _train(config: ConfigDict, workdir: str) -> None:
     stages = stages_of(config)
     wanted = chosen_stages(config, stages)
     final = final_stage(config, stages)
-    network = final.result_network(config)
     given = bool(config.init_from)
     if given and any(isinstance(stage, Training) and stage.result for stage in stages):
         raise UserError(
@@ -115,7 +115,8 @@ def _train(config: ConfigDict, workdir: str) -> None:
         if not given:
             return None
         # `pick_seed` is of this run's seeds: of several there, the best is taken.
-        return pick(read_all_weights(config.init_from, network, config), -1).variables
+        weights = read_all_weights(config.init_from, final.result_network(config), config)
+        return pick(weights, -1).variables
 
     # A run that goes on needs them no more, but for stages that have not begun.
     if not begun:
@@ -123,13 +124,17 @@ def _train(config: ConfigDict, workdir: str) -> None:
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
     run = Run(config, workdir, stages, start)
-    # Somebody else's artefact is read before anything is written.
+    # All data and somebody else's artefact are read before anything is written.
+    splits = [run.split(name) for name in names(config.eval.splits)]
     first = next(stage for stage in stages if isinstance(stage, Training))
     first.arrays(run)
     if first.own:
         first.own(run, 0)
     trainings = [stage for stage in wanted if isinstance(stage, Training)]
     config.seeds_at_once = seeds_at_once(config, trainings or [first], run.train, workdir)
+    refuse_too_large(config, trainings)
+    for seeds in groups(run.seeds, config.seeds_at_once):
+        refuse_gaps(run.with_seeds(seeds))
     remember(config, workdir)
     run.writer.write_hparams(flat_config(config))
     print(
@@ -142,8 +147,8 @@ def _train(config: ConfigDict, workdir: str) -> None:
             print(f"seeds {seeds[0]} to {seeds[-1]}", flush=True)
         run_stages(run.with_seeds(seeds))
     if final in wanted:
-        weights = read_all_weights(workdir, network, config, final.name)
-        _evaluate(config, workdir, final, weights, run.writer)
+        weights = read_all_weights(workdir, final.result_network(config), config, final.name)
+        _evaluate(config, workdir, final, weights, splits, run.writer)
     run.writer.close()
 
 
@@ -152,16 +157,24 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     stage = final_stage(config, stages_of(config))
     network = stage.result_network(config)
     weights = read_all_weights(config.init_from or workdir, network, config, config.eval.stage)
+    splits = load_splits(config)
     writer = make_writer(workdir)
-    _evaluate(config, workdir, stage, weights, writer)
+    _evaluate(config, workdir, stage, weights, splits, writer)
     writer.close()
 
 
-def _evaluate(config, workdir: str, stage: Training, weights: list[Weights], writer) -> None:
-    """Scores every seed's model; what is more than scores is of the picked one."""
-    folder, network = results_folder(config, workdir, stage), stage.result_network(config)
+def load_splits(config: ConfigDict) -> list[Split]:
+    """The splits to score."""
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
+    return [load_split(dataset, name, config.data.streams) for name in names(config.eval.splits)]
+
+
+def _evaluate(
+    config, workdir: str, stage: Training, weights: list[Weights], splits: list[Split], writer
+) -> None:
+    """Scores every seed's model; what is more than scores is of the picked one."""
+    folder, network = results_folder(config, workdir, stage), stage.result_network(config)
     picked = pick(weights, config.pick_seed)
     facts = {
         "method": config.method,
@@ -171,8 +184,7 @@ def _evaluate(config, workdir: str, stage: Training, weights: list[Weights], wri
     }
     predictor = make_predictor(config, network)
     step, rows = picked.step, {}
-    for name in names(config.eval.splits):
-        split = load_split(dataset, name, config.data.streams)
+    for split in splits:
         results, shown = [], None
         for each in weights:
             probs, segments = _predict(config, predictor, each, split)
@@ -182,12 +194,12 @@ def _evaluate(config, workdir: str, stage: Training, weights: list[Weights], wri
             shown = (probs, segments) if each is picked else shown
         summary = write_scores(folder, split, results, facts)
         classes = write_details(folder, split, shown[1])
-        rows |= {f"{name}{what}": ten for what, ten in summary.items()}
+        rows |= {f"{split.name}{what}": ten for what, ten in summary.items()}
         main = summary.get(MEAN) or summary[""]
-        writer.write_scalars(step, {f"{name}_best/{key}": main[key] for key in NAMES})
+        writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
         draw_timelines(config.eval.plots, folder, split, *shown, writer, step)
     synthetic = config.data.dataset == "llp/synthetic"
-    print(f"\n{name}, each class over all its videos\n{classes}")
+    print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
     published_row = [config.method] if folder == workdir else []
     print(f"\n{scores_table(rows, published_row, synthetic)}", flush=True)
 
@@ -206,12 +218,13 @@ def check_splits(config: ConfigDict, dataset) -> None:
 def predict(config: ConfigDict, workdir: str) -> None:
     """Writes probabilities and events of the splits, or of a folder of features."""
     stage = final_stage(config, stages_of(config))
-    folder, network = results_folder(config, workdir, stage), stage.result_network(config)
+    network = stage.result_network(config)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
-    writer = make_writer(workdir)
+    splits = _splits_to_predict(config)
+    folder, writer = results_folder(config, workdir, stage), make_writer(workdir)
     step = weights.step
     predictor = make_predictor(config, network)
-    for split in _splits_to_predict(config):
+    for split in splits:
         probs, segments = _predict(config, predictor, weights, split)
         path = write_predictions(folder, split, probs, segments)
         draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
@@ -219,13 +232,11 @@ def predict(config: ConfigDict, workdir: str) -> None:
     writer.close()
 
 
-def _splits_to_predict(config: ConfigDict):
+def _splits_to_predict(config: ConfigDict) -> list[Split]:
     if config.data.features_only:
-        yield load_features(config.data.features_only, config.data.streams)
-        return
+        return [load_features(config.data.features_only, config.data.streams)]
     dataset = open_dataset(config.data)
-    for name in names(config.eval.splits):
-        yield load_split(dataset, name, config.data.streams)
+    return [load_split(dataset, name, config.data.streams) for name in names(config.eval.splits)]
 
 
 def export(config: ConfigDict, workdir: str) -> None:

@@ -1,46 +1,23 @@
 """Checks of a config, and what a work directory remembers of it."""
 
-import importlib.metadata
 import json
-import math
 import os
 import pathlib
-import platform
-import subprocess
 
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.denoising import WARMUPS
-from avvp_jax.errors import UserError
-from avvp_jax.events import VIDEO_FILTERS, write_lines
-from avvp_jax.keys import GENERATORS
+from avvp_jax.errors import UserError, cause
+from avvp_jax.events import write_lines
+from avvp_jax.files import DamagedFile, read_bytes
+from avvp_jax.limits import DATASETS, RATES, check_value
 from avvp_jax.methods import METHODS
-from avvp_jax.methods.dhhn import MODES
+from avvp_jax.methods.dhhn import NETWORKS
 from avvp_jax.selection import SELECTIONS, parts_of
-from avvp_jax.streams import STREAM_SETS
+from avvp_jax.stages import names
 from avvp_jax.task import MODALITIES
+from avvp_jax.versions import commit, versions
 
-DATASETS = {
-    "llp/base": ("base",),
-    "llp/clip_clap": ("clip_clap",),
-    "llp/synthetic": ("base", "clip_clap"),
-}
-CHOICES = {
-    "method": tuple(METHODS),
-    "data.dataset": tuple(DATASETS),
-    "data.streams": tuple(STREAM_SETS),
-    "model.order": ("parallel", "sequential"),
-    "model.norm": ("post", "pre"),
-    "model.dtype": ("float32", "bfloat16"),
-    "eval.video_filter": VIDEO_FILTERS,
-    "eval.ties": ("later", "earlier"),
-    "optimizer.name": ("adam", "adamw"),
-    "schedule.kind": ("step", "warmup_cosine"),
-    "train.generator": GENERATORS,
-    "jomold.warmup": WARMUPS,
-    "dhhn.mode": MODES,
-}
 # What a choice needs beside it.
 NEEDS = {
     "optimizer.name": {
@@ -61,37 +38,7 @@ SECTION_KEYS = {
     "video_net": _GUIDE,
     "base": ("schedule.learning_rate", "train.epochs", "train.batch_size", "eval.select"),
 }
-# Checked where a config has them; a stage's own section holds other values of the same keys.
-POSITIVE = (
-    "num_seeds",
-    "model.width",
-    "model.heads",
-    "model.feed_forward",
-    "model.layers",
-    "schedule.learning_rate",
-    "schedule.every_epochs",
-    "schedule.warmup_epochs",
-    "optimizer.clip_norm",
-    "audio_net.heads",
-    "audio_net.feed_forward",
-    "audio_net.layers",
-    "audio_net.repeats",
-    "video_net.heads",
-    "video_net.feed_forward",
-    "video_net.layers",
-    "video_net.repeats",
-    "train.epochs",
-    "train.batch_size",
-    "train.steps_per_call",
-    "eval.batch_size",
-)
-NOT_NEGATIVE = ("seed", "seeds_at_once", "train.save_seconds", "data.synthetic_seed", "eval.plots")
-RATES = ("model.dropout", "model.visual_dropout", "optimizer.b1", "optimizer.b2")
-RATES += ("audio_net.dropout", "video_net.dropout")
-FINITE = ("optimizer.eps", "schedule.factor", "schedule.learning_rate")
-FINITE += ("schedule.final_learning_rate", "optimizer.weight_decay", "optimizer.clip_norm")
 HEADS = ("model.heads", "audio_net.heads", "video_net.heads")
-
 PATHS = ("data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to")
 PATHS += ("ma.removed_labels", "jomold.noise_ratios", "dhhn.removed_labels")
 
@@ -107,6 +54,7 @@ FREE_ON_RESUME += (
     "eval.stage",
 )
 
+_LONGEST_RECORD = 1 << 20
 
 REQUIRED = ("method", "seed", "num_seeds", "seeds_at_once", "pick_seed", "train.save_seconds")
 REQUIRED += ("stages", "init_from", "export_to", "schedule.learning_rate")
@@ -124,7 +72,7 @@ REQUIRED += tuple(f"eval.{key}" for key in ("batch_size", "plots", "stage"))
 def value_of(config: ConfigDict, key: str):
     """The value at a dotted key."""
     for part in key.split("."):
-        if part not in config:
+        if not isinstance(config, ConfigDict) or part not in config:
             raise UserError(f"config.{key} is missing; start from a file in configs/")
         config = config[part]
     return config
@@ -141,7 +89,9 @@ def check_config(config: ConfigDict) -> None:
     _check_method(config)
     flat = _flat(config)
     for key, value in flat.items():
-        _check_value(key, value)
+        check_value(key, value)
+    _check_rates(config)
+    _check_select(config)
     for key in HEADS:
         heads = flat.get(key, 1)
         if config.model.width % heads:
@@ -159,15 +109,17 @@ def check_config(config: ConfigDict) -> None:
             f"config.seed={config.seed} leaves no room for config.num_seeds={config.num_seeds} "
             "below 4294967296; lower one of them"
         )
-    if config.pick_seed < -1:
-        raise UserError(f"config.pick_seed={config.pick_seed} must be a seed, or -1 for the best")
-    if not config.eval.splits:
-        raise UserError("config.eval.splits is empty; name splits, for example \"('val', 'test')\"")
+    splits = names(config.eval.splits)
+    if not splits or len(set(splits)) < len(splits):
+        raise UserError(
+            f"config.eval.splits={config.eval.splits!r} is empty or names a split twice; give each "
+            "once, for example \"('val', 'test')\""
+        )
 
 
 def _check_method(config: ConfigDict) -> None:
     """Refuses what does not go with the config's method, and what lacks something it needs."""
-    _check_value("method", config.method)
+    check_value("method", config.method)
     method = METHODS[config.method]
     own = f"start from configs/{method.__name__.split('.')[-1]}.py"
     if set(SECTION_KEYS) & set(config) != set(method.SECTIONS):
@@ -176,7 +128,7 @@ def _check_method(config: ConfigDict) -> None:
         for key in SECTION_KEYS[section]:
             value_of(config, f"{section}.{key}")
     for key, needs in NEEDS.items():
-        _check_value(key, chosen := value_of(config, key))
+        check_value(key, chosen := value_of(config, key))
         section = key.split(".")[0]
         missing = [name for name in needs[chosen] if name not in config[section]]
         if missing:
@@ -184,7 +136,21 @@ def _check_method(config: ConfigDict) -> None:
                 f"config.{key}={chosen!r} needs config.{section}.{missing[0]}, which this config "
                 f"lacks; {own}"
             )
-    _check_select(config)
+
+
+def _check_rates(config: ConfigDict) -> None:
+    """Refuses learning rates of other networks than those that train."""
+    wanted = {RATES: NETWORKS if METHODS[config.method].stages(config)[-1].network else ()}
+    if "base" in config:
+        wanted[f"base.{RATES}"] = ()
+    for key, networks in wanted.items():
+        rates = value_of(config, key)
+        if isinstance(rates, ConfigDict) and (not networks or set(rates) != set(networks)):
+            each = f", or one for each of {', '.join(networks)}" if networks else ""
+            raise UserError(
+                f"config.{key} has values for {', '.join(map(str, rates)) or 'nothing'}; give one "
+                f"number{each}"
+            )
 
 
 def _check_select(config: ConfigDict) -> None:
@@ -195,8 +161,8 @@ def _check_select(config: ConfigDict) -> None:
     if "base" in config:
         selects["base.eval.select"] = (config.base.eval.select, 1)
     for key, (select, wanted) in selects.items():
-        names = parts_of(select)
-        if len(names) != wanted or not set(names) <= set(SELECTIONS):
+        chosen = parts_of(select)
+        if len(chosen) != wanted or not set(chosen) <= set(SELECTIONS):
             example = "('mean/audio', 'mean/visual')" if wanted > 1 else "segment/type"
             raise UserError(
                 f"config.{key}={select!r} must be {wanted} of {', '.join(SELECTIONS)}; for "
@@ -207,23 +173,6 @@ def _check_select(config: ConfigDict) -> None:
             f"config.eval.video_filter must be 'per_modality' for {config.method}, whose two "
             "parsers have no global_prob in common"
         )
-
-
-def _check_value(key: str, value) -> None:
-    """Refuses one value; a key in a stage's own section counts as the key it replaces."""
-    checked = key.removeprefix("base.")
-    if checked in CHOICES and value not in CHOICES[checked]:
-        known = ", ".join(CHOICES[checked])
-        raise UserError(f"config.{key}={value!r} is unknown; known: {known}")
-    for keys, good, wish in (
-        (POSITIVE, lambda x: x > 0, "greater than 0"),
-        (NOT_NEGATIVE, lambda x: 0 <= x < 2**32, "0 to 4294967295"),
-        (RATES, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
-        (FINITE, math.isfinite, "a finite number"),
-    ):
-        # A learning rate may have a value for each network.
-        if (checked in keys or checked.rpartition(".")[0] in keys) and not good(value):
-            raise UserError(f"config.{key}={value} must be {wish}")
 
 
 def expand_paths(config: ConfigDict) -> None:
@@ -249,8 +198,8 @@ def remember(config: ConfigDict, workdir: str) -> None:
         return
     record = {
         "config": json.loads(config.to_json()),
-        "versions": _versions(),
-        "commit": _commit(),
+        "versions": versions(),
+        "commit": commit(),
         "devices": [str(device) for device in jax.devices()],
     }
     write_lines(path, [json.dumps(record, indent=2)])
@@ -302,17 +251,31 @@ def recall(workdir: str) -> ConfigDict:
       UserError: there is none, or it is damaged.
     """
     path = pathlib.Path(workdir) / "config.json"
-    try:
-        record = json.loads(path.read_text())
-        return ConfigDict(_tuples(record["config"]))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise UserError(
             f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: damaged ({error}); delete it and give --config=configs/METHOD.py"
-        ) from error
+        )
+    way_out = "delete it and give --config=configs/METHOD.py"
+    try:
+        record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique)
+        config = ConfigDict(_tuples(record["config"]))
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; {way_out}") from None
+    # RecursionError: brackets in brackets in brackets.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return config
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    """An object of JSON, which may name a key twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"a key twice among {', '.join(key for key, _ in pairs)}")
+    return dict(pairs)
 
 
 def flat_config(config: ConfigDict) -> dict[str, object]:
@@ -338,31 +301,3 @@ def _tuples(value):
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value
-
-
-def _versions() -> dict[str, str]:
-    packages = (
-        "jax",
-        "jaxlib",
-        "flax",
-        "optax",
-        "orbax-checkpoint",
-        "tensorflow-datasets",
-        "numpy",
-    )
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **versions}
-
-
-def _commit() -> str | None:
-    """The commit that this code is checked out at, "+changes" if files differ; None outside git."""
-    git = ["git", "-C", os.path.dirname(os.path.abspath(__file__))]
-    try:
-        run = {"capture_output": True, "text": True, "check": True, "timeout": 10}
-        # An installed copy may lie inside somebody else's repository.
-        subprocess.run([*git, "ls-files", "--error-unmatch", os.path.basename(__file__)], **run)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], **run).stdout.strip()
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], **run).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{commit}+changes" if dirty else commit

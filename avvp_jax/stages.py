@@ -7,6 +7,7 @@ The stages themselves, and what is particular to a method, are in methods/.
 import copy
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 
@@ -42,6 +43,7 @@ class Run:
     start: Callable[[], Variables | None] = lambda: None
     seeds: Sequence[int] = ()
     _models: dict = dataclasses.field(default_factory=dict)
+    _splits: dict[str, Split] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.seeds = self.seeds or all_seeds(self.config)
@@ -62,17 +64,19 @@ class Run:
         """The prepared data set."""
         return open_dataset(self.config.data)
 
-    @functools.cached_property
+    @property
     def train(self) -> Split:
         return self.split("train")
 
-    @functools.cached_property
+    @property
     def val(self) -> Split:
         return self.split("val")
 
     def split(self, name: str) -> Split:
-        """A split of the data set."""
-        return load_split(self.dataset, name, self.config.data.streams)
+        """A split of the data set, read once."""
+        if name not in self._splits:
+            self._splits[name] = load_split(self.dataset, name, self.config.data.streams)
+        return self._splits[name]
 
     @property
     def options(self) -> ConfigDict:
@@ -288,6 +292,23 @@ class Artefact:
 
 
 Stage = Training | Artefact
+
+
+def refuse_gaps(run: Run) -> None:
+    """Refuses to start a stage before the one that it goes on from.
+
+    Raises:
+      UserError: names the stage that is missing.
+    """
+    wanted = chosen_stages(run.config, run.stages)
+    needed = [stage for stage in run.stages if not getattr(stage, "report", False)]
+    for before, stage in itertools.pairwise(needed):
+        if stage in wanted and before not in wanted and not stage.finished(run):
+            if not before.finished(run):
+                raise UserError(
+                    f"config.stages={run.config.stages!r}: {stage.name} needs what {before.name} "
+                    f"leaves in {run.workdir}, which is not finished; run {before.name} first"
+                )
 
 
 def run_stages(run: Run) -> None:

@@ -14,13 +14,18 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 
-from avvp_jax.errors import UserError, first_ten
+from avvp_jax.errors import UserError, first_ten, one_line
+from avvp_jax.files import DamagedFile, read_bytes
 
 # How the name of batch norm's number of batches ends, the only integers in a state_dict.
 COUNTER = "num_batches_tracked"
+
+_ZIP = b"PK\3\4"  # how a zip file begins
+_ENCRYPTED = 1  # a flag of its members
 
 
 def _torch():
@@ -59,10 +64,8 @@ def load_safely(path: str):
             f"{path}: no such checkpoint file; give a published .pt or a work directory"
         )
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                if damaged := archive.testzip():
-                    raise ValueError(f"checksum of {damaged} does not agree")
+        with open(path, "rb") as file:
+            _refuse_damaged_zip(file)
         with torch.serialization.safe_globals(_numpy_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
@@ -72,13 +75,29 @@ def load_safely(path: str):
         raise UserError(f"{path}: {_reason(error)}; use a file that holds tensors only") from error
 
 
+def _refuse_damaged_zip(file: BinaryIO) -> None:
+    """What PyTorch does not look at in zip files: checksums, and how much they expand to."""
+    beginning = file.read(len(_ZIP))
+    file.seek(0)
+    if beginning != _ZIP:  # of an older version of PyTorch
+        return
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+                raise ValueError(f"{member.filename} is compressed or encrypted, unlike PyTorch's")
+        if damaged := archive.testzip():
+            raise ValueError(f"checksum of {damaged} does not agree")
+
+
 def _reason(error: Exception) -> str:
-    """What PyTorch's long message says about the file."""
-    text = " ".join(str(error).split())
+    """What PyTorch's or pickle's long message says about the file."""
+    text = one_line(error)
     refused = re.search(r"(?:GLOBAL |class )([A-Za-z_][\w.]*\w)", text)
     if "Weights only load failed" in text and refused:
         return f"refused, because it names {refused[1]}, which could run code"
-    return f"not a readable PyTorch file ({type(error).__name__}: {text[-120:]})"
+    # The unpickler's own words stand behind advice to load the file unsafely.
+    text = text.partition("WeightsUnpickler error: ")[2] or text
+    return f"not a readable file ({type(error).__name__}: {text[:120]})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +138,10 @@ def read_published(path: str) -> PublishedFile:
         or value.untyped_storage().nbytes() < value.element_size() * value.numel()
     ]
     if odd:
-        raise UserError(f"{path}: tensors that are not dense float32: {first_ten(odd)}")
+        raise UserError(
+            f"{path}: tensors that are not dense float32: {first_ten(odd)}; save the state_dict of "
+            "a model on the CPU in float32"
+        )
     arrays = {name: value.detach().numpy().copy() for name, value in state.items()}
     wild = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if wild:
@@ -163,15 +185,14 @@ def load_index_lists(path: str) -> list:
     """
     _torch()
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_bytes(path)
         _refuse_odd_opcodes(content)
         with warnings.catch_warnings():
             # PyTorch warns of the kind of storage that such files hold.
             warnings.simplefilter("ignore", UserWarning)
             return _IndexLists(io.BytesIO(content)).load()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; use the published need_to_change.pkl") from None
     # As in load_safely: damage can show in any way.
     except Exception as error:
         raise UserError(
@@ -212,8 +233,10 @@ class _IndexLists(pickle.Unpickler):
 
 
 def _load_storage(content: bytes):
-    torch = _torch()
-    storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    torch, file = _torch(), io.BytesIO(content)
+    _refuse_damaged_zip(file)
+    file.seek(0)
+    storage = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(storage, torch.storage.TypedStorage) or storage.dtype != torch.int64:
         raise ValueError("a tensor is not of 64-bit integers")
     return storage

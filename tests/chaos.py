@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -41,7 +41,6 @@ FLAGS += ["--config.model.width=16", "--config.model.feed_forward=16"]
 FLAGS += ["--config.train.batch_size=1", "--config.train.steps_per_call=1"]
 FLAGS += ["--config.train.save_seconds=0"]
 VIDEOS = 60  # to train on: so many steps and calls in an epoch, to be killed between writes
-LAST_STAGE_DONE = re.compile(r"finished before|epoch +(\d+)/\1 ")
 BEING_WRITTEN = "*/*/*.orbax-checkpoint-tmp"
 SECONDS = 600  # after which a moment will never come
 
@@ -155,8 +154,11 @@ class Disturbed(NamedTuple):
         if kill.place == "ratios":
             return lambda: "ratios: starting" in started.printed
         if kill.place == "evaluation":
-            # The last epoch's line, or that there is nothing left to train.
-            return lambda: LAST_STAGE_DONE.search(started.printed.partition("denoise: ")[2])
+            # Between the two splits, or where they were evaluated before from the start.
+            scores = self.workdir / "scores_val.json"
+            new = not scores.exists()
+            done = "denoise: finished before"
+            return lambda: done in started.printed or (new and scores.exists())
         before = self.saved(kill.place)
 
         def come() -> bool:
@@ -174,15 +176,14 @@ class Disturbed(NamedTuple):
             if any(self.data_dir.glob("llp/*/incomplete.*")):
                 return "while data were written"
             return f"while data were {'ready' if any(self.data_dir.glob('llp/*/1*')) else 'read'}"
-        there = {
-            "ratios": self.workdir / "ratios/noise_ratios.npz",
-            "evaluation": self.workdir / "scores_val.json",
-        }
-        return f"in {place}, {'after' if there[place].exists() else 'before'} its first file"
+        there = {"ratios": "ratios/noise_ratios.npz", "evaluation": "scores_test.json"}[place]
+        when = "after" if (self.workdir / there).exists() else "before"
+        return f"in {place}, {when} {there} was written"
 
 
 def results(workdir: pathlib.Path) -> dict:
     """Everything that a run leaves and two runs must agree in."""
+    logging.set_verbosity(logging.FATAL)
     run = Run(config := recall(str(workdir)), str(workdir), stages_of(config))
     found = {name: jax.device_get(run.models(name)[1]) for name in TRAININGS}
     with np.load(workdir / "ratios/noise_ratios.npz") as file:
@@ -195,11 +196,10 @@ def results(workdir: pathlib.Path) -> dict:
         found[split] = {name: value for name, value in scores.items() if name != "weights"}
     found["logged"] = {}
     for line in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
-        if line.get("step") is None:
-            continue  # the config, with its paths
-        # An epoch that was lost is logged again.
-        kept = {name: value for name, value in line.items() if "videos_per_second" not in name}
-        found["logged"][" ".join([str(line.get("step")), *sorted(kept)])] = kept
+        stage = next((name for name in TRAININGS if f"{name}/train/loss" in line), None)
+        if stage:  # an epoch that was lost is logged again
+            kept = {name: value for name, value in line.items() if "videos_per_second" not in name}
+            found["logged"][f"{stage} {line['step']}"] = kept
     return found
 
 

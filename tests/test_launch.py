@@ -90,7 +90,7 @@ MISTAKES = {
     ),
     "unusable value": (
         ["--workdir=W", "--config=configs/han.py", "--config.train.batch_size=0"],
-        "config.train.batch_size=0 must be greater than 0",
+        "config.train.batch_size=0 must be a whole number from 1",
     ),
     "no data": (
         ["--workdir=W", "--config=configs/han.py", "--config.data.data_dir=D"],

@@ -11,7 +11,6 @@ Source: github.com/YapengTian/AVVP-ECCV20, folder data.
 import csv
 import io
 import re
-import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from avvp_jax.errors import UserError, first_ten
+from avvp_jax.files import DamagedFile, read_bytes
 from avvp_jax.task import CLASSES, NUM_CLASSES, SEGMENTS
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
@@ -28,9 +28,10 @@ FILES = (*SPLIT_FILES.values(), *DENSE_FILES.values())
 DENSELY_LABELLED = ("val", "test")
 
 _CLASS_INDEX = {name: index for index, name in enumerate(CLASSES)}
-# The id becomes a file name, so it holds nothing that could leave the folder.
+# The id becomes a file name, so it is short and holds nothing that could leave the folder.
 # Five real names have decimals: AP0061o0Nvk_101.8_111.8.
-_FILENAME = re.compile(r"([A-Za-z0-9_-]+)_[0-9]+(?:\.[0-9]+)?_[0-9]+(?:\.[0-9]+)?")
+_SECOND = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_FILENAME = re.compile(rf"([A-Za-z0-9_-]{{1,200}})_{_SECOND}_{_SECOND}")
 # Whole seconds, also as a spreadsheet would write them: 3 or 3.0.
 _SECONDS = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 # The largest real file has 0.4 MB.
@@ -98,7 +99,7 @@ def read_annotations(paths: dict[str, Path]) -> Annotations:
     Raises:
         UserError: a file is missing, unreadable, not UTF-8 text, lacks a column or has no
             rows; a class is unknown; a video name is damaged or met twice; onset or offset
-            of a known video is not a whole second from 0 to 10.
+            of a known video is not a whole second from 0 to 10; most rows are reversed.
     """
     rows = {
         split: _read_table(paths[name], ("filename", "event_labels"))
@@ -190,14 +191,9 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def _read_text(path: Path) -> str:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{path}: not a regular file; put the published csv file there")
-        if status.st_size > _LARGEST_FILE:
-            raise UserError(f"{path}: {status.st_size} bytes is too large for an annotation file")
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        return read_bytes(path, _LARGEST_FILE).decode("utf-8-sig")
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; put the published csv file there") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
 
@@ -264,6 +260,11 @@ def _dense_labels(
             f"{path}: onset and offset must be whole seconds from 0 to {SEGMENTS}; "
             f"not so: {first_ten(damaged)}"
         )
+    if 2 * len(reversed_) > len(events):
+        raise UserError(
+            f"{path}: onset is after offset in {len(reversed_)} of {len(events)} rows; see whether "
+            "the two columns are exchanged"
+        )
     unknown = [event for event in events if event.filename not in known]
     unknown_videos = dict.fromkeys(_shown(event.filename) for event in unknown)
     _note(summary, f"{path.name}: rows with onset = offset, no segment", empty)
@@ -296,4 +297,4 @@ def _note(summary: dict[str, dict], oddity: str, found: list) -> None:
 def _shown(text: str) -> str:
     """Text from a file for a one-line message: quoted where it is not plain, and cut."""
     text = text if len(text) <= 60 else text[:60] + "..."
-    return text if text.isprintable() and text.strip() else ascii(text)
+    return text if text.isprintable() and text and text == text.strip() else ascii(text)

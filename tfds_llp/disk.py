@@ -1,4 +1,4 @@
-"""Where prepared data goes: can it be written, and what went wrong."""
+"""Where prepared data goes: can it be written."""
 
 import os
 import shutil
@@ -28,10 +28,3 @@ def refuse_unwritable(folder: os.PathLike, needed: int) -> None:
             f"{there}: the prepared data needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are "
             "free; make room or choose another data_dir"
         )
-
-
-def one_line(error: Exception) -> str:
-    """An exception of another library, for the middle of a one-line message."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -10,8 +10,8 @@ from pathlib import Path
 import requests
 import tensorflow_datasets as tfds
 
-from avvp_jax.errors import UserError
-from tfds_llp.disk import one_line, refuse_unwritable
+from avvp_jax.errors import UserError, cause
+from tfds_llp.disk import refuse_unwritable
 
 ANNOTATIONS_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/master/data/"
 _TIMEOUT_SECONDS = 30
@@ -43,7 +43,7 @@ def download_annotations(
         for name, path in paths.items():
             path.write_bytes(contents[name])
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({one_line(error)})") from error
+        raise UserError(f"{folder}: cannot be written ({cause(error)})") from error
     return paths
 
 
@@ -57,7 +57,7 @@ def _fetch(url: str, expected: tfds.download.checksums.UrlInfo) -> bytes:
                 if len(content) > expected.size:
                     break
     except requests.RequestException as error:
-        reason = type(error).__name__ if error.response is None else one_line(error)
+        reason = type(error).__name__ if error.response is None else cause(error)
         raise UserError(
             f"{url}: cannot be downloaded ({reason}); put all AVVP_*.csv beside the features"
         ) from error

@@ -23,12 +23,13 @@ import numpy as np
 from jaxtyping import Float
 
 from avvp_jax.elaboration import TEACHERS, Teacher, elaborate, segment_logits, teachers_report
-from avvp_jax.errors import UserError, first_ten
+from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.files import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
 from tfds_llp.annotations import DENSELY_LABELLED, Split, read_annotations
-from tfds_llp.disk import one_line
-from tfds_llp.features import DamagedFile, read_numbers
+from tfds_llp.features import read_numbers
+from tfds_llp.flags import OneLineParser
 from tfds_llp.prompts import (
     has_direction,
     read_prompt_embeddings,
@@ -115,7 +116,7 @@ def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) 
         if partial:
             shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
-            f"{out}: cannot be written ({one_line(error)}); make room, or choose another --out"
+            f"{out}: cannot be written ({cause(error)}); make room, or choose another --out"
         ) from error
 
 
@@ -145,13 +146,6 @@ def embeddings_reader(prompts: Float[np.ndarray, "classes width"], scale: float)
         return segment_logits(embeddings, prompts, scale)
 
     return read
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str):
-        raise UserError(f"{message}; see python -m tfds_llp.elaborate --help")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -221,7 +215,7 @@ def main() -> None:
     try:
         print(run(arguments().parse_args()))
     except UserError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(error, file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,33 +1,22 @@
 """One published .npy file, read without trusting it.
 
-A header can claim terabytes or name Python objects, so shape and type are checked
-before anything is allocated, and nothing is ever unpickled.
+Shape and type are checked before anything is computed; see avvp_jax.files for the rest.
 """
 
-import io
 import math
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from avvp_jax.files import LONGEST_HEADER, DamagedFile, parse_npy, read_bytes
 from avvp_jax.streams import Stream, pool_to_segments
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
 
-# More than any .npy header of a plain array needs.
-_LONGEST_HEADER = 4096
 # Bytes of the widest real number NumPy knows.
 _WIDEST_NUMBER = 16
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-
-
-class DamagedFile(Exception):
-    """What is wrong with a file, in a few words that can follow its name."""
+# No network gives a video's features of this size, or none above its inverse.
+LARGEST = 1e30
 
 
 def read_features(path: Path, stream: Stream) -> Float32[np.ndarray, "10 width"]:
@@ -44,6 +33,8 @@ def read_features(path: Path, stream: Stream) -> Float32[np.ndarray, "10 width"]
         pooled = pool_to_segments(stream, array)
     if not np.isfinite(pooled).all():
         raise DamagedFile("holds NaN, infinity or numbers beyond float32")
+    if np.abs(pooled).max() > LARGEST or 0 < np.abs(pooled).max() < 1 / LARGEST:
+        raise DamagedFile("holds numbers that no feature has; their bytes may be in another order")
     return pooled
 
 
@@ -80,51 +71,17 @@ def _read_array(
 ) -> np.ndarray:
     """The array in a .npy file of this shape whose dtype is of one of these kinds."""
     numbers = math.prod(widest if length is None else length for length in shape)
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
-        if status.st_size == 0:
-            raise DamagedFile("is empty")
-        if status.st_size > _LONGEST_HEADER + numbers * _WIDEST_NUMBER:
-            raise DamagedFile(f"has {status.st_size} bytes, too many for shape {_shown(shape)}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedFile(f"cannot be read ({error.strerror})") from None
-
-    found, order, dtype, start = _read_header(content)
-    if dtype.hasobject:
-        raise DamagedFile("holds pickled Python objects, which are never loaded")
-    if dtype.kind not in kinds:
-        raise DamagedFile(f"has type {str(dtype):.60}, not {meaning}")
-    fits = len(found) == len(shape) and all(
+    array = parse_npy(read_bytes(path, LONGEST_HEADER + numbers * _WIDEST_NUMBER))
+    if array.dtype.kind not in kinds:
+        raise DamagedFile(f"has type {str(array.dtype):.60}, not {meaning}")
+    fits = array.ndim == len(shape) and all(
         0 < length <= widest if wanted is None else length == wanted
-        for length, wanted in zip(found, shape, strict=True)
+        for length, wanted in zip(array.shape, shape, strict=True)
     )
     if not fits:
-        raise DamagedFile(f"has shape {str(list(found)):.60}, not {_shown(shape)}")
-    expected = start + math.prod(found) * dtype.itemsize
-    if len(content) != expected:
-        raise DamagedFile(f"has {len(content)} bytes where its header promises {expected}")
-    return np.frombuffer(content, dtype, offset=start).reshape(found, order=order)
+        raise DamagedFile(f"has shape {str(list(array.shape)):.60}, not {_shown(shape)}")
+    return array
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:
     return f"[{', '.join('width' if length is None else str(length) for length in shape)}]"
-
-
-def _read_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
-    """Shape, memory order, dtype and the place where the numbers begin."""
-    file = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(file)
-    except ValueError:
-        raise DamagedFile("is not a .npy file") from None
-    if version not in _HEADER_READERS:
-        raise DamagedFile(f"has .npy version {version[0]}.{version[1]}; arrays have 1.0 or 2.0")
-    try:
-        shape, fortran, dtype = _HEADER_READERS[version](file, max_header_size=_LONGEST_HEADER)
-    # NumPy's parser (ast, tokenize, dtype) answers damaged text with many kinds of exception.
-    except Exception:
-        raise DamagedFile("has a .npy header that cannot be read") from None
-    return shape, "F" if fortran else "C", dtype, file.tell()

@@ -19,12 +19,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, cause
 from avvp_jax.streams import STREAM_SETS, STREAMS
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
 from tfds_llp import synthetic
 from tfds_llp.annotations import DENSELY_LABELLED, FILES, describe, read_annotations
-from tfds_llp.disk import one_line, refuse_unwritable
+from tfds_llp.disk import refuse_unwritable
 from tfds_llp.download import download_annotations
 from tfds_llp.published import (
     SOURCES,
@@ -181,7 +181,7 @@ class Llp(tfds.core.ShardBasedBuilder):
             # array_record reports a full disk as RuntimeError.
             except (OSError, RuntimeError) as error:
                 raise UserError(
-                    f"{self.data_dir}: cannot be written ({one_line(error)}); make room, or "
+                    f"{self.data_dir}: cannot be written ({cause(error)}); make room, or "
                     "choose another data_dir"
                 ) from error
 

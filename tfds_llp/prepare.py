@@ -3,16 +3,17 @@
 python -m tfds_llp.prepare --dataset=llp/base --data_dir=DIR --manual_dir=DATA
 """
 
-import argparse
 import os
 import sys
 
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
 
 from avvp_jax import preemption
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, cause
+from avvp_jax.files import odd_file
 from avvp_jax.locks import lock
-from tfds_llp.disk import one_line
+from tfds_llp.flags import OneLineParser
 from tfds_llp.llp import Llp, LlpConfig, synthetic_config
 from tfds_llp.published import HOW_TO_GET
 
@@ -81,11 +82,15 @@ def _config(dataset: str, synthetic_seed: int) -> LlpConfig:
 
 
 def _builder(config: LlpConfig, data_dir, allow_missing_features: bool) -> Llp:
+    root = data_dir or tfds.core.constants.DATA_DIR
+    folder = f"{root}/{Llp.name}/{config.name}/{Llp.VERSION}"
+    if odd := odd_file(folder):
+        raise _damaged(folder, f"{os.path.basename(odd)} is not a file")
     try:
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
     # Prepared files are read here, and each kind of damage has its own exception in TFDS.
     except Exception as error:
-        raise _damaged(f"{data_dir}/llp/{config.name}/{Llp.VERSION}", one_line(error)) from error
+        raise _damaged(folder, cause(error)) from error
 
 
 def _remove_incomplete(builder: Llp) -> None:
@@ -99,7 +104,7 @@ def _refuse_damaged(builder: Llp) -> None:
         reason = _damage(builder)
     # As above: metadata.json is read here.
     except Exception as error:
-        reason = one_line(error)
+        reason = cause(error)
     if reason:
         raise _damaged(builder.data_dir, reason)
 
@@ -109,13 +114,27 @@ def _damage(builder: Llp) -> str | None:
     splits = builder.info.splits
     if set(splits) != {"train", "val", "test"}:
         return "dataset_info.json does not name train, val and test"
-    if not {"left_out", "pseudo_labels"} <= set(builder.info.metadata.keys()):
+    known = builder.info.metadata
+    if not {"left_out", "pseudo_labels"} <= set(known.keys()):
         return "metadata.json is incomplete"
+    if not isinstance(known["left_out"], list) or not isinstance(known["pseudo_labels"], bool):
+        return "left_out or pseudo_labels in metadata.json are no list and no bool"
     for split in splits.values():
         size = sum(path.stat().length for path in split.filepaths)
         if size != split.num_bytes:
             return f"{split.name} has {size} bytes instead of {int(split.num_bytes)}"
+        records = [_records(path) for path in split.filepaths]
+        if records != split.shard_lengths or not all(records):
+            return f"{split.name} has {records} records instead of {split.shard_lengths}"
     return None
+
+
+def _records(path: os.PathLike) -> int:
+    reader = ArrayRecordReader(os.fspath(path))
+    try:
+        return reader.num_records()
+    finally:
+        reader.close()
 
 
 def _damaged(folder: str, reason: str) -> UserError:
@@ -126,7 +145,7 @@ def _damaged(folder: str, reason: str) -> UserError:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m tfds_llp.prepare", description=prepare.__doc__.split("\n")[0]
     )
     parser.add_argument("--dataset", required=True, help=", ".join(DATASETS))

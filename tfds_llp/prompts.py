@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from avvp_jax.artefacts import read_npz
 from avvp_jax.errors import UserError, first_ten
+from avvp_jax.files import DamagedFile, read_bytes, read_npz
 from avvp_jax.task import NUM_CLASSES
-from tfds_llp.features import DamagedFile, read_numbers
+from tfds_llp.features import read_numbers
 
 _WIDEST_EMBEDDING = 1 << 14
 _LONGEST_TEXT = 1 << 20
@@ -99,10 +99,8 @@ def read_prompts(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > _LONGEST_TEXT:
-            raise UserError(f"{path}: too long for a list of {NUM_CLASSES}")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        return read_bytes(path, _LONGEST_TEXT).decode("utf-8-sig")
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; it needs a list of {NUM_CLASSES}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text") from None
+        raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from None

@@ -12,9 +12,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from avvp_jax.errors import UserError, first_ten
+from avvp_jax.files import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS
 from tfds_llp.annotations import FILES, Split
-from tfds_llp.features import DamagedFile, read_features, read_pseudo_labels
+from tfds_llp.features import read_features, read_pseudo_labels
 from tfds_llp.videos import Videos
 
 SOURCES = (
@@ -116,11 +117,13 @@ def read_features_into(folder: Path, splits: dict[str, Videos], pseudo_labels: b
         UserError: files are damaged; names up to ten and says what is wrong with each.
     """
     rows = [(videos, row) for videos in splits.values() for row in range(len(videos))]
-    readers = ThreadPoolExecutor(_READERS)
+    readers, problems = ThreadPoolExecutor(_READERS), []
     try:
         results = readers.map(lambda row: _read_video(folder, *row, pseudo_labels), rows)
         progress = tqdm(results, "Reading features", len(rows), unit=" videos", mininterval=1.0)
-        problems = [problem for found in progress for problem in found]
+        for found in progress:
+            problems += found
+            progress.leave = not problems  # the mistake has the line for itself
     finally:
         readers.shutdown(cancel_futures=True)
     if problems:

@@ -66,7 +66,8 @@ def write_labels(run: Run, path: str, index: int) -> None:
 def removed_labels(run: Run, index: int) -> RemovedLabels:
     """What stage 2 or `config.METHOD.removed_labels` says, for a seed and the videos at hand."""
     path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz", index)
-    removed = read_removed_labels(path, run.train.ids, run.train.csv_row)
+    left_out = len(run.dataset.info.metadata["left_out"])
+    removed = read_removed_labels(path, run.train.ids, run.train.csv_row, left_out)
     refuse_strange_labels(path, run.train, removed)
     return removed
 

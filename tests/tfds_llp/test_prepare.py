@@ -1,7 +1,7 @@
 """Finding data prepared, preparing it, and the command line."""
 
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,27 +9,15 @@ import sys
 import pytest
 
 from avvp_jax.errors import UserError
+from avvp_jax.locks import lock
 from avvp_jax.streams import STREAM_SETS
-from tests.tfds_llp.published_folder import replace_text, write_published
+from tests.tfds_llp.published_folder import write_published
 from tfds_llp.prepare import prepare
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_published(tmp_path_factory.mktemp("published") / "DATA", STREAM_SETS["base"])
-
-
-@pytest.fixture(scope="module")
-def prepared_once(folder, tmp_path_factory):
-    data_dir = tmp_path_factory.mktemp("prepared")
-    prepare("llp/base", data_dir, folder)
-    return data_dir
-
-
-@pytest.fixture
-def prepared(prepared_once, tmp_path):
-    """A prepared data_dir of one's own, to damage."""
-    return shutil.copytree(prepared_once, tmp_path / "prepared")
 
 
 def one_line(refusal):
@@ -45,6 +33,32 @@ def test_it_prepares_at_first_use_and_finds_it_afterwards(folder, tmp_path):
     for builder in (first, again):
         assert len(builder.as_data_source("train")) == 4
         assert builder.info.metadata["left_out"] == []
+
+
+def test_what_a_killed_process_left_is_removed(folder, tmp_path):
+    left = tmp_path / "tfds/llp/base/incomplete.ABC123_1.0.0"
+    left.mkdir(parents=True)
+    prepare("llp/base", tmp_path / "tfds", folder)
+    assert not left.exists()
+    assert not list((tmp_path / "tfds/llp").glob(".*.lock"))
+
+
+def test_of_two_processes_one_prepares_and_the_other_waits(prepared_once, tmp_path, monkeypatch):
+    """The other one does, here; this one would not find any published files."""
+    holding, printed = lock(str(tmp_path / "tfds/llp/.base.lock")), []
+
+    def see(text, **_):
+        printed.append(text)
+        shutil.copytree(prepared_once, tmp_path / "tfds", dirs_exist_ok=True)
+        holding.__exit__(None, None, None)
+
+    monkeypatch.setattr("builtins.print", see)
+    (tmp_path / "none").mkdir()
+    holding.__enter__()
+    builder = prepare("llp/base", tmp_path / "tfds", tmp_path / "none")
+    assert len(builder.as_data_source("train")) == 4
+    assert printed == [printed[0]]
+    assert re.fullmatch("llp/base: process .* is preparing it; waiting for that", printed[0])
 
 
 def test_a_home_folder_is_expanded(folder, tmp_path, monkeypatch):
@@ -97,56 +111,6 @@ def test_videos_left_out_once_must_be_allowed_again(folder, tmp_path):
     with pytest.raises(UserError, match="without 1 videos.*allow_missing_features") as refusal:
         prepare("llp/base", tmp_path / "tfds", folder)
     one_line(refusal)
-
-
-def truncate(name):
-    return lambda folder: os.truncate(next(folder.glob(name)), 1000)
-
-
-def remove(name):
-    return lambda folder: next(folder.glob(name)).unlink()
-
-
-def overwrite(name, text):
-    return lambda folder: (folder / name).write_text(text)
-
-
-def without_train(folder):
-    info = json.loads((folder / "dataset_info.json").read_text())
-    info["splits"] = [split for split in info["splits"] if split["name"] != "train"]
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-
-
-DAMAGE = {
-    "shard truncated": truncate("llp-train*"),
-    "shard missing": remove("llp-val*"),
-    "info missing": remove("dataset_info.json"),
-    "info empty": overwrite("dataset_info.json", ""),
-    "info no json": overwrite("dataset_info.json", "{"),
-    "info of something else": overwrite("dataset_info.json", '{"a": 1}'),
-    "info of another version": lambda folder: replace_text(
-        folder / "dataset_info.json", '"version": "1.0.0"', '"version": "7.0.0"'
-    ),
-    "info in another format": lambda folder: replace_text(
-        folder / "dataset_info.json", "array_record", "tfrecord"
-    ),
-    "info without train": without_train,
-    "info not UTF-8": lambda folder: (folder / "dataset_info.json").write_bytes(b"\xff\xfe{"),
-    "metadata missing": remove("metadata.json"),
-    "metadata no json": overwrite("metadata.json", "]"),
-    "metadata a list": overwrite("metadata.json", "[1, 2]"),
-    "metadata empty": overwrite("metadata.json", "{}"),
-    "everything missing": lambda folder: [file.unlink() for file in folder.iterdir()],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_prepared_data_is_refused_by_folder(prepared, damage):
-    folder = prepared / "llp/base/1.0.0"
-    DAMAGE[damage](folder)
-    with pytest.raises(UserError, match="delete this folder") as refusal:
-        prepare("llp/base", prepared)
-    assert one_line(refusal).startswith(str(folder))
 
 
 def run(*arguments):

@@ -1,0 +1,138 @@
+"""Reading files that somebody else made: the bytes, and arrays in .npy and .npz.
+
+What a file says of itself is compared with its size before anything is allocated,
+and nothing in it is ever unpickled.
+"""
+
+import io
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Shaped
+
+from avvp_jax.errors import UserError, cause
+
+# Far more than any artefact needs; the longest array of LLP's has 10,000 rows.
+LARGEST_FILE = 256 << 20
+# More than any .npy header of a plain array needs.
+LONGEST_HEADER = 4096
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# How NumPy writes the arrays of an .npz. Other ways to compress know no bounds when they expand.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class DamagedFile(Exception):
+    """What is wrong with a file, in a few words that can follow its name."""
+
+
+def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+      DamagedFile: it is none, cannot be read, is empty, or has more than `largest` bytes.
+    """
+    try:
+        # A pipe or a device would be waited for, or read for ever.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
+        if status.st_size == 0:
+            raise DamagedFile("is empty")
+        if status.st_size > largest:
+            raise DamagedFile(f"has {status.st_size} bytes, too many; {largest} are enough")
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:  # ValueError is a NUL in the name
+        raise DamagedFile(f"cannot be read ({cause(error)})") from None
+
+
+def odd_file(folder: str | os.PathLike) -> str | None:
+    """A path below a folder that is neither file nor folder: a reader of all would wait for it."""
+    for parent, _, names in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in names):
+            if os.path.exists(path) and not os.path.isfile(path):
+                return path
+    return None
+
+
+def parse_npy(content: bytes) -> Shaped[np.ndarray, "..."]:
+    """The array in the bytes of a .npy file, which it shares.
+
+    Raises:
+      DamagedFile: they hold none, or it has Python objects or another length than it says.
+    """
+    shape, order, dtype, start = _parse_header(content)
+    if dtype.hasobject:
+        raise DamagedFile("holds pickled Python objects, which are never loaded")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise DamagedFile(f"has shape {str(list(shape)):.60}, which no array has")
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise DamagedFile(
+            f"has {len(content)} bytes where its header promises {str(expected):.30} for shape "
+            f"{str(list(shape)):.60}"
+        )
+    return np.ndarray(shape, dtype, buffer=content, offset=start, order=order)
+
+
+def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
+    """Shape, memory order, dtype and the place where the numbers begin."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        raise DamagedFile("is not a .npy file") from None
+    if version not in _HEADER_READERS:
+        raise DamagedFile(f"has .npy version {version[0]}.{version[1]}; arrays have 1.0 or 2.0")
+    try:
+        shape, fortran, dtype = _HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
+    # NumPy's parser (ast, tokenize, dtype) answers damaged text with many kinds of exception.
+    except Exception:
+        raise DamagedFile("has a .npy header that cannot be read") from None
+    return shape, "F" if fortran else "C", dtype, file.tell()
+
+
+def read_npz(path: str, names: Sequence[str], way_out: str) -> dict[str, np.ndarray]:
+    """Arrays of an .npz by name.
+
+    Raises:
+      UserError: the file is missing or damaged, or it lacks one of them.
+    """
+    try:
+        return _parse_npz(read_bytes(path), names)
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; {way_out}") from None
+
+
+def _parse_npz(content: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in names:
+                arrays[name] = parse_npy(_member(archive, f"{name}.npy"))
+    except DamagedFile as problem:
+        raise DamagedFile(f"its array {name!r} {problem}") from None
+    # A damaged zip file, or one that is none, can fail in any way.
+    except Exception as error:
+        raise DamagedFile(f"is not a readable .npz ({cause(error)})") from None
+    return arrays
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a member, of which there must be one; never more than LARGEST_FILE bytes."""
+    found = [member for member in archive.infolist() if member.filename == name]
+    if len(found) != 1:
+        raise DamagedFile("is there more than once" if found else "is missing")
+    if found[0].compress_type not in _COMPRESSIONS:
+        raise DamagedFile("is compressed in another way than NumPy's")
+    if found[0].file_size > LARGEST_FILE:
+        raise DamagedFile(f"claims {found[0].file_size} bytes, too many")
+    with archive.open(found[0]) as file:
+        return file.read(LARGEST_FILE + 1)  # what is expanded ends here, whatever the file says

@@ -1,0 +1,35 @@
+"""What a run was made with: versions of packages, and the commit of this code."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that results depend on."""
+    packages = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "tensorflow-datasets",
+        "numpy",
+    )
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}
+
+
+def commit() -> str | None:
+    """The commit that this code is checked out at, "+changes" if files differ; None outside git."""
+    git = ["git", "-C", os.path.dirname(os.path.abspath(__file__))]
+    try:
+        run = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        # An installed copy may lie inside somebody else's repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", os.path.basename(__file__)], **run)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], **run).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], **run).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{head}+changes" if dirty else head

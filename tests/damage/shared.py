@@ -1,0 +1,48 @@
+"""What damaged copies are made of: nine videos, and a HAN that they trained."""
+
+import pathlib
+
+import jax
+import numpy as np
+import torch
+
+from avvp_jax.layouts import LAYOUTS
+from avvp_jax.methods import stages_of
+from avvp_jax.model import read_weights
+from avvp_jax.published import to_published
+from avvp_jax.settings import recall
+from avvp_jax.torch_files import PublishedFile, write_published
+from tests.damage.place import Place, mistake
+from tests.tfds_llp import published_folder
+
+
+def make_shared(root: pathlib.Path) -> pathlib.Path:
+    """Fills a folder: DATA (as published), tfds (prepared), trained (a work directory), han.pt."""
+    published_folder.write_published(root / "DATA", pseudo_labels=True)
+    place = Place(root, root)
+    place.workdir.rename(root / "trained")
+    place.workdir = root / "trained"
+    whole = place.train(f"--config.data.manual_dir={root}/DATA", "--config.eval.splits=val")
+    assert mistake(whole) is None
+    config = recall(str(place.workdir))
+    network = stages_of(config)[0].result_network(config)
+    variables = jax.device_get(read_weights(str(place.workdir), network, config).variables)
+    state = to_published(variables, LAYOUTS["han"], {})
+    write_published({str(root / "han.pt"): PublishedFile(state)})
+    return root
+
+
+def tensors(place: Place) -> dict[str, torch.Tensor]:
+    """The state_dict of han.pt."""
+    return torch.load(place.shared / "han.pt", weights_only=True)
+
+
+def fake_scores() -> dict:
+    """The content of a scores_test.json."""
+    from avvp_jax.scores import NAMES
+
+    return {"method": "han", "seed": 1, "epoch": 1} | dict.fromkeys(NAMES, 50.0)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,0 +1,128 @@
+"""The table of damaged inputs: each ends in one line, with nothing written and nothing executed."""
+
+import collections
+import concurrent.futures
+import os
+
+import pytest
+
+import avvp_jax.run
+from tests.damage import annotations, artefacts, checkpoints, configs, features, prepared, workdirs
+from tests.damage.case import Case, put
+from tests.damage.hostile import EXECUTED, UNREADABLE
+from tests.damage.place import Place, contents, mistake
+from tests.damage.shared import make_shared
+
+TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artefacts)
+CASES = [case for table in TABLES for case in table.CASES]
+LAUNCHED = [case for case in CASES if case.launched]
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, quick_compile):
+    return make_shared(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def place(tmp_path, shared):
+    return Place(tmp_path, shared)
+
+
+def assert_refused(message: str | None, case: Case, place: Place, before: dict) -> None:
+    assert message is not None, "it was accepted"
+    assert message.isprintable() and len(message) < 4000, "more than a line"
+    for part in case.says:
+        assert part in message
+    assert not list(place.root.rglob(EXECUTED))
+    assert contents(place.root, place.shared) == before
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_damage_ends_in_one_line_and_nothing_else(case, place):
+    if case.mechanism == UNREADABLE and os.geteuid() == 0:
+        pytest.skip("root may read anything")
+    arguments = case.make(place)
+    before = contents(place.root, place.shared)
+    assert_refused(mistake(arguments), case, place, before)
+
+
+@pytest.fixture(scope="module")
+def processes(launch, shared, tmp_path_factory):
+    """The cases that are launched: case -> place, what was there before, and what happened."""
+    tried = {}
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for number, case in enumerate(LAUNCHED):
+            place = Place(tmp_path_factory.mktemp(f"launched{number}"), shared)
+            arguments = case.make(place)
+            before = contents(place.root)
+            tried[str(case)] = place, before, pool.submit(launch, *arguments, text=False)
+    return tried
+
+
+@pytest.mark.parametrize("case", LAUNCHED, ids=str)
+def test_a_process_of_its_own_exits_with_2_after_one_line(case, processes):
+    place, before, process = processes[str(case)]
+    process = process.result()
+    assert process.returncode == 2
+    told = process.stderr.decode()
+    assert told.count("\n") == 1, told
+    # A progress bar may have stood on the line before.
+    message = told.split("\r")[-1].removesuffix("\n").removeprefix("launch.py: ")
+    assert_refused(message, case, place, before | contents(place.shared))
+
+
+class Accepted(Exception):
+    """Everything was read, and writing would begin."""
+
+
+def accepted(*_, **__):
+    raise Accepted
+
+
+WHOLE = {
+    "published files": lambda place: place.prepare(),
+    "prepared data": lambda place: place.train(),
+    "a .pt": lambda place: place.weights(place.shared / "han.pt"),
+    "a work directory": lambda place: place.weights(place.copy("trained")),
+    **{
+        method: lambda place, method=method, key=key, content=content: [
+            put(place.root / "x.npz", artefacts.archive(content)),
+            place.train(f"--config.{method}.{key}={place.root}/x.npz", method=method),
+        ][1]
+        for method, key, content in (
+            ("ma", "removed_labels", artefacts.REMOVED),
+            ("dhhn", "removed_labels", artefacts.REMOVED),
+            ("jomold", "noise_ratios", artefacts.RATIOS),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_what_is_whole_is_accepted(what, place, monkeypatch):
+    """The cases differ from these in their damage alone."""
+    for writes in ("remember", "make_writer"):
+        monkeypatch.setattr(avvp_jax.run, writes, accepted)
+    with pytest.raises(Accepted):
+        mistake(WHOLE[what](place))
+
+
+def test_the_table_is_as_long_and_varied_as_asked_for(capsys):
+    surfaces = collections.defaultdict(collections.Counter)
+    for case in CASES:
+        surfaces[case.surface][case.mechanism] += 1
+    mechanisms = {case.mechanism for case in CASES}
+    with capsys.disabled():
+        print()
+        for surface, found in surfaces.items():
+            print(f"{surface}: {found.total()} damaged inputs, {len(found)} mechanisms")
+        print(f"all: {len(CASES)}, {len(mechanisms)} mechanisms, {len(LAUNCHED)} launched too")
+    assert len(CASES) == len(set(map(str, CASES))) >= 150
+    assert len(mechanisms) >= 15
+    assert len(LAUNCHED) >= 10
+    assert len(surfaces) == 5
+    for surface, found in surfaces.items():
+        assert found.total() >= 5, surface
+        assert len(found) >= 10, surface
