@@ -2,6 +2,7 @@
 
 python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|eval|predict|export]
                  [--config.KEY=VALUE ...]
+                 [--coordinator=HOST:PORT --num_processes=N --process_id=0..N-1]
 python launch.py --mode=compare W1 W2 ...
 """
 
@@ -13,12 +14,15 @@ import sys
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from avvp_jax import preemption
+from avvp_jax import preemption, processes
 from avvp_jax.errors import UserError, one_line
 
-USER_ERROR = 2  # preemption.py has what else a run ends with
+USER_ERROR, CRASHED = 2, 1  # preemption.py and processes.py have what else a run ends with
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
+flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
+flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
+flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
 flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compare"], "What to do.")
 
 
@@ -94,6 +98,8 @@ def explain(error: Exception, argv: list[str]) -> str:
 
 def stop(error: UserError) -> None:
     """Ends the program with the message that the user needs."""
+    if processes.joined():
+        processes.end(error, USER_ERROR)
     print(f"launch.py: {error}", file=sys.stderr)
     sys.exit(USER_ERROR)
 
@@ -116,15 +122,21 @@ def main(argv: list[str]) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache) / "avvp_jax"))
 
-    from avvp_jax.run import run
-
+    given = flags.FLAGS
     try:
-        run(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode)
+        processes.join(given.coordinator, given.num_processes, given.process_id)
+        from avvp_jax.run import run
+
+        run(given.config, given.workdir, given.mode)
     except UserError as error:
         stop(error)
     except preemption.Preempted as preempted:
         print(f"launch.py: {preempted}", file=sys.stderr)
         sys.exit(preempted.code)
+    except Exception as error:
+        if processes.joined():
+            processes.end(error, CRASHED)
+        raise
 
 
 if __name__ == "__main__":

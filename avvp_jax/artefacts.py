@@ -5,7 +5,6 @@ noise_ratios.npz     audio, visual: float64 [classes], as JoMoLD publishes it
 need_to_change.pkl   MA's published list of removed labels, read without running anything
 """
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,18 +14,12 @@ from avvp_jax.denoising import NoiseRatios
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.files import read_npz
 from avvp_jax.labels import RemovedLabels
+from avvp_jax.outputs import write_npz
 from avvp_jax.task import NUM_CLASSES
 from avvp_jax.torch_files import load_index_lists
 
 LEAST_RATIO = 1e-9  # above 0: one video of a thousand million
 _RATIOS_AGAIN = "make it again with configs/jomold.py"
-
-
-def write_npz(path: str, **arrays: np.ndarray) -> None:
-    """Writes an .npz that appears whole or not at all."""
-    partial = f"{path}.partial.npz"
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
 
 
 def write_removed_labels(path: str, removed: RemovedLabels, ids: Sequence[str]) -> None:

@@ -22,8 +22,11 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 
+from avvp_jax import processes
 from avvp_jax.checksums import checksums, named_leaves, seal, unseal
 from avvp_jax.errors import UserError, cause, warn
+from avvp_jax.mesh import host_device
+from avvp_jax.outputs import set_aside
 from avvp_jax.selection import Best, diverged
 
 LATEST_KEPT = 2
@@ -68,7 +71,8 @@ class Checkpoints:
         """
         began, self._asked_at = self._asked_at, time.monotonic()
         epoch_seconds = max(0.0, self._asked_at - began)
-        if not now and self._asked_at + epoch_seconds < self._saved_at + self._every_seconds:
+        due = now or self._asked_at + epoch_seconds >= self._saved_at + self._every_seconds
+        if not processes.as_the_first(due):
             return
         if steps == self._saved:
             return
@@ -101,7 +105,7 @@ class Checkpoints:
         for steps in there:
             path = self.folder / "latest" / str(steps)
             try:
-                state = _read(path, template)
+                state = _read_together(path, template)
             except Damaged as damage:
                 _set_aside(path, damage)
                 self._latest.reload()
@@ -121,7 +125,10 @@ class Checkpoints:
         for step in self._best.all_steps():
             path = self.folder / "best" / str(step)
             try:
-                if step != self._saved_best[0] or _mark(_read(path, best)) != self._saved_best:
+                if (
+                    step != self._saved_best[0]
+                    or _mark(_read_together(path, best)) != self._saved_best
+                ):
                     self._best.delete(step)
             except Damaged as damage:
                 _set_aside(path, damage)
@@ -172,11 +179,11 @@ def _mark(best: Best | None) -> tuple[int, int]:
     if best is None:
         return 0, 0
     epochs = jax.tree.leaves(best["epoch"])
-    return max(int(epoch.max()) for epoch in epochs), int(diverged(jax.device_get(best)).sum())
+    return max(int(epoch.max()) for epoch in epochs), int(diverged(best).sum())
 
 
 def restore_best(folder: str, template: Best) -> Best:
-    """The best models of a stage's folder, of all its seeds.
+    """The best models of a stage's folder, of all its seeds, on the host.
 
     `template` is one of the same shapes, see selection.no_best.
 
@@ -189,7 +196,7 @@ def restore_best(folder: str, template: Best) -> Best:
             raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
         path = epath.Path(folder).resolve() / "best" / str(epoch)
         try:
-            return _read(path, template)
+            return jax.device_get(_read(path, template))
         except Damaged as damage:
             # A training that is under way may have exchanged it.
             if epoch == best_epoch(folder):
@@ -215,8 +222,24 @@ def best_epoch(folder: str) -> int | None:
     return _latest_step(epath.Path(folder).resolve() / "best")
 
 
+def _read_together(path: epath.Path, template: dict) -> dict:
+    """What `_read` gives, in all processes or in none: the first one looks at it before."""
+    damage = None
+    if processes.several() and processes.first():
+        try:
+            _read(path, _without_places(template))
+        except Damaged as found:
+            damage = found
+    if processes.as_the_first(damage is not None):
+        raise damage or Damaged("as the first process says")
+    return _read(path, template)
+
+
 def _read(path: epath.Path, template: dict) -> dict:
     """The tree of a checkpoint, known to be what was written.
+
+    All processes together put it where the template lies; if that says nothing of it, each
+    process by itself puts it on its host.
 
     Raises:
       Damaged: it is not.
@@ -226,11 +249,13 @@ def _read(path: epath.Path, template: dict) -> dict:
         with _no_afterthoughts():
             if not (path / CHECKSUMS).exists():
                 raise FileNotFoundError("it has no checksums")
-            record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / CHECKSUMS)
+            record = ocp.Checkpointer(
+                ocp.JsonCheckpointHandler(), multiprocessing_options=_alone()
+            ).restore(path / CHECKSUMS)
             written = unseal(record)
             fits = {name: shape for name, (shape, *_) in written.items()} == _shapes(template)
             if fits:
-                tree = ocp.StandardCheckpointer().restore(path / ITEM, _on_device(template))
+                tree = _reader_of_arrays(template).restore(path / ITEM, _with_places(template))
                 intact = checksums(tree) == written
     # Orbax and TensorStore raise every sort of exception, plain Exception among them.
     except Exception as error:
@@ -246,11 +271,9 @@ def _read(path: epath.Path, template: dict) -> dict:
 
 
 def _set_aside(path: epath.Path, damage: Damaged) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
-    if aside.exists():
-        aside.rmtree()
-    path.rename(aside)
-    warn(f"{path}: damaged checkpoint ({damage}); set aside as {aside.name}")
+    if processes.first():
+        warn(f"{path}: damaged checkpoint ({damage}); set aside as {set_aside(path)}")
+    processes.meet()
 
 
 def _reason(error: Exception) -> str:
@@ -294,14 +317,22 @@ def _latest_step(folder: epath.Path) -> int | None:
 
 def _writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=kept, enable_async_checkpointing=True, cleanup_tmp_directories=True
+        max_to_keep=kept,
+        enable_async_checkpointing=True,
+        cleanup_tmp_directories=True,
+        # Processes meet under names that another manager must not use at the same time.
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            barrier_sync_key_prefix=folder.name
+        ),
     )
     return ocp.CheckpointManager(folder, options=options)
 
 
 def _reader(folder: epath.Path) -> ocp.CheckpointManager:
     # It must not clean up: what looks abandoned is perhaps being written by a training.
-    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
+    options = ocp.CheckpointManagerOptions(
+        read_only=True, create=False, save_interval_steps=0, multiprocessing_options=_alone()
+    )
     return ocp.CheckpointManager(folder, options=options)
 
 
@@ -314,15 +345,37 @@ def _to_save(tree: dict) -> ocp.args.Composite:
     return ocp.args.Composite(**items)
 
 
-def _on_device(template: dict) -> dict:
-    """What to restore where: a leaf's own place, or the first device."""
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """For reading in this process whatever the others do."""
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone-{index}"
+    )
 
-    def place(leaf):
-        sharding = getattr(leaf, "sharding", None) or here
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.tree.map(place, template)
+def _places(template: dict) -> list[jax.sharding.Sharding]:
+    """Where leaves of a template lie, as far as they say so."""
+    found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(template)]
+    return [place for place in found if place is not None]
+
+
+def _reader_of_arrays(template: dict) -> ocp.StandardCheckpointer:
+    """Reads with the others what lies somewhere, and what lies nowhere alone."""
+    if _places(template):
+        return ocp.StandardCheckpointer()
+    return ocp.StandardCheckpointer(multiprocessing_options=_alone())
+
+
+def _with_places(template: dict) -> dict:
+    """What to restore where: at a leaf's own place, or on the host."""
+    host = None if _places(template) else jax.sharding.SingleDeviceSharding(host_device())
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host or x.sharding), template
+    )
+
+
+def _without_places(template: dict) -> dict:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template)
 
 
 def _shapes(tree: dict) -> dict[str, list[int]]:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from etils import epath
+
 from avvp_jax.errors import UserError, cause
-from avvp_jax.files import DamagedFile, read_bytes
+from avvp_jax.files import DamagedFile, is_there, read_bytes
 from avvp_jax.methods import METHODS
 from avvp_jax.scores import NAMES
 from avvp_jax.settings import FREE_ON_RESUME, flat_config, recall
@@ -36,7 +38,7 @@ def read_result(workdir: str, split: str) -> Result:
       UserError: there are none, or they are damaged.
     """
     path = os.path.join(workdir, f"scores_{split}.json")
-    if not os.path.lexists(path):
+    if not is_there(path):
         raise UserError(f"{path}: not there; run --mode=eval --workdir={workdir} first")
     way_out = f"run --mode=eval --workdir={workdir} again"
     try:
@@ -54,7 +56,7 @@ def read_result(workdir: str, split: str) -> Result:
             f"{path}: damaged (it holds no method and its scores from 0 to 100); {way_out}"
         )
     seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
-    if not os.path.exists(os.path.join(workdir, "config.json")):
+    if not (epath.Path(workdir) / "config.json").exists():
         return Result(method, dataset, seeds, None)
     flat = flat_config(recall(workdir))
     return Result(method, dataset, seeds, {k: v for k, v in flat.items() if k not in ASIDE})
@@ -93,7 +95,7 @@ def compare(workdirs: Sequence[str]) -> str:
 
 
 def has_scores(workdir: str, split: str) -> bool:
-    return os.path.exists(os.path.join(workdir, f"scores_{split}.json"))
+    return (epath.Path(workdir) / f"scores_{split}.json").exists()
 
 
 def is_paired(one: Result, other: Result) -> bool:

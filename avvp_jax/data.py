@@ -3,19 +3,24 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
+from avvp_jax import processes
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.files import DamagedFile
+from avvp_jax.mesh import device_memory
 from avvp_jax.streams import STREAM_SETS, STREAMS
 from avvp_jax.task import MODALITIES, SEGMENTS
 
 ROLES = ("audio", "visual", "snippet")
+FEEDS = ("auto", "device", "stream")
 
+# Of a device's memory, what the features that training and validation read may take.
+_SHARE = 0.25
 # Bounds the host memory that decoded examples take while a split is stacked.
 _VIDEOS_AT_ONCE = 256
 
@@ -32,24 +37,67 @@ class Split:
       ids: YouTube ids; features are stored under them.
       filenames: id_start_end, as the annotation files name videos.
       csv_row: int [videos], the videos' rows in the split's csv; None without one.
-      features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width].
+      features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width], or
+        where they are too many to hold, what reads them.
       weak_label: float32 [videos, classes]; None without annotations.
       truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
       pseudo_label: uint8 [videos, segments, 2, classes], what VALOR's teachers say; None
         where the data were prepared without.
+      left_out: how many videos of the csv lacked features and are not here, at most.
     """
 
     name: str
     ids: list[str]
     filenames: list[str]
-    features: dict[str, Float[np.ndarray, "videos segments _"]]
+    features: "dict[str, Float[np.ndarray, 'videos segments _']] | StoredFeatures"
     csv_row: Int[np.ndarray, " videos"] | None = None
     weak_label: Float[np.ndarray, "videos classes"] | None = None
     truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
     pseudo_label: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+class StoredFeatures:
+    """Features of a split that stay in the prepared data.
+
+    Attributes:
+      shapes: of one video's `audio`, `visual` and `snippet`.
+      video_bytes: of all three.
+    """
+
+    def __init__(self, builder, name: str, streams: str):
+        self._source = builder.as_data_source(name)
+        self._roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
+        widths = stream_widths(streams)
+        self.shapes = {role: (SEGMENTS, w) for role, w in zip(ROLES, widths, strict=True)}
+        self.video_bytes = 4 * SEGMENTS * sum(widths)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, rows: Int[np.ndarray, "..."]) -> dict[str, Float[np.ndarray, "..."]]:
+        """Features of some videos, [*rows, segments, width].
+
+        Raises:
+          UserError: the prepared data is damaged.
+        """
+        features = {
+            role: np.empty((rows.size, *shape), np.float32) for role, shape in self.shapes.items()
+        }
+        for place, example in enumerate(_read(self._source, rows.ravel().tolist())):
+            for role, stream in self._roles.items():
+                features[role][place] = example[stream]
+        return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
+
+
+def features_of(features: dict | StoredFeatures, rows: Int[np.ndarray, " rows"]) -> dict:
+    """Features of some videos of a split, [rows, segments, width]."""
+    if isinstance(features, StoredFeatures):
+        return features.read(rows)
+    return {role: x[rows] for role, x in features.items()}
 
 
 def stream_widths(streams: str) -> tuple[int, int, int]:
@@ -58,21 +106,39 @@ def stream_widths(streams: str) -> tuple[int, int, int]:
 
 
 def open_dataset(config: ConfigDict):
-    """The prepared data set of `config.data`, prepared now if it is not there yet."""
+    """The prepared data set of `config.data`, prepared now if it is not there yet.
+
+    Of several processes the first prepares, while the others wait.
+    """
     # Imported here: reading features for a prediction needs no TFDS.
     from tfds_llp.prepare import prepare
 
-    return prepare(
+    # The others find it prepared, unless it is on a disk of their own.
+    if not processes.first():
+        processes.meet()
+    builder = prepare(
         config.dataset,
         config.data_dir,
         manual_dir=config.manual_dir or None,
         allow_missing_features=config.allow_missing_features,
         synthetic_seed=config.synthetic_seed,
     )
+    if processes.first():
+        processes.meet()
+    return builder
 
 
-def load_split(builder, name: str, streams: str) -> Split:
-    """A split of a prepared data set.
+def stays_on_disk(config: ConfigDict, builder) -> bool:
+    """Whether features are read when they are needed: as `config.data.feed` says, or too many."""
+    if config.feed != "auto":
+        return config.feed == "stream"
+    videos = sum(builder.info.splits[name].num_examples for name in ("train", "val"))
+    needed = videos * 4 * SEGMENTS * sum(stream_widths(config.streams))
+    return bool(processes.as_the_first(needed > _SHARE * device_memory()))
+
+
+def load_split(builder, name: str, streams: str, stored: bool = False) -> Split:
+    """A split of a prepared data set; where `stored` its features stay on disk.
 
     Raises:
       UserError: the data set has no such split or the split has no video.
@@ -85,9 +151,11 @@ def load_split(builder, name: str, streams: str) -> Split:
         raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
     roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
     by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
-    columns = _stack(source, ["csv_row", "weak_label", *by_segment, *roles.values()])
+    kept = {} if stored else roles
+    columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
+    features = {role: columns[stream] for role, stream in kept.items()}
     labels = ["weak_label", *by_segment]
-    if reason := _nonsense(columns, labels, roles.values()):
+    if reason := _nonsense(columns, labels, kept.values()):
         raise _damaged(builder.data_dir, f"{name} {reason}")
     dense = columns["densely_labelled"].all()
     truth, pseudo_label = (
@@ -98,11 +166,12 @@ def load_split(builder, name: str, streams: str) -> Split:
         name=name,
         ids=columns["id"],
         filenames=columns["filename"],
-        features={role: columns[stream] for role, stream in roles.items()},
+        features=StoredFeatures(builder, name, streams) if stored else features,
         csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
         truth=truth if dense else None,
         pseudo_label=pseudo_label if builder.info.metadata["pseudo_labels"] else None,
+        left_out=len(builder.info.metadata["left_out"]),
     )
 
 
@@ -136,7 +205,7 @@ def _stack(source, names: list[str]) -> dict:
     return columns | texts
 
 
-def _read(source, rows: range) -> list[dict]:
+def _read(source, rows: Sequence[int]) -> list[dict]:
     try:
         return source.__getitems__(list(rows))
     # A record's own checksum is looked at here; what fails depends on where the damage is.

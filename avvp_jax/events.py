@@ -4,8 +4,7 @@ An event is a maximal run of segments in which one class is active in one modali
 Source: Tian, Li and Xu, ECCV 2020, sections 3 and 6 and the published evaluation program.
 """
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.errors import UserError
+from avvp_jax.outputs import write_lines
 from avvp_jax.task import CLASSES, MODALITIES
 
 THRESHOLD = 0.5
@@ -93,11 +93,3 @@ def write_events_csv(
             for index, onset, offset in events_of(video)
         ]
     write_lines(path, lines)
-
-
-def write_lines(path: str | Path, lines: Iterable[str]) -> None:
-    """Writes a text file at once: a reader finds the old file or the whole new one."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-    os.replace(temporary, path)

@@ -12,9 +12,11 @@ import zipfile
 from collections.abc import Sequence
 
 import numpy as np
+from etils import epath
 from jaxtyping import Shaped
 
 from avvp_jax.errors import UserError, cause
+from avvp_jax.outputs import on_cloud
 
 # Far more than any artefact needs; the longest array of LLP's has 10,000 rows.
 LARGEST_FILE = 256 << 20
@@ -39,6 +41,8 @@ def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
       DamagedFile: it is none, cannot be read, is empty, or has more than `largest` bytes.
     """
     try:
+        if on_cloud(path):
+            return epath.Path(path).read_bytes()
         # A pipe or a device would be waited for, or read for ever.
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -51,6 +55,11 @@ def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
             return file.read()
     except (OSError, ValueError) as error:  # ValueError is a NUL in the name
         raise DamagedFile(f"cannot be read ({cause(error)})") from None
+
+
+def is_there(path: str | os.PathLike) -> bool:
+    """Whether something is at a path, if only a link to nothing."""
+    return os.path.lexists(path) or epath.Path(path).exists()
 
 
 def odd_file(folder: str | os.PathLike) -> str | None:

@@ -6,22 +6,27 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from clu import parameter_overview
-from jaxtyping import PRNGKeyArray
+from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from avvp_jax import keys
 from avvp_jax.checkpoints import Checkpoints
-from avvp_jax.data import Split
+from avvp_jax.data import Split, StoredFeatures
 from avvp_jax.errors import UserError
+from avvp_jax.feed import Feed, in_parts
 from avvp_jax.logs import Writer
+from avvp_jax.mesh import by_seed, everywhere, lying, over_seeds, place
 from avvp_jax.network import Network, Variables
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.predictor import Predictor
 from avvp_jax.preemption import asked, held
 from avvp_jax.progress import Log
+from avvp_jax.scores import device_scores
 from avvp_jax.selection import Select, Ties, keep_best, no_best, selection_score
-from avvp_jax.train import Loss, State, Trainer, init_state, over_seeds
+from avvp_jax.train import Loss, State, Trainer, init_state
 
 
 def fit(
@@ -35,6 +40,7 @@ def fit(
     writer: Writer,
     *,
     seeds: Sequence[int],
+    mesh: Mesh,
     own: dict | None = None,
     start: Callable[[], Variables | None] = lambda: None,
     stopped: Sequence[bool] = (),
@@ -51,6 +57,7 @@ def fit(
       loss: see methods/han.py.
       arrays: what a batch holds beside features, see train.take_batch.
       seeds: each is an independent run.
+      mesh: the devices, see mesh.py.
       own: each seed's own arrays, with a leading axis of seeds.
       start: gives variables instead of drawn ones, where a training begins.
       stopped: the seeds that diverged in an earlier stage, which do not train.
@@ -64,6 +71,7 @@ def fit(
     """
     if val.truth is None:
         raise UserError(f"split {val.name} has no dense annotations to select a model with")
+    split = by_seed(mesh)
     roots = jnp.stack([keys.root_key(seed, config.train.generator) for seed in seeds])
     optimizer = make_optimizer(config.optimizer)
     schedule = make_schedule(config.schedule, config.train.epochs)
@@ -72,35 +80,41 @@ def fit(
         loss,
         optimizer,
         schedule,
+        mesh=mesh,
         roots=roots,
         videos=len(train),
         batch_size=min(config.train.batch_size, len(train)),
         shuffle=config.train.shuffle,
         steps_per_call=config.train.steps_per_call,
     )
-    videos = arrays["videos"] | {"features": train.features}
-    arrays = jax.device_put({"videos": videos, "shared": arrays["shared"]})
-    own, data = jax.device_put((own or {}, (val.features, val.truth.astype(bool))))
+    if isinstance(train.features, StoredFeatures):
+        feed = Feed(train.features, trainer, config.train.epochs, mesh)
+        trainer.steps_per_call = feed.steps_per_call
+    else:
+        feed = None
+        arrays = arrays | {"videos": arrays["videos"] | {"features": train.features}}
+    arrays, own = place(arrays, everywhere(mesh)), place(own or {}, split)
 
     begin = partial(first_state, network, optimizer, config.eval.select, keep)
     template = jax.eval_shape(jax.vmap(partial(begin, None)), roots)
-    sums = trainer.sums(template, arrays, own)
+    sums = trainer.sums(template, arrays, own, feed and feed.shapes)
     checkpoints = Checkpoints(folder, config.train.save_seconds)
-    state = checkpoints.restore(template | {"sums": sums})
+    state = checkpoints.restore(lying(template | {"sums": sums}, split))
     if state is None:
-        state = jax.jit(jax.vmap(partial(begin, start())))(roots) | {"sums": sums}
+        begin = jax.jit(jax.vmap(partial(begin, start())), out_shardings=split)
         # Copied, since layers may start as one array, and compiled calls take over every buffer.
-        state = jax.tree.map(jnp.copy, state)
+        state = jax.tree.map(jnp.copy, begin(trainer.roots)) | {"sums": sums}
         if any(stopped):
-            state["stopped"] = jnp.where(jnp.array(stopped), 0, state["stopped"])
-        writer.write_texts(0, {f"{scope}parameters": _overview(state)})
+            state["stopped"] = place(np.where(stopped, 0, -1).astype(np.int32), split)
+        writer.write_texts(0, {f"{scope}parameters": _overview(state["params"], mesh)})
     epochs, step = _position(state)
     if epochs or step:
-        place = f"epoch {epochs}" + (f" and {step} of {trainer.steps} steps" if step else "")
-        print(f"{os.path.basename(folder)}: going on after {place}", flush=True)
+        where = f"epoch {epochs}" + (f" and {step} of {trainer.steps} steps" if step else "")
+        print(f"{os.path.basename(folder)}: going on after {where}", flush=True)
 
-    predictor = Predictor(result or network, config.eval.video_filter, config.eval.batch_size)
-    select = compiled_selection(predictor, keep, config.eval.select, config.eval.ties)
+    predictor = Predictor(result or network, config.eval.video_filter, config.eval.batch_size, mesh)
+    validate = validation(predictor, keep, val, mesh)
+    select = compiled_selection(keep, config.eval.select, config.eval.ties, mesh)
 
     def batch_ids(index: int, epoch: int, step: int) -> list[str]:
         return [train.ids[row] for row in trainer.batch_rows(index, epoch, step)]
@@ -111,11 +125,12 @@ def fit(
     report = None
     with held(), checkpoints:
         for epoch in range(epochs + 1, config.train.epochs + 1):
-            state, means = trainer.run_epoch(state, arrays, own, step, asked)
+            blocks = partial(feed.block, epoch) if feed else None
+            state, means = trainer.run_epoch(state, arrays, own, step, asked, blocks)
             if means is None:
                 break
             step = 0
-            state["best"], found = select(state, *data)
+            state["best"], found = select(state, validate(state))
             if report:
                 report()
             checkpoints.save(state, epoch * trainer.steps, even_stopped=not alone)
@@ -139,31 +154,50 @@ def first_state(
     return init_state(optimizer, variables, no_best(keep(variables), select))
 
 
-def compiled_selection(predictor: Predictor, keep, select: Select, ties: Ties):
-    """A compiled function of (state, features, truth): the best models of all seeds after an
-    epoch, and the val scores and stops to report."""
+def validation(predictor: Predictor, keep, val: Split, mesh: Mesh):
+    """A function of the state: the val scores [seeds, names] of each seed's variables."""
+    whole = everywhere(mesh)
+    truth, stored = place(val.truth > 0, whole), isinstance(val.features, StoredFeatures)
+    resident = [] if stored else [place(val.features, whole)]
+    score = jax.jit(
+        lambda parts, truth: jax.vmap(device_scores, (0, None))(jnp.concatenate(parts, 1), truth),
+        in_shardings=(by_seed(mesh), whole),
+        out_shardings=by_seed(mesh),
+    )
 
-    @partial(jax.jit, donate_argnums=0)
-    def compiled(best, variables, epoch, stopped, features, truth):
-        def one_seed(best, variables, epoch, stopped):
-            kept = keep(variables)
-            scores = predictor.validate(kept, features, truth)
-            # NaN beats nothing: a seed that has stopped keeps the best of its epochs before.
-            score = jax.tree.map(
-                lambda x: jnp.where(stopped < 0, x, jnp.nan),
-                selection_score(select, scores, epoch),
-            )
-            best = keep_best(best, kept, score, epoch, ties)
-            best["score"] = jax.tree.map(
-                lambda x: jnp.where(stopped < 0, x, jnp.nan), best["score"]
-            )
-            return best, {"scores": scores, "stopped": stopped}
+    def validate(state: State):
+        variables = jax.vmap(keep)({kind: state[kind] for kind in ("params", "stats")})
+        parts = in_parts(val.features) if stored else resident
+        return score([predictor.segments(variables, part) for part in parts], truth)
 
-        return over_seeds(one_seed, best, variables, epoch, stopped)
+    return validate
 
-    def after_epoch(state: State, features, truth):
+
+def compiled_selection(keep, select: Select, ties: Ties, mesh: Mesh):
+    """A compiled function of (state, val scores): the best models of all seeds after an
+    epoch, and the scores and stops to report."""
+
+    def one_seed(best, variables, epoch, stopped, scores):
+        def unless_stopped(score):
+            return jax.tree.map(lambda x: jnp.where(stopped < 0, x, jnp.nan), score)
+
+        # NaN beats nothing: a seed that has stopped keeps the best of its epochs before.
+        score = unless_stopped(selection_score(select, scores, epoch))
+        best = keep_best(best, keep(variables), score, epoch, ties)
+        best["score"] = unless_stopped(best["score"])
+        return best, {"scores": scores, "stopped": stopped}
+
+    split, whole = by_seed(mesh), everywhere(mesh)
+    compiled = jax.jit(
+        partial(over_seeds, mesh, one_seed),
+        in_shardings=split,
+        out_shardings=(split, whole),
+        donate_argnums=0,
+    )
+
+    def after_epoch(state: State, scores):
         variables = {kind: state[kind] for kind in ("params", "stats")}
-        return compiled(state["best"], variables, state["epoch"], state["stopped"], features, truth)
+        return compiled(state["best"], variables, state["epoch"], state["stopped"], scores)
 
     return after_epoch
 
@@ -173,6 +207,6 @@ def _position(state: State) -> tuple[int, int]:
     return int(state["epoch"].max()), int(state["step"].max())
 
 
-def _overview(state: State) -> str:
-    params = jax.tree.map(lambda x: x[0], state["params"])
-    return parameter_overview.get_parameter_overview(params, include_stats="global")
+def _overview(params: PyTree, mesh: Mesh) -> str:
+    first = jax.jit(partial(jax.tree.map, lambda x: x[0]), out_shardings=everywhere(mesh))
+    return parameter_overview.get_parameter_overview(first(params), include_stats="global")

@@ -27,8 +27,9 @@ def init_key(root: PRNGKeyArray) -> PRNGKeyArray:
 
 
 def shuffle_key(root: PRNGKeyArray, epoch: Int[Array, ""]) -> PRNGKeyArray:
-    """The key of an epoch's order."""
-    return jax.random.fold_in(jax.random.fold_in(root, _SHUFFLE), epoch)
+    """The key of an epoch's order; Threefry's, so that nothing moves a video to another batch."""
+    key = jax.random.fold_in(jax.random.fold_in(root, _SHUFFLE), epoch)
+    return jax.random.wrap_key_data(jax.random.key_data(key)[:2], impl="threefry2x32")
 
 
 def dropout_key(root: PRNGKeyArray, epoch: Int[Array, ""], step: Int[Array, ""]) -> PRNGKeyArray:

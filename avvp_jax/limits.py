@@ -8,6 +8,7 @@ import difflib
 import math
 from collections.abc import Callable
 
+from avvp_jax.data import FEEDS
 from avvp_jax.denoising import WARMUPS
 from avvp_jax.errors import UserError
 from avvp_jax.events import VIDEO_FILTERS
@@ -98,7 +99,9 @@ LIMITS: dict[str, dict | Limit] = {
         "allow_missing_features": SWITCH,
         "synthetic_seed": SEED,
         "features_only": TEXT,
+        "feed": choice(*FEEDS),
     },
+    "mesh": {"devices": whole(0, 2**20), "seeds": whole(0, 2**16)},
     "model": {
         "width": WIDTH,
         "heads": WIDTH,

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from avvp_jax import processes
+from avvp_jax.outputs import Journal
+
 
 class Writer(Protocol):
     """The part of clu's MetricWriter that runs use; steps are epochs."""
@@ -21,7 +24,9 @@ class Writer(Protocol):
 
 def make_writer(workdir: str) -> Writer:
     """The writer of a work directory: a JsonWriter, and where TensorFlow is installed also
-    TensorBoard summaries in W/tensorboard."""
+    TensorBoard summaries in W/tensorboard. Of several processes only the first writes."""
+    if not processes.first():
+        return Silent()
     # TensorFlow announces these on the terminal otherwise; it computes nothing here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -38,41 +43,41 @@ def make_writer(workdir: str) -> Writer:
     return MultiWriter([board, JsonWriter(workdir)])
 
 
+class Silent:
+    """The writer of the processes that are not the first: writes nothing."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None: ...
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None: ...
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None: ...
+    def write_hparams(self, hparams: Mapping[str, object]) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class JsonWriter:
     """Appends numbers to W/metrics.jsonl and texts to W/log.txt."""
 
     def __init__(self, workdir: str):
-        self._numbers = os.path.join(workdir, "metrics.jsonl")
-        self._texts = os.path.join(workdir, "log.txt")
-        _cut_torn_line(self._numbers)
+        self._numbers = Journal(os.path.join(workdir, "metrics.jsonl"))
+        self._texts = Journal(os.path.join(workdir, "log.txt"))
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         values = {name: float(np.asarray(value)) for name, value in scalars.items()}
-        _append(self._numbers, json.dumps({"step": int(step), **values}))
+        self._numbers.add(json.dumps({"step": int(step), **values}))
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
-            _append(self._texts, f"[{step}] {name}\n{text}")
+            self._texts.add(f"[{step}] {name}\n{text}")
 
     def write_hparams(self, hparams: Mapping[str, object]) -> None:
-        _append(self._numbers, json.dumps({"hparams": dict(hparams)}))
+        self._numbers.add(json.dumps({"hparams": dict(hparams)}))
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Nothing: every picture of a run is a .png in its work directory already."""
 
     def flush(self) -> None:
-        """Nothing: every line is on disk once written."""
+        """Leaves every line in its place."""
+        self._numbers.flush()
+        self._texts.flush()
 
     close = flush
-
-
-def _cut_torn_line(path: str) -> None:
-    """Removes the last line of a file if a process was killed while it wrote it."""
-    if os.path.exists(path):
-        with open(path, "rb+") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
-
-
-def _append(path: str, line: str) -> None:
-    with open(path, "a") as file:
-        file.write(line + "\n")

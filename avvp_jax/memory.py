@@ -1,16 +1,16 @@
 """What fits in the memory of a device: networks, and how many seeds together."""
 
 import math
-import os
 from collections.abc import Sequence
 
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.data import Split
+from avvp_jax.data import Split, StoredFeatures
 from avvp_jax.errors import UserError
+from avvp_jax.mesh import SEEDS, device_memory, make_mesh
 from avvp_jax.settings import has_begun, recall
-from avvp_jax.stages import Stage, Training
+from avvp_jax.stages import Training
 from avvp_jax.task import SEGMENTS
 
 # Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.
@@ -31,8 +31,22 @@ def seeds_at_once(
         return config.seeds_at_once
     if has_begun(workdir):
         return recall(workdir).seeds_at_once
-    free = SHARE * device_memory() - sum(x.nbytes for x in train.features.values())
-    return min(config.num_seeds, *(fitting(config, stage, free) for stage in stages))
+    free = SHARE * device_memory() - resident_bytes(train)
+    fit = min(fitting(config, stage, free) for stage in stages)
+    counts = range(1, config.num_seeds + 1)
+    return max(count for count in counts if seeds_on_a_device(config, count) <= fit or count == 1)
+
+
+def resident_bytes(split: Split) -> int:
+    """What the features of a split take on every device."""
+    if isinstance(split.features, StoredFeatures):
+        return 0
+    return sum(x.nbytes for x in split.features.values())
+
+
+def seeds_on_a_device(config: ConfigDict, seeds: int) -> int:
+    """How many of the seeds that train together each device holds."""
+    return seeds // make_mesh(seeds, **config.mesh).shape[SEEDS]
 
 
 def fitting(config: ConfigDict, stage: Training, free: float) -> int:
@@ -44,20 +58,20 @@ def fitting(config: ConfigDict, stage: Training, free: float) -> int:
 
 
 def refuse_too_large(config: ConfigDict, stages: Sequence[Training]) -> None:
-    """Refuses networks that the devices cannot hold, before anything is written.
+    """Refuses networks that a device cannot hold, before anything is written.
 
     Raises:
-      UserError: weights, gradients, moments and the best model are more than their memory.
+      UserError: weights, gradients, moments and the best model are more than its memory.
     """
-    seeds = min(config.seeds_at_once, config.num_seeds)
-    there = device_memory() * jax.device_count()
+    seeds = seeds_on_a_device(config, min(config.seeds_at_once, config.num_seeds))
+    there = device_memory()
     for stage in stages:
         needed = 4 * FEWEST_COPIES * parameters(config, stage) * seeds
         if needed > there:
             model = stage.settings(config).model
             raise UserError(
                 f"config.model.width={model.width}, feed_forward={model.feed_forward}, layers="
-                f"{model.layers}, {seeds} seeds at once: stage {stage.name} takes "
+                f"{model.layers}, {seeds} seeds at once on a device: stage {stage.name} takes "
                 f"{needed / 1e9:.1f} GB and there are {there / 1e9:.1f}; lower one of them"
             )
 
@@ -66,10 +80,3 @@ def parameters(config: ConfigDict, stage: Training) -> int:
     """How many weights a stage trains for one seed."""
     shapes = jax.tree.leaves(stage.trained_network(config).shapes()["params"])
     return sum(math.prod(leaf.shape) for leaf in shapes)
-
-
-def device_memory() -> float:
-    """Bytes of the first device, or of the host where the device does not say."""
-    stats = jax.devices()[0].memory_stats() or {}
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return float(stats.get("bytes_limit", host))

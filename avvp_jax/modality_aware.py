@@ -11,10 +11,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from avvp_jax.data import StoredFeatures, features_of
 from avvp_jax.labels import RemovedLabels
+from avvp_jax.mesh import by_video, everywhere, place, whole_batch
 from avvp_jax.network import Network, Variables
+from avvp_jax.parser import Features
 
 Probs = Float[Array, "videos classes"]
 
@@ -58,53 +62,58 @@ def draw_partner(
     return jnp.where(strangers.any(), jnp.argmax(chance), -1)
 
 
-@partial(jax.jit, static_argnames=("network", "batch_size"))
 def estimate(
     network: Network,
     variables: Variables,
-    features: dict[str, Float[Array, "videos segments _"]],
-    label: Float[Array, "videos classes"],
+    features: dict[str, Float[np.ndarray, "videos segments _"]] | StoredFeatures,
+    label: Float[np.ndarray, "videos classes"],
     key: PRNGKeyArray,
     batch_size: int,
-) -> tuple[Bool[Array, "videos classes"], Bool[Array, "videos classes"]]:
+    mesh: Mesh,
+) -> RemovedLabels:
     """Audio and visual labels to remove, in one pass over all videos with three views of each.
 
-    A video without a possible partner keeps its labels.
+    A video without a possible partner keeps its labels. Devices share out every batch.
     """
+    videos, whole, split = len(label), everywhere(mesh), by_video(mesh)
+    batch_size = whole_batch(min(batch_size, videos), mesh)
+    see = jax.jit(partial(views, network), in_shardings=(whole, split, split), out_shardings=whole)
+    parts = []
+    for start in range(0, videos, batch_size):
+        rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
+        partner = np.asarray(_partners(key, rows, label))
+        pair = [features_of(features, each) for each in (rows, np.maximum(partner, 0))]
+        parts.append(jax.device_get(see(variables, *place(pair, split))) | {"partner": partner})
+    found = jax.tree.map(lambda *each: np.concatenate(each)[:videos], *parts)
+    return RemovedLabels(*(np.asarray(x) for x in _removed(found, label)))
+
+
+@jax.jit
+def _partners(key, rows, label) -> Int[Array, " rows"]:
+    keys = jax.vmap(partial(jax.random.fold_in, key))(rows)
+    return jax.vmap(draw_partner, (0, 0, None))(keys, label[rows], label)
+
+
+def views(
+    network: Network, variables: Variables, own: Features, stranger: Features
+) -> dict[str, tuple[Probs, Probs]]:
+    """audio_prob and visual_prob of videos as they are ("own"), and of each one's sound under a
+    stranger's frames ("audio"), and the other way round ("visual")."""
     parser = network.module(variables)
-    videos = len(label)
-    batch_size = min(batch_size, videos)
-    rows = jnp.minimum(jnp.arange(-(-videos // batch_size) * batch_size), videos - 1)
+    pairs = {"own": (own, own), "audio": (own, stranger), "visual": (stranger, own)}
+    found = {}
+    for kept, (sound, sight) in pairs.items():
+        output = parser(sight | {"audio": sound["audio"]})
+        found[kept] = output["audio_prob"], output["visual_prob"]
+    return found
 
-    def views(batch):
-        keys = jax.vmap(partial(jax.random.fold_in, key))(batch)
-        partner = jax.vmap(draw_partner, (0, 0, None))(keys, label[batch], label)
-        stranger = jnp.maximum(partner, 0)
-        pairs = {"own": (batch, batch), "audio": (batch, stranger), "visual": (stranger, batch)}
-        found = {}
-        for kept, (sound, sight) in pairs.items():
-            output = parser(
-                {
-                    "audio": features["audio"][sound],
-                    "visual": features["visual"][sight],
-                    "snippet": features["snippet"][sight],
-                }
-            )
-            found[kept] = output["audio_prob"], output["visual_prob"]
-        return found, partner >= 0
 
-    found, paired = jax.tree.map(
-        lambda x: x.reshape(-1, *x.shape[2:])[:videos],
-        jax.lax.map(views, rows.reshape(-1, batch_size)),
-    )
+@jax.jit
+def _removed(found: dict, label: Probs) -> tuple[Bool[Array, "videos classes"], ...]:
+    paired = found["partner"][:, None] >= 0
     audio_threshold, visual_threshold = (thresholds(errors(p, label)) for p in found["own"])
     audio_prob, visual_prob = found["audio"]
     audio = removed_from(audio_prob, visual_prob, audio_threshold, label)
     audio_prob, visual_prob = found["visual"]
     visual = removed_from(visual_prob, audio_prob, visual_threshold, label)
-    return audio & paired[:, None], visual & paired[:, None]
-
-
-def on_host(removed: tuple[Array, Array]) -> RemovedLabels:
-    """The result of `estimate` as NumPy arrays."""
-    return RemovedLabels(*(np.asarray(x) for x in removed))
+    return audio & paired, visual & paired

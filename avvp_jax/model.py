@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from etils import epath
 from jaxtyping import Bool, Float
 from ml_collections import ConfigDict
 
@@ -18,6 +19,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.events import events_of, predicted_segments
 from avvp_jax.files import odd_file
 from avvp_jax.layouts import LAYOUTS, Layout
+from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
 from avvp_jax.predictor import Predictor
@@ -109,7 +111,7 @@ def read_all_weights(
     Raises:
       UserError: nothing is there, it is damaged, or it does not fit `network`.
     """
-    if os.path.isdir(path):
+    if epath.Path(path).is_dir():
         source = recall(path)
         source.eval.stage = stage
         left = final_stage(source, stages_of(source))
@@ -188,7 +190,7 @@ class TrainedParser:
         self.streams = STREAM_SETS[streams]
         self._variables = weights.variables
         self._filter = video_filter
-        self._predictor = Predictor(network, video_filter, batch_size=32)
+        self._predictor = Predictor(network, video_filter, 32, make_mesh(devices=1))
 
     def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
         """Parses one or many videos.
@@ -241,7 +243,7 @@ def load(
       UserError: nothing is there, it is damaged, or no known method fits it.
     """
     path = os.fspath(path)
-    if os.path.isdir(path):
+    if epath.Path(path).is_dir():
         config = recall(path)
         network = final_stage(config, stages_of(config)).result_network(config)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from avvp_jax.data import Split
-from avvp_jax.events import write_events_csv, write_lines
+from avvp_jax.events import write_events_csv
 from avvp_jax.logs import Writer
+from avvp_jax.outputs import make_folder, write_lines, write_npz
 from avvp_jax.scores import per_class, per_video
 from avvp_jax.statistics import summary
 from avvp_jax.tables import per_class_table, write_per_video_csv
@@ -63,9 +64,7 @@ def write_predictions(
 ) -> str:
     """Writes predictions_SPLIT.npz and events_SPLIT_MODALITY.csv; returns the former's path."""
     path = os.path.join(workdir, f"predictions_{split.name}.npz")
-    partial = f"{path}.partial.npz"
-    np.savez(partial, id=np.array(split.ids), filename=np.array(split.filenames), **probs)
-    os.replace(partial, path)
+    write_npz(path, id=np.array(split.ids), filename=np.array(split.filenames), **probs)
     for modality in MODALITIES:
         events = os.path.join(workdir, f"events_{split.name}_{modality}.csv")
         write_events_csv(events, split.filenames, segments, modality)
@@ -85,7 +84,7 @@ def draw_timelines(
     folder = os.path.join(workdir, "timelines", split.name)
     count = min(count, len(split))
     if count:
-        os.makedirs(folder, exist_ok=True)
+        make_folder(folder)
     truth = None if split.truth is None else split.truth[:count] > 0
     each = None if truth is None or not count else per_video(segments[:count], truth)
     for row in range(count):

@@ -6,10 +6,11 @@ import functools
 import os
 
 import jax
+from etils import epath
 from ml_collections import ConfigDict
 
-from avvp_jax import published
-from avvp_jax.data import Split, load_features, load_split, open_dataset
+from avvp_jax import processes, published
+from avvp_jax.data import Split, load_features, open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
 from avvp_jax.layouts import LAYOUTS
@@ -18,7 +19,8 @@ from avvp_jax.logs import make_writer
 from avvp_jax.memory import refuse_too_large, seeds_at_once
 from avvp_jax.methods import stages_of
 from avvp_jax.model import Leftover, Weights, pick, read_all_weights, read_weights
-from avvp_jax.network import Network, Variables
+from avvp_jax.network import Variables
+from avvp_jax.outputs import absolute, make_folder, on_cloud
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import (
     MEAN,
@@ -41,8 +43,10 @@ from avvp_jax.stages import (
     Training,
     all_seeds,
     chosen_stages,
+    configured_split,
     final_stage,
     groups,
+    make_predictor,
     names,
     refuse_gaps,
     run_stages,
@@ -85,8 +89,8 @@ def train(config: ConfigDict, workdir: str) -> None:
     No other process can do so in the same work directory; the other modes can be used there.
     """
     busy = f"{workdir}: {{}} is training there; wait until it ends, or choose another --workdir"
-    leader = jax.process_index() == 0
-    with lock(os.path.join(workdir, ".lock"), busy) if leader else contextlib.nullcontext():
+    path = os.path.join(workdir, ".lock")
+    with lock(path, busy) if processes.first() else contextlib.nullcontext():
         _train(config, workdir)
 
 
@@ -98,7 +102,7 @@ def _train(config: ConfigDict, workdir: str) -> None:
     # More seeds at once than there are make the same group.
     config.seeds_at_once = min(config.seeds_at_once, config.num_seeds)
     begun = has_begun(workdir)
-    if begun and os.path.exists(os.path.join(workdir, "config.json")):
+    if begun and (epath.Path(workdir) / "config.json").exists():
         refuse_other_config(config, workdir)
     stages = stages_of(config)
     wanted = chosen_stages(config, stages)
@@ -131,15 +135,17 @@ def _train(config: ConfigDict, workdir: str) -> None:
     if first.own:
         first.own(run, 0)
     trainings = [stage for stage in wanted if isinstance(stage, Training)]
-    config.seeds_at_once = seeds_at_once(config, trainings or [first], run.train, workdir)
+    at_once = seeds_at_once(config, trainings or [first], run.train, workdir)
+    config.seeds_at_once = processes.as_the_first(at_once)
     refuse_too_large(config, trainings)
     for seeds in groups(run.seeds, config.seeds_at_once):
         refuse_gaps(run.with_seeds(seeds))
     remember(config, workdir)
     run.writer.write_hparams(flat_config(config))
+    many = f" of {jax.process_count()} processes" if processes.several() else ""
     print(
         f"{config.method} on {config.data.dataset}: {len(run.train)} training videos, "
-        f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        f"{jax.device_count()} x {jax.devices()[0].device_kind}{many}",
         flush=True,
     )
     for seeds in groups(run.seeds, config.seeds_at_once):
@@ -167,7 +173,7 @@ def load_splits(config: ConfigDict) -> list[Split]:
     """The splits to score."""
     dataset = open_dataset(config.data)
     check_splits(config, dataset)
-    return [load_split(dataset, name, config.data.streams) for name in names(config.eval.splits)]
+    return [configured_split(config, dataset, name) for name in names(config.eval.splits)]
 
 
 def _evaluate(
@@ -180,7 +186,7 @@ def _evaluate(
         "method": config.method,
         "stage": stage.name,
         "dataset": config.data.dataset,
-        "weights": config.init_from or os.path.abspath(workdir),
+        "weights": config.init_from or absolute(workdir),
     }
     predictor = make_predictor(config, network)
     step, rows = picked.step, {}
@@ -192,12 +198,16 @@ def _evaluate(
             result = ten | {"seed": each.seed, "epoch": each.epoch}
             results.append(result | ({"diverged": True} if each.diverged else {}))
             shown = (probs, segments) if each is picked else shown
+        if not processes.first():
+            continue
         summary = write_scores(folder, split, results, facts)
         classes = write_details(folder, split, shown[1])
         rows |= {f"{split.name}{what}": ten for what, ten in summary.items()}
         main = summary.get(MEAN) or summary[""]
         writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
         draw_timelines(config.eval.plots, folder, split, *shown, writer, step)
+    if not processes.first():
+        return
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
     published_row = [config.method] if folder == workdir else []
@@ -226,6 +236,8 @@ def predict(config: ConfigDict, workdir: str) -> None:
     predictor = make_predictor(config, network)
     for split in splits:
         probs, segments = _predict(config, predictor, weights, split)
+        if not processes.first():
+            continue
         path = write_predictions(folder, split, probs, segments)
         draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
         print(f"{path}: {len(split)} videos", flush=True)
@@ -236,7 +248,7 @@ def _splits_to_predict(config: ConfigDict) -> list[Split]:
     if config.data.features_only:
         return [load_features(config.data.features_only, config.data.streams)]
     dataset = open_dataset(config.data)
-    return [load_split(dataset, name, config.data.streams) for name in names(config.eval.splits)]
+    return [configured_split(config, dataset, name) for name in names(config.eval.splits)]
 
 
 def export(config: ConfigDict, workdir: str) -> None:
@@ -260,7 +272,8 @@ def export(config: ConfigDict, workdir: str) -> None:
         if layout.wrapped and rest is None:
             rest = {"epochs": weights.epoch}
         files[path] = PublishedFile(state, rest)
-    write_published(files)
+    if processes.first():
+        write_published(files)
     for path, file in files.items():
         print(f"{path}: {len(file.state)} tensors", flush=True)
     if other := published.other_options(settings.model.to_dict(), layout):
@@ -272,13 +285,8 @@ def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:
     if stage.name == stages_of(config)[-1].name:
         return workdir
     folder = os.path.join(workdir, stage.name)
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     return folder
-
-
-def make_predictor(config: ConfigDict, network: Network) -> Predictor:
-    """What gives probabilities to the config's videos, with any seed's variables."""
-    return Predictor(network, config.eval.video_filter, config.eval.batch_size)
 
 
 def _predict(config, predictor: Predictor, weights: Weights, split: Split):
@@ -290,8 +298,10 @@ def _predict(config, predictor: Predictor, weights: Weights, split: Split):
 def make_workdir(workdir: str) -> None:
     """Creates the work directory, or says why it cannot be used."""
     try:
-        os.makedirs(workdir, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: {error.strerror}; choose another") from error
-    if not os.access(workdir, os.W_OK):
+        make_folder(workdir)
+    # Cloud storage answers with exceptions of its own, and epath where it lacks a package.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--workdir={workdir}: {reason}; choose another") from error
+    if not on_cloud(workdir) and not os.access(workdir, os.W_OK):
         raise UserError(f"--workdir={workdir}: not writable; choose another")

@@ -11,7 +11,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from avvp_jax.network import Variables
@@ -112,6 +111,6 @@ def keep_best(
     return chosen
 
 
-def diverged(best: Best) -> Bool[np.ndarray, " seeds"]:
+def diverged(best: Best) -> Bool[Array, " seeds"]:
     """Which seeds have diverged, by their scores."""
-    return np.any([np.isnan(score) for score in jax.tree.leaves(best["score"])], axis=0)
+    return jnp.any(jnp.stack([jnp.isnan(x) for x in jax.tree.leaves(best["score"])]), axis=0)

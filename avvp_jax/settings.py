@@ -1,18 +1,17 @@
 """Checks of a config, and what a work directory remembers of it."""
 
 import json
-import os
-import pathlib
 
 import jax
+from etils import epath
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError, cause
-from avvp_jax.events import write_lines
-from avvp_jax.files import DamagedFile, read_bytes
+from avvp_jax.files import DamagedFile, is_there, read_bytes
 from avvp_jax.limits import DATASETS, RATES, check_value
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import NETWORKS
+from avvp_jax.outputs import absolute, write_lines
 from avvp_jax.selection import SELECTIONS, parts_of
 from avvp_jax.stages import names
 from avvp_jax.task import MODALITIES
@@ -45,6 +44,9 @@ PATHS += ("ma.removed_labels", "jomold.noise_ratios", "dhhn.removed_labels")
 # What may differ when a run goes on in its work directory: nothing that changes its numbers.
 FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
 FREE_ON_RESUME += (
+    "mesh.devices",
+    "mesh.seeds",
+    "data.feed",
     "train.steps_per_call",
     "train.save_seconds",
     "pick_seed",
@@ -67,6 +69,7 @@ REQUIRED += tuple(f"model.{key}" for key in ("visual_dropout", "order", "norm", 
 REQUIRED += ("model.cross_attention", "train.epochs", "train.batch_size", "train.steps_per_call")
 REQUIRED += tuple(f"eval.{key}" for key in ("splits", "video_filter", "select", "ties"))
 REQUIRED += tuple(f"eval.{key}" for key in ("batch_size", "plots", "stage"))
+REQUIRED += ("mesh.devices", "mesh.seeds", "data.feed")
 
 
 def value_of(config: ConfigDict, key: str):
@@ -183,7 +186,7 @@ def expand_paths(config: ConfigDict) -> None:
         for parent in parents:
             section = section.get(parent, {})
         if section.get(name):
-            section[name] = os.path.abspath(os.path.expanduser(section[name]))
+            section[name] = absolute(section[name])
 
 
 def remember(config: ConfigDict, workdir: str) -> None:
@@ -192,7 +195,7 @@ def remember(config: ConfigDict, workdir: str) -> None:
     Raises:
       UserError: the work directory belongs to a run whose config gives other numbers.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path = epath.Path(workdir) / "config.json"
     if path.exists() and has_begun(workdir):
         refuse_other_config(config, workdir)
         return
@@ -228,7 +231,7 @@ def refuse_other_config(config: ConfigDict, workdir: str) -> None:
 def has_begun(workdir: str) -> bool:
     """Whether a work directory holds something that a run could go on from."""
     # Groups of seeds have folders of their own.
-    found = (pathlib.Path(workdir).glob(f"{stage}/latest/*") for stage in ("*", "*/seeds_*"))
+    found = (epath.Path(workdir).glob(f"{stage}/latest/*") for stage in ("*", "*/seeds_*"))
     return any(map(any, found))
 
 
@@ -250,8 +253,8 @@ def recall(workdir: str) -> ConfigDict:
     Raises:
       UserError: there is none, or it is damaged.
     """
-    path = pathlib.Path(workdir) / "config.json"
-    if not os.path.lexists(path):
+    path = epath.Path(workdir) / "config.json"
+    if not is_there(path):
         raise UserError(
             f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
         )

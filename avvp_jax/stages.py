@@ -13,15 +13,20 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from avvp_jax import processes
 from avvp_jax.checkpoints import is_finished, restore_best
-from avvp_jax.data import Split, load_split, open_dataset, stream_widths
+from avvp_jax.data import Split, load_split, open_dataset, stays_on_disk, stream_widths
 from avvp_jax.errors import UserError, warn
 from avvp_jax.fit import fit
 from avvp_jax.labels import targets
 from avvp_jax.logs import Writer, make_writer
+from avvp_jax.mesh import make_mesh
 from avvp_jax.network import Network, Variables, parser_network
+from avvp_jax.outputs import absolute, make_folder, set_aside
 from avvp_jax.predictor import Predictor
 from avvp_jax.selection import Best, diverged, no_best, of_seeds
 from avvp_jax.train import Loss
@@ -35,6 +40,7 @@ class Run:
       stages: all stages of the method, in order.
       start: gives initial variables for every training stage, instead of drawn ones.
       seeds: the independent runs that train together.
+      splits: of the data set, those that have been read.
     """
 
     config: ConfigDict
@@ -42,8 +48,8 @@ class Run:
     stages: list["Stage"]
     start: Callable[[], Variables | None] = lambda: None
     seeds: Sequence[int] = ()
+    splits: dict[str, Split] = dataclasses.field(default_factory=dict)
     _models: dict = dataclasses.field(default_factory=dict)
-    _splits: dict[str, Split] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.seeds = self.seeds or all_seeds(self.config)
@@ -74,9 +80,14 @@ class Run:
 
     def split(self, name: str) -> Split:
         """A split of the data set, read once."""
-        if name not in self._splits:
-            self._splits[name] = load_split(self.dataset, name, self.config.data.streams)
-        return self._splits[name]
+        if name not in self.splits:
+            self.splits[name] = configured_split(self.config, self.dataset, name)
+        return self.splits[name]
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices that its seeds share."""
+        return make_mesh(len(self.seeds), **self.config.mesh)
 
     @property
     def options(self) -> ConfigDict:
@@ -85,9 +96,7 @@ class Run:
 
     def folder(self, stage: str) -> str:
         """Where a stage leaves its artefact; groups of seeds have folders of their own."""
-        return os.path.join(os.path.abspath(self.workdir), stage, self.scope.rstrip("/")).rstrip(
-            "/"
-        )
+        return os.path.join(absolute(self.workdir), stage, self.scope).rstrip("/")
 
     def file(self, stage: str, name: str, index: int) -> str:
         """The path of a seed's file of a stage; its name has the seed where there are several."""
@@ -99,7 +108,7 @@ class Run:
     def artefact(self, stage: str, name: str, index: int) -> str:
         """The path of a seed's file that an earlier stage leaves."""
         path = self.file(stage, name, index)
-        if not os.path.exists(path):
+        if not epath.Path(path).exists():
             raise UserError(f"{path} is not there yet; run stage {stage} first")
         return path
 
@@ -121,8 +130,7 @@ class Run:
         """What predicts with any seed's model of an earlier training stage, compiled once."""
         place = ("predictor", stage)
         if place not in self._models:
-            network, settings = self.models(stage)[0], self.config.eval
-            self._models[place] = Predictor(network, settings.video_filter, settings.batch_size)
+            self._models[place] = make_predictor(self.config, self.models(stage)[0])
         return self._models[place]
 
     def _read_models(self, stage: str) -> tuple[Network, Best]:
@@ -194,8 +202,8 @@ class Training:
     def finished(self, run: Run) -> bool:
         train = self.settings(run.config).train
         steps = train.epochs * -(-len(run.train) // train.batch_size)
-        best = self.best(run.config, len(run.seeds))
-        return is_finished(run.folder(self.name), steps, best)
+        best, folder = self.best(run.config, len(run.seeds)), run.folder(self.name)
+        return bool(processes.as_the_first(processes.first() and is_finished(folder, steps, best)))
 
     def run(self, run: Run) -> None:
         """Trains, or goes on training."""
@@ -213,6 +221,7 @@ class Training:
             run.writer,
             seeds=run.seeds,
             stopped=self._stopped_before(run),
+            mesh=run.mesh,
             own=jax.tree.map(lambda *each: np.stack(each), *own) if own else None,
             start=run.start,
             scope=run.scope + (f"{self.name}/" if several else ""),
@@ -226,7 +235,7 @@ class Training:
         stopped = np.zeros(len(run.seeds), bool)
         for stage in earlier if run.config.num_seeds > 1 else ():
             if isinstance(stage, Training):
-                stopped |= diverged(run.models(stage.name)[1])
+                stopped |= np.asarray(diverged(run.models(stage.name)[1]))
         return stopped.tolist()
 
 
@@ -264,18 +273,18 @@ class Artefact:
             path = os.path.join(run.with_seeds(every).folder(self.name), self.file)
             return [(0, path)] if run.seeds[0] == every[0] else []
         paths = [run.file(self.name, self.file, index) for index in range(len(run.seeds))]
-        return [
-            (index, path)
-            for index, path in enumerate(paths)
-            if not os.path.exists(path) or self._set_aside_damaged(run, path, index)
-        ]
+        missing = [self._is_missing(run, path, index) for index, path in enumerate(paths)]
+        missing = processes.as_the_first(missing)
+        return [(index, path) for index, path in enumerate(paths) if missing[index]]
 
-    def _set_aside_damaged(self, run: Run, path: str, index: int) -> bool:
+    def _is_missing(self, run: Run, path: str, index: int) -> bool:
+        """Whether a file is not there, or was damaged and is set aside; told by the first."""
+        if not processes.first() or not epath.Path(path).exists():
+            return True
         try:
             self.read(run, index)
         except UserError as damage:
-            os.replace(path, f"{path}.damaged")
-            warn(f"{damage}; set aside as {self.file}.damaged, and made anew")
+            warn(f"{damage}; set aside as {set_aside(path)}, and made anew")
             return True
         return False
 
@@ -285,10 +294,11 @@ class Artefact:
     def run(self, run: Run) -> None:
         """Computes the files that are not there yet."""
         for index, path in self._missing(run):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folder(os.path.dirname(path))
             if run.config.num_seeds > 1 and not self.report:
                 print(f"{self.name}: seed {run.seeds[index]}", flush=True)
             self.make(run, path, index)
+            processes.meet()  # the next stage reads it
 
 
 Stage = Training | Artefact
@@ -356,6 +366,19 @@ def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:
     if name not in trained:
         raise UserError(f"config.eval.stage={name!r}: {config.method} trains {', '.join(trained)}")
     return trained[name]
+
+
+def configured_split(config: ConfigDict, dataset, name: str) -> Split:
+    """A split of a prepared data set, its features in memory or on disk."""
+    return load_split(
+        dataset, name, config.data.streams, stored=stays_on_disk(config.data, dataset)
+    )
+
+
+def make_predictor(config: ConfigDict, network: Network) -> Predictor:
+    """What gives probabilities to videos with any seed's variables, on all devices."""
+    mesh = make_mesh(**config.mesh)
+    return Predictor(network, config.eval.video_filter, config.eval.batch_size, mesh)
 
 
 def configured_parser(config: ConfigDict) -> Network:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from avvp_jax.events import write_lines
+from avvp_jax.outputs import write_lines
 from avvp_jax.published_scores import PUBLISHED
 from avvp_jax.scores import LEVELS, NAMES, PER_VIDEO_NAMES
 from avvp_jax.task import CLASSES

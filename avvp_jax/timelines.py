@@ -1,6 +1,6 @@
 """A picture of one parsed video: what was predicted against what is annotated."""
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from matplotlib.image import imsave
 from matplotlib.patches import Patch, Rectangle
 
 from avvp_jax.events import events_of
+from avvp_jax.outputs import write_whole
 from avvp_jax.scores import PER_VIDEO_NAMES
 from avvp_jax.task import CLASSES, MODALITIES
 
@@ -89,10 +90,9 @@ def write_picture(
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     if path is not None:
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        imsave(temporary, image, format="png")
-        os.replace(temporary, path)
+        content = io.BytesIO()
+        imsave(content, image, format="png")
+        write_whole(path, content.getvalue())
     return image
 
 

@@ -14,13 +14,14 @@ from avvp_jax.data import Split
 from avvp_jax.denoising import NoiseRatios
 from avvp_jax.fit import first_state
 from avvp_jax.labels import RemovedLabels
+from avvp_jax.mesh import by_seed, everywhere, make_mesh, place
 from avvp_jax.methods import stages_of
 from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.predictor import Predictor
+from avvp_jax.predictor import Predictor, probabilities
 from avvp_jax.scores import device_scores
 from avvp_jax.stages import Run
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
-from avvp_jax.train import Trainer, make_step, merged, over_seeds, take_batch
+from avvp_jax.train import Trainer, make_step, merged, take_batch
 
 
 class Bench:
@@ -51,22 +52,20 @@ class Bench:
         own = [stage.own(run, index) for index in range(seeds)] if stage.own else []
         own = jax.tree.map(lambda *each: np.stack(each), *own) if own else {}
         truth = train.truth if train.truth is not None else no_truth(videos)
-        self._arrays, self._own, self._truth = jax.device_put((arrays, own, truth.astype(bool)))
+        self._mesh = make_mesh(seeds)
+        self._arrays, self._truth = place((arrays, truth > 0), everywhere(self._mesh))
+        self._own = place(own, by_seed(self._mesh))
         self._network, parser = stage.trained_network(config), stage.result_network(config)
         self._build(settings, videos)
-        predictor = Predictor(parser, config.eval.video_filter, config.eval.batch_size)
+        predictor = Predictor(parser, config.eval.video_filter, config.eval.batch_size, self._mesh)
 
-        def validate(state, features, truth):
-            variables = {kind: state[kind] for kind in ("params", "stats")}
-            one = lambda own: predictor.validate(stage.keep(own), features, truth)  # noqa: E731
-            return over_seeds(one, variables)
-
-        self._validate, self._predictor = jax.jit(validate), predictor
+        self._predictor, self._parser = predictor, parser
+        self._score = jax.jit(jax.vmap(device_scores, (0, None)))
 
     def _build(self, settings, videos: int) -> None:
         generator = settings.train.generator
         roots = [keys.root_key(settings.seed + index, generator) for index in range(self._seeds)]
-        roots = jnp.stack(roots)
+        roots, split = jnp.stack(roots), by_seed(self._mesh)
         optimizer = make_optimizer(settings.optimizer)
         schedule = make_schedule(settings.schedule, settings.train.epochs)
         self._trainer = Trainer(
@@ -74,6 +73,7 @@ class Bench:
             self._loss,
             optimizer,
             schedule,
+            mesh=self._mesh,
             roots=roots,
             videos=videos,
             batch_size=settings.train.batch_size,
@@ -84,7 +84,7 @@ class Bench:
         begin = functools.partial(
             first_state, self._network, optimizer, settings.eval.select, self._keep, None
         )
-        self._state = jax.tree.map(jnp.copy, jax.jit(jax.vmap(begin))(roots))
+        self._state = jax.tree.map(jnp.copy, jax.jit(jax.vmap(begin), out_shardings=split)(roots))
         self.steps = self._trainer.steps
         params = jax.tree.leaves(self._state["params"])
         self.parameters = sum(x.size for x in params) // self._seeds
@@ -97,7 +97,9 @@ class Bench:
 
     def validate(self):
         """Scores every video for every seed."""
-        return self._validate(self._state, self._arrays["videos"]["features"], self._truth)
+        variables = self._keep({kind: self._state[kind] for kind in ("params", "stats")})
+        features = self._arrays["videos"]["features"]
+        return self._score(self._predictor.segments(variables, features), self._truth)
 
     def first_epochs(self) -> tuple[float, float]:
         """Seconds of an epoch that compiles, and of one whose program comes from the cache."""
@@ -120,7 +122,7 @@ class Bench:
         variables = jax.tree.map(lambda x: x[0], {k: self._state[k] for k in ("params", "stats")})
         features = jax.tree.map(lambda x: x[:1], self._arrays["videos"]["features"])
         return machine.matrix_flops(
-            lambda v: self._predictor.validate(self._keep(v), features, self._truth[:1]), variables
+            lambda v: probabilities(self._parser, self._keep(v), features, 1, self._mesh), variables
         )
 
 

@@ -39,6 +39,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.allow_missing_features = False
     config.data.synthetic_seed = 0  # of the llp/synthetic generator
     config.data.features_only = ""  # --mode=predict: a feature folder without annotations
+    # ours: device holds all features, stream reads from disk; no effect on results
+    config.data.feed = "auto"
 
     config.ma = ConfigDict()
     config.ma.removed_labels = ""  # a .npz or the published .pkl: skips the first two stages
@@ -68,6 +70,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.schedule.learning_rate = 3e-4
     config.schedule.factor = 0.1
     config.schedule.every_epochs = 10
+
+    config.mesh = ConfigDict()  # ours; no effect beyond rounding
+    config.mesh.devices = 0  # how many to use; 0 is all
+    config.mesh.seeds = 0  # over how many of them seeds are shared out; 0 is as many as divide both
 
     config.train = ConfigDict()
     config.train.epochs = 12  # of each training

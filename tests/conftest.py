@@ -171,9 +171,9 @@ def launch():
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as quick_compile does here
     }
 
-    def run(*arguments: str, start=subprocess.run, **options):
+    def run(*arguments: str, start=subprocess.run, extra=None, **options):
         command = [sys.executable, str(ROOT / "launch.py"), *arguments]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return start(command, env=environment, cwd=ROOT, **options)
+        return start(command, env=environment | (extra or {}), cwd=ROOT, **options)
 
     return run

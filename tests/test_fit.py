@@ -11,6 +11,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
 from avvp_jax.fit import fit
 from avvp_jax.labels import targets
+from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.predictor import Predictor
@@ -45,7 +46,8 @@ def fitted(config, tmp_path):
         recorder = Recorder()
         arrays = {"videos": {"targets": targets(train.weak_label)}, "shared": {}}
         path = str(tmp_path / folder)
-        fit(config, path, network, han.loss, arrays, train, val, recorder, seeds=[config.seed])
+        data, where = (arrays, train, val), {"seeds": [config.seed], "mesh": make_mesh()}
+        fit(config, path, network, han.loss, *data, recorder, **where)
         shapes = of_seeds(no_best(network.shapes(), config.eval.select), 1)
         variables, epoch, _ = of_seed(restore_best(path, shapes), 0)
         return recorder.epochs, epoch, variables, network, val
@@ -60,7 +62,7 @@ def test_validation_uses_the_methods_own_filter(config, fitted, video_filter):
     config.train.epochs = 6
     logged, epoch, variables, network, val = fitted()
     assert epoch == 6
-    probs = Predictor(network, video_filter, 4).predict(variables, val.features)
+    probs = Predictor(network, video_filter, 4, make_mesh()).predict(variables, val.features)
     expected = scores(predicted_segments(probs, video_filter), val.truth > 0)
     for name, value in expected.items():
         np.testing.assert_allclose(logged[6][f"val/{name}"], value, atol=1e-4)

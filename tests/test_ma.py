@@ -16,6 +16,7 @@ from avvp_jax.artefacts import read_removed_labels
 from avvp_jax.contrastive import contrastive_logits, smoothed_cross_entropy
 from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.layouts import LAYOUTS
+from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import ma
 from avvp_jax.modality_aware import draw_partner, errors, estimate, removed_from, thresholds
 from avvp_jax.network import parser_network
@@ -147,7 +148,9 @@ def test_estimation_repeats_itself_and_does_not_depend_on_the_batch_size(small_m
     network, variables, features, label = small_problem(small_model)
 
     def removed(seed, batch_size):
-        return estimate(network, variables, features, label, keys.root_key(seed), batch_size)
+        return estimate(
+            network, variables, features, label, keys.root_key(seed), batch_size, make_mesh()
+        )
 
     one, two = removed(2, 4), removed(2, 13)
     for modality in range(2):

@@ -11,6 +11,7 @@ import pytest
 from avvp_jax import keys
 from avvp_jax.compare import compare
 from avvp_jax.errors import UserError
+from avvp_jax.mesh import by_seed, make_mesh, place
 from avvp_jax.methods import han, jomold, stages_of
 from avvp_jax.model import load, read_all_weights
 from avvp_jax.network import parser_network
@@ -79,16 +80,18 @@ def test_several_seeds_are_single_runs(small_config, tmp_path, method):
 @pytest.fixture(params=["in turn", "side by side"])
 def arrangement(request, monkeypatch):
     """How the seeds of a compiled call run, on a CPU and elsewhere."""
-    monkeypatch.setattr("avvp_jax.train.in_turn", lambda: request.param == "in turn")
+    monkeypatch.setattr("avvp_jax.mesh.in_turn", lambda _: request.param == "in turn")
 
 
 def trainer_of(model: dict, seeds: list[int]):
     network, optimizer = parser_network(WIDTHS, model), make_optimizer(get_config().optimizer)
     roots = jnp.stack([keys.root_key(seed) for seed in seeds])
     options = {"videos": 8, "batch_size": 4, "shuffle": True, "steps_per_call": 10}
-    trainer = Trainer(network, han.loss, optimizer, make_schedule(STEP, 40), roots=roots, **options)
+    options |= {"mesh": make_mesh(len(seeds)), "roots": roots}
+    trainer = Trainer(network, han.loss, optimizer, make_schedule(STEP, 40), **options)
     states = [begin(optimizer, network.init(keys.init_key(root))) for root in roots]
-    return trainer, jax.tree.map(lambda *each: jnp.stack(each), *states)
+    states = jax.tree.map(lambda *each: np.stack(each), *states)
+    return trainer, place(states, by_seed(options["mesh"]))
 
 
 def test_seeds_see_their_own_batches_and_dropout(small_model, arrangement):

@@ -11,6 +11,7 @@ from avvp_jax import keys
 from avvp_jax.labels import targets
 from avvp_jax.layers import kept, product
 from avvp_jax.layouts import LAYOUTS
+from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import han
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
@@ -56,6 +57,7 @@ def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, 
         han.loss,
         optimizer,
         make_schedule(STEP, 40),
+        mesh=make_mesh(),
         roots=root[None],
         videos=videos,
         batch_size=batch_size,
@@ -132,7 +134,8 @@ def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
         optimizer = make_optimizer(ADAM)
         options = {"videos": videos, "batch_size": 4, "shuffle": False, "steps_per_call": 10}
         schedule = make_schedule(still, 40)
-        trainer = Trainer(network, han.loss, optimizer, schedule, roots=root[None], **options)
+        options |= {"mesh": make_mesh(), "roots": root[None]}
+        trainer = Trainer(network, han.loss, optimizer, schedule, **options)
         state = one_seed(begin(optimizer, network.init(keys.init_key(root))))
         for epoch in (1, 2):
             state, logged = trainer.run_epoch(state, arrays, {})

@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from avvp_jax.mesh import by_seed, make_mesh, place
 from avvp_jax.network import Variables
 from avvp_jax.selection import no_best
 from avvp_jax.train import State, init_state
@@ -16,8 +18,8 @@ def begin(optimizer: optax.GradientTransformation, variables: Variables) -> Stat
 
 
 def one_seed(tree):
-    """A tree as that of a single seed among several."""
-    return jax.tree.map(lambda x: jnp.asarray(x)[None], tree)
+    """A tree as that of a single seed among several, on the device."""
+    return place(jax.tree.map(lambda x: np.asarray(x)[None], tree), by_seed(make_mesh()))
 
 
 def first_seed(tree):

@@ -42,3 +42,23 @@ def _assert_weight(name: str, weight: np.ndarray, expected: np.ndarray, moved: f
         np.testing.assert_allclose(first, entries, rtol=0, atol=5e-5, err_msg=name)
         np.testing.assert_allclose(np.linalg.norm(weight), norm, rtol=1e-4, err_msg=name)
         assert abs(weight.sum() - total) <= moved * weight.size**0.5, name
+
+
+def assert_same_training(one: dict, two: dict, moved: float):
+    """Variables of the same training on other devices, within the golden numbers' tolerances."""
+    for (path, x), (_, y) in zip(
+        jax.tree_util.tree_leaves_with_path(one),
+        jax.tree_util.tree_leaves_with_path(two),
+        strict=True,
+    ):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        bounds = np.full(x.shape, 5e-5)
+        if name.startswith("stats/"):
+            bounds[...] = 4e-4
+        elif name.endswith("in_bias"):
+            # A softmax ignores the key third, so that Adam makes steps of rounding noise.
+            third = x.shape[-1] // 3
+            bounds[..., third : 2 * third] = 2 * moved
+        elif name.endswith(("fc_frame_att/bias", "fc_av_att/bias")):
+            bounds[...] = 2 * moved
+        np.testing.assert_array_less(np.abs(x - y), bounds, err_msg=name)

@@ -19,7 +19,8 @@ from avvp_jax.data import Split
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.losses import mmil_losses
-from avvp_jax.modality_aware import estimate, on_host
+from avvp_jax.mesh import make_mesh
+from avvp_jax.modality_aware import estimate
 from avvp_jax.selection import of_seed
 from avvp_jax.stages import Artefact, Run, Stage, Training, no_arrays
 from avvp_jax.tables import removed_table
@@ -54,9 +55,15 @@ def write_labels(run: Run, path: str, index: int) -> None:
     variables, _, _ = of_seed(best, index)
     # Partners are drawn anew for every seed, and for each the same again.
     key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.seeds[index])
-    features, label = jax.device_put((run.train.features, run.train.weak_label))
-    batch_size = run.config.eval.batch_size
-    removed = on_host(estimate(network, variables, features, label, key, batch_size))
+    removed = estimate(
+        network,
+        variables,
+        run.train.features,
+        run.train.weak_label,
+        key,
+        run.config.eval.batch_size,
+        make_mesh(**run.config.mesh),
+    )
     write_removed_labels(path, removed, run.train.ids)
     table = removed_table(run.train.weak_label, *removed)
     run.writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
@@ -66,9 +73,9 @@ def write_labels(run: Run, path: str, index: int) -> None:
 def removed_labels(run: Run, index: int) -> RemovedLabels:
     """What stage 2 or `config.METHOD.removed_labels` says, for a seed and the videos at hand."""
     path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz", index)
-    left_out = len(run.dataset.info.metadata["left_out"])
-    removed = read_removed_labels(path, run.train.ids, run.train.csv_row, left_out)
-    refuse_strange_labels(path, run.train, removed)
+    train = run.train
+    removed = read_removed_labels(path, train.ids, train.csv_row, train.left_out)
+    refuse_strange_labels(path, train, removed)
     return removed
 
 

@@ -139,7 +139,9 @@ OTHERS = [
     command("missing", "--flagfile", "/nowhere", "--flagfile=/nowhere"),
 ]
 
-SCORES = {"method": "han", "seed": 1, "epoch": 1} | dict.fromkeys(NAMES, 50.0)
+SCORES = {"method": "han", "dataset": "llp/base", "seed": 1, "epoch": 1} | dict.fromkeys(
+    NAMES, 50.0
+)
 
 
 def scores(mechanism: str, what: str, says: str, damage: Damage) -> Case:

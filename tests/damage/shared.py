@@ -37,12 +37,5 @@ def tensors(place: Place) -> dict[str, torch.Tensor]:
     return torch.load(place.shared / "han.pt", weights_only=True)
 
 
-def fake_scores() -> dict:
-    """The content of a scores_test.json."""
-    from avvp_jax.scores import NAMES
-
-    return {"method": "han", "seed": 1, "epoch": 1} | dict.fromkeys(NAMES, 50.0)
-
-
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

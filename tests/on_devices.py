@@ -1,0 +1,172 @@
+"""Trains every method on made-up videos, on as many devices as this process simulates.
+
+  python -m tests.on_devices FOLDER METHOD ...
+
+leaves FOLDER/METHOD, a stage's checkpoints, and FOLDER/METHOD.json: what was logged, how the
+inputs of the compiled training lie on the devices, and what it makes devices tell each other.
+FOLDER/two goes on from the first method's checkpoint on two of the devices.
+"""
+
+import importlib
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import avvp_jax.fit
+from avvp_jax.artefacts import write_noise_ratios, write_removed_labels
+from avvp_jax.checkpoints import restore_best
+from avvp_jax.data import ROLES, Split
+from avvp_jax.denoising import NoiseRatios
+from avvp_jax.labels import RemovedLabels
+from avvp_jax.methods import stages_of
+from avvp_jax.selection import parts_of
+from avvp_jax.stages import Run, Training
+from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.train import Trainer
+
+METHODS = {
+    "han": ("han", ""),
+    "ma": ("ma", ""),
+    "jomold": ("jomold", ""),
+    "valor": ("valor", ""),
+    "dhhn": ("dhhn", "refinement"),
+}
+# The batches of six do not divide over four devices, and the last has two videos.
+VIDEOS, BATCH, SEEDS = {"train": 14, "val": 7}, 6, 2
+
+
+class Recorder:
+    """A writer that remembers scalars by epoch."""
+
+    def __init__(self):
+        self.epochs = {}
+
+    def write_scalars(self, step, scalars):
+        self.epochs[step] = {name: float(value) for name, value in scalars.items()}
+
+    def write_texts(self, step, texts):
+        pass
+
+    def flush(self):
+        pass
+
+
+def made_up_split(name: str, streams: str) -> Split:
+    """Random features and labels; the same every time."""
+    videos, rng = VIDEOS[name], np.random.default_rng(len(name))
+    widths = [STREAMS[stream].width for stream in STREAM_SETS[streams]]
+    dense = (rng.random((videos, 10, 2, 25)) < 0.2).astype(np.uint8)
+    return Split(
+        name=name,
+        ids=[f"{name}{row}" for row in range(videos)],
+        filenames=[f"{name}{row}_0_10" for row in range(videos)],
+        features={
+            role: rng.standard_normal((videos, 10, width), np.float32)
+            for role, width in zip(ROLES, widths, strict=True)
+        },
+        csv_row=np.arange(videos),
+        weak_label=dense.any(axis=(1, 2)).astype(np.float32),
+        truth=dense,
+        pseudo_label=(rng.random(dense.shape) < 0.2).astype(np.uint8),
+    )
+
+
+def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
+    """The config of a method's last training alone, with a small network, for two epochs."""
+    module, variant = METHODS[method]
+    config = importlib.import_module(f"configs.{module}").get_config(variant)
+    for name in {"model", "audio_net", "video_net"} & set(config):
+        config[name].feed_forward = 16
+        config[name].layers = 1
+    for name in {"audio_net", "video_net"} & set(config):
+        config[name].repeats = 1
+    config.model.width, config.num_seeds = 16, SEEDS
+    config.train.epochs, config.train.batch_size, config.train.save_seconds = 2, BATCH, 0.0
+    parts = len(parts_of(config.eval.select))
+    config.eval.select = "last" if parts == 1 else ("last",) * parts
+    folder.mkdir(parents=True, exist_ok=True)
+    if module == "jomold":
+        config.jomold.noise_ratios = str(folder / "noise_ratios.npz")
+        config.jomold.warmup = "linear"
+        write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.4)))
+    if variant == "refinement" or module == "ma":
+        removed = RemovedLabels(
+            *((train.weak_label > 0) & (np.arange(25) % 3 == m) for m in (0, 1))
+        )
+        config[module].removed_labels = str(folder / "removed_labels.npz")
+        write_removed_labels(config[module].removed_labels, removed, train.ids)
+    return config
+
+
+def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:
+    """A run of a method on the made-up videos, and its last stage."""
+    config = small_config(method, folder, made_up_split("train", "base"))
+    stages = stages_of(config)
+    splits = {name: made_up_split(name, config.data.streams) for name in VIDEOS}
+    run = Run(config, str(folder), stages, splits=splits)
+    run.writer = Recorder()
+    return run, stages[-1]
+
+
+def train(method: str, folder: pathlib.Path, *, devices: int = 0, epochs: int = 2) -> dict:
+    """Trains a method's last stage in `folder`; returns what each epoch logged."""
+    run, stage = run_of(method, folder)
+    run.config.mesh.devices, run.config.train.epochs = devices, epochs
+    stage.run(run)
+    return run.writer.epochs
+
+
+def last_model(method: str, folder: pathlib.Path) -> dict:
+    """The variables that a training in `folder` ended with, of all seeds."""
+    run, stage = run_of(method, folder)
+    best = restore_best(run.folder(stage.name), stage.best(run.config, SEEDS))
+    return jax.device_get({kind: best[kind] for kind in ("params", "stats")})
+
+
+class Watched(Trainer):
+    """A trainer that keeps its compiled program to look at."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        jitted = self._run_steps
+
+        def compile_and_run(*inputs):
+            type(self).program = self._run_steps = jitted.lower(*inputs).compile()
+            return self._run_steps(*inputs)
+
+        self._run_steps = compile_and_run
+
+
+def facts(program: jax.stages.Compiled) -> dict:
+    """Of a compiled training: the specs of its inputs' shardings, and its collectives."""
+    state, _, arrays, own, _, order, *_ = program.input_shardings[0]
+    inputs = {"state": state, "arrays": arrays, "own": own, "order": order}
+    specs = {
+        name: sorted({str(x.spec) for x in jax.tree.leaves(tree)}) for name, tree in inputs.items()
+    }
+    return specs | {"collectives": sorted(set(re.findall(r"(all-\w+)\(", program.as_text())))}
+
+
+def main(folder: str, *methods: str) -> None:
+    jax.config.update("jax_disable_most_optimizations", True)
+    avvp_jax.fit.Trainer = Watched
+    for method in methods:
+        logged = train(method, pathlib.Path(folder) / method)
+        record = {"logged": logged, **facts(Watched.program)}
+        partial = pathlib.Path(folder) / f"{method}.partial"
+        partial.write_text(json.dumps(record))
+        partial.rename(partial.with_suffix(".json"))
+    # The first one's checkpoint of all devices is gone on from on two of them.
+    shutil.copytree(f"{folder}/{methods[0]}", f"{folder}/two")
+    train(methods[0], pathlib.Path(folder) / "two", devices=2, epochs=3)
+    (pathlib.Path(folder) / "two.done").touch()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
