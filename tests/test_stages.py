@@ -126,10 +126,10 @@ def test_unknown_and_premature_stages_are_refused(small_config, tmp_path):
     with pytest.raises(UserError, match="names denoise; ma has base, estimate, retrain"):
         run(config, str(tmp_path / "W"), "train")
     config.stages = ("retrain",)
-    with pytest.raises(UserError, match="run stage estimate first"):
+    with pytest.raises(UserError, match="run estimate first"):
         run(config, str(tmp_path / "W"), "train")
     config.stages = ("estimate",)
-    with pytest.raises(UserError, match="stage base is not finished"):
+    with pytest.raises(UserError, match="is not finished; run base first"):
         run(config, str(tmp_path / "W"), "train")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from avvp_jax.errors import UserError
@@ -154,6 +154,8 @@ def test_ten_names_and_the_count_are_listed(folder):
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10), st.sampled_from(CLASSES))))
 def test_dense_labels_follow_pythons_slices(tmp_path_factory, events):
+    # A file that has most of its events reversed is refused.
+    assume(2 * sum(onset > offset for onset, offset, _ in events) <= len(events))
     folder = write_published(tmp_path_factory.mktemp("events") / "llp", streams=())
     rows = [("valvideo_02_10_20", *event) for event in events]
     write_csv(folder / AUDIO_FILE, EVENTS, [*AUDIO, *rows])

@@ -20,6 +20,13 @@ def folder(tmp_path_factory):
     return write_published(tmp_path_factory.mktemp("published") / "DATA", STREAM_SETS["base"])
 
 
+@pytest.fixture(scope="module")
+def prepared_once(folder, tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("prepared")
+    prepare("llp/base", data_dir, folder)
+    return data_dir
+
+
 def one_line(refusal):
     message = str(refusal.value)
     assert message.isprintable()
