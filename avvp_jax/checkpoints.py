@@ -26,7 +26,7 @@ from avvp_jax import processes
 from avvp_jax.checksums import checksums, named_leaves, seal, unseal
 from avvp_jax.errors import UserError, cause, warn
 from avvp_jax.mesh import host_device
-from avvp_jax.outputs import set_aside
+from avvp_jax.outputs import absolute, set_aside
 from avvp_jax.selection import Best, diverged
 
 LATEST_KEPT = 2
@@ -49,7 +49,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str, every_seconds: float = 0.0):
-        self.folder = epath.Path(folder).resolve()
+        self.folder = epath.Path(absolute(folder))
         self._every_seconds, self._saved_at, self._asked_at = every_seconds, -math.inf, math.inf
         self._saved, self._saved_best = -1, _mark(None)
         with self._writing():
@@ -194,7 +194,7 @@ def restore_best(folder: str, template: Best) -> Best:
         epoch = best_epoch(folder)
         if epoch is None:
             raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
-        path = epath.Path(folder).resolve() / "best" / str(epoch)
+        path = epath.Path(absolute(folder)) / "best" / str(epoch)
         try:
             return jax.device_get(_read(path, template))
         except Damaged as damage:
@@ -208,7 +208,7 @@ def restore_best(folder: str, template: Best) -> Best:
 
 def is_finished(folder: str, steps: int, template: Best) -> bool:
     """Whether a stage's folder holds the state after its last step, and undamaged best models."""
-    if _latest_step(epath.Path(folder).resolve() / "latest") != steps:
+    if _latest_step(epath.Path(absolute(folder)) / "latest") != steps:
         return False
     try:
         restore_best(folder, template)
@@ -219,7 +219,7 @@ def is_finished(folder: str, steps: int, template: Best) -> bool:
 
 def best_epoch(folder: str) -> int | None:
     """The epoch of the best model in a stage's folder; None without one. Changes nothing."""
-    return _latest_step(epath.Path(folder).resolve() / "best")
+    return _latest_step(epath.Path(absolute(folder)) / "best")
 
 
 def _read_together(path: epath.Path, template: dict) -> dict:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from etils import epath
-
 from avvp_jax.errors import UserError, cause
 from avvp_jax.files import DamagedFile, is_there, read_bytes
 from avvp_jax.methods import METHODS
@@ -56,7 +54,7 @@ def read_result(workdir: str, split: str) -> Result:
             f"{path}: damaged (it holds no method and its scores from 0 to 100); {way_out}"
         )
     seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
-    if not (epath.Path(workdir) / "config.json").exists():
+    if not is_there(os.path.join(workdir, "config.json")):
         return Result(method, dataset, seeds, None)
     flat = flat_config(recall(workdir))
     return Result(method, dataset, seeds, {k: v for k, v in flat.items() if k not in ASIDE})
@@ -95,7 +93,7 @@ def compare(workdirs: Sequence[str]) -> str:
 
 
 def has_scores(workdir: str, split: str) -> bool:
-    return (epath.Path(workdir) / f"scores_{split}.json").exists()
+    return is_there(os.path.join(workdir, f"scores_{split}.json"))
 
 
 def is_paired(one: Result, other: Result) -> bool:

@@ -208,6 +208,8 @@ def _stack(source, names: list[str]) -> dict:
 def _read(source, rows: Sequence[int]) -> list[dict]:
     try:
         return source.__getitems__(list(rows))
+    except MemoryError:
+        raise
     # A record's own checksum is looked at here; what fails depends on where the damage is.
     except Exception as error:
         raise _damaged(source.dataset_info.data_dir, cause(error)) from error

@@ -41,25 +41,47 @@ def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
       DamagedFile: it is none, cannot be read, is empty, or has more than `largest` bytes.
     """
     try:
-        if on_cloud(path):
-            return epath.Path(path).read_bytes()
-        # A pipe or a device would be waited for, or read for ever.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
-        if status.st_size == 0:
+        size = _size(path)
+        if size == 0:
             raise DamagedFile("is empty")
-        if status.st_size > largest:
-            raise DamagedFile(f"has {status.st_size} bytes, too many; {largest} are enough")
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:  # ValueError is a NUL in the name
+        if size > largest:
+            raise DamagedFile(f"has {size} bytes, too many; {largest} are enough")
+        return epath.Path(path).read_bytes()
+    except DamagedFile:
+        raise
+    except Exception as error:
+        # ValueError is a NUL in the name; cloud storage has exceptions of its own.
+        if not (isinstance(error, (OSError, ValueError)) or on_cloud(path)):
+            raise
         raise DamagedFile(f"cannot be read ({cause(error)})") from None
 
 
+def _size(path: str | os.PathLike) -> int:
+    """The bytes of a regular file."""
+    if on_cloud(path):
+        status = epath.Path(path).stat()
+        if status.is_directory:
+            raise DamagedFile("is a folder")
+        return status.length
+    # A pipe or a device would be waited for, or read for ever.
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
+    return status.st_size
+
+
 def is_there(path: str | os.PathLike) -> bool:
-    """Whether something is at a path, if only a link to nothing."""
-    return os.path.lexists(path) or epath.Path(path).exists()
+    """Whether something is at a path, if only a link to nothing.
+
+    Raises:
+      UserError: cloud storage does not tell.
+    """
+    if not on_cloud(path):
+        return os.path.lexists(path)
+    try:
+        return epath.Path(path).exists()
+    except Exception as error:  # of the storage's own package, or that lacks
+        raise UserError(f"{path}: cannot be looked for ({cause(error)})") from error
 
 
 def odd_file(folder: str | os.PathLike) -> str | None:

@@ -1,12 +1,13 @@
-"""Locks that no process leaves behind, however it ends."""
+"""Locks in a folder: the system unlocks them once their process has ended, however it did."""
 
 import contextlib
 import fcntl
 import os
-import socket
 from collections.abc import Iterator
 
 from avvp_jax.errors import UserError
+from avvp_jax.leases import lease, owner
+from avvp_jax.outputs import on_cloud
 
 
 @contextlib.contextmanager
@@ -19,11 +20,17 @@ def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
       waiting: what is printed instead, and then waited for, likewise.
 
     Yields:
-      Whether it is held: not where files cannot be made or locked, as on cloud storage.
+      Whether it is held: not in a folder where files cannot be made or locked.
+
+    Raises:
+      UserError: another process holds it, or cloud storage does not take it.
     """
-    cloud = "://" in path
-    made = [] if cloud else _missing_folders(os.path.dirname(path))
-    file = None if cloud else _locked(path, refusal, waiting)
+    if on_cloud(path):
+        with lease(path, refusal, waiting):
+            yield True
+        return
+    made = _missing_folders(os.path.dirname(path))
+    file = _locked(path, refusal, waiting)
     try:
         yield file is not None
     finally:
@@ -62,7 +69,7 @@ def _locked(path: str, refusal: str, waiting: str):
         file.close()
     with contextlib.suppress(OSError):  # a full disk
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(owner())
         file.flush()
     return file
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from avvp_jax import processes
-from avvp_jax.outputs import Journal
+from avvp_jax.outputs import Journal, on_cloud
 
 
 class Writer(Protocol):
@@ -33,13 +33,15 @@ def make_writer(workdir: str) -> Writer:
     try:
         # Imported here and nowhere else, because clu's writers bring in TensorFlow.
         from clu.metric_writers import MultiWriter, SummaryWriter
+
+        from avvp_jax.board import CloudWriter
     except ImportError:
         print(
             "TensorFlow is not installed: logging to metrics.jsonl and log.txt without "
             "TensorBoard (pip install tensorflow-cpu for its curves)"
         )
         return JsonWriter(workdir)
-    board = SummaryWriter(os.path.join(workdir, "tensorboard"))
+    board = (CloudWriter if on_cloud(workdir) else SummaryWriter)(f"{workdir}/tensorboard")
     return MultiWriter([board, JsonWriter(workdir)])
 
 

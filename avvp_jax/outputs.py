@@ -4,19 +4,30 @@ They appear whole or not at all, and of several processes the first one writes t
 """
 
 import io
+import logging
 import math
 import os
 import re
 import time
 from collections.abc import Iterable
 
+import fsspec
 import numpy as np
 from etils import epath
 
 from avvp_jax import processes
+from avvp_jax.errors import UserError, cause
 
 # Between two writings of a file that grows on cloud storage, which limits their number.
 CLOUD_SECONDS = 30.0
+
+# Cloud storage is reached in one way (gcsfs), whether TensorFlow is installed or not.
+os.environ.setdefault("EPATH_USE_TF", "false")
+# What was listed once would hide what others have written since: Orbax, another process.
+fsspec.config.conf.setdefault("gcs", {}).setdefault("use_listings_cache", False)
+# They log at length what they also raise.
+for _name in ("fsspec", "gcsfs"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def on_cloud(path: str | os.PathLike) -> bool:
@@ -31,12 +42,23 @@ def absolute(path: str | os.PathLike) -> str:
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file at once: a reader finds the old file or the whole new one."""
+    """Writes a file at once: a reader finds the old file or the whole new one.
+
+    Raises:
+      UserError: cloud storage does not take it.
+      OSError: a disk does not.
+    """
     if not processes.first():
         return
     path = epath.Path(path)
     if on_cloud(path):
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except Exception as error:  # of the storage's own package
+            raise UserError(
+                f"{path}: cannot be written ({cause(error)}); start the same command again when "
+                "the storage takes it"
+            ) from error
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)

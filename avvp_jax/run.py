@@ -298,10 +298,30 @@ def _predict(config, predictor: Predictor, weights: Weights, split: Split):
 def make_workdir(workdir: str) -> None:
     """Creates the work directory, or says why it cannot be used."""
     try:
+        if on_cloud(workdir):
+            refuse_no_bucket(workdir)
         make_folder(workdir)
+    except UserError:
+        raise
     # Cloud storage answers with exceptions of its own, and epath where it lacks a package.
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--workdir={workdir}: {reason}; choose another") from error
     if not on_cloud(workdir) and not os.access(workdir, os.W_OK):
         raise UserError(f"--workdir={workdir}: not writable; choose another")
+
+
+def refuse_no_bucket(workdir: str) -> None:
+    """Refuses cloud storage of another kind, and a bucket that is not there.
+
+    Folders are nothing there, so that making one says nothing of the bucket.
+    """
+    storage, _, place = workdir.partition("://")
+    bucket = place.partition("/")[0]
+    if storage != "gs" or not bucket:
+        raise UserError(f"--workdir={workdir}: must be a folder or gs://BUCKET/FOLDER")
+    if not epath.Path(f"gs://{bucket}").exists():
+        raise UserError(
+            f"--workdir={workdir}: no bucket {bucket} that you may see; make it, or give yourself "
+            "the right storage.buckets.get"
+        )

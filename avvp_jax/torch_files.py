@@ -20,6 +20,7 @@ import numpy as np
 
 from avvp_jax.errors import UserError, first_ten, one_line
 from avvp_jax.files import DamagedFile, read_bytes
+from avvp_jax.outputs import on_cloud
 
 # How the name of batch norm's number of batches ends, the only integers in a state_dict.
 COUNTER = "num_batches_tracked"
@@ -155,6 +156,8 @@ def write_published(files: Mapping[str, PublishedFile]) -> None:
     partials = {path: f"{path}.partial" for path in files}
     try:
         for path, file in files.items():
+            if on_cloud(path):
+                raise OSError("it would be on cloud storage")
             if os.path.isdir(path):
                 raise IsADirectoryError("a folder is in the way")
             content = {
