@@ -29,6 +29,7 @@ from avvp_jax.mesh import (
     by_video,
     everywhere,
     host_device,
+    in_turn,
     over_seeds,
     place,
     whole_batch,
@@ -164,7 +165,8 @@ class Trainer:
         steps_per_call: int,
     ):
         self.steps = -(-videos // batch_size)
-        self.steps_per_call = steps_per_call
+        # Calls of seeds in turn should not last longer: a signal waits for their end.
+        self.steps_per_call = max(1, steps_per_call // (len(roots) if in_turn(mesh) else 1))
         self._step = make_step(network, loss, optimizer, schedule)
         self._mesh = mesh
         self._logged = None  # shapes of what a step logs, found once because tracing takes a while

@@ -42,7 +42,7 @@ class Bench:
         stage = next(stage for stage in stages_of(config) if stage.name == name)
         self.name, self._seeds, self._loss, self._keep = name, seeds, stage.loss, stage.keep
         run = Run(config, config.data.data_dir, [])
-        run.train = train = first_videos(run.train, videos)
+        run.splits["train"] = train = first_videos(run.train, videos)
         write_artefacts(run)
         settings = stage.settings(config)
         # Where a stage has a batch size of its own, the asked one takes its place.

@@ -43,7 +43,7 @@ def splits(config):
 def make_trainer(videos: int, batch_size: int = 3) -> Trainer:
     """Of two seeds; it knows the order of videos, and could not train."""
     roots = jnp.stack([keys.root_key(seed) for seed in (1, 2)])
-    options = {"videos": videos, "batch_size": batch_size, "shuffle": True, "steps_per_call": 2}
+    options = {"videos": videos, "batch_size": batch_size, "shuffle": True, "steps_per_call": 4}
     return Trainer(None, None, None, None, mesh=make_mesh(2), roots=roots, **options)
 
 
