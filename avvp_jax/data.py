@@ -90,6 +90,10 @@ class StoredFeatures:
         for place, example in enumerate(_read(self._source, rows.ravel().tolist())):
             for role, stream in self._roles.items():
                 features[role][place] = example[stream]
+        for role, stream in self._roles.items():
+            if not np.isfinite(features[role]).all():
+                folder = self._source.dataset_info.data_dir
+                raise _damaged(folder, f"it has NaN or infinity in {stream}")
         return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
 
 
@@ -125,6 +129,8 @@ def open_dataset(config: ConfigDict):
     )
     if processes.first():
         processes.meet()
+    # However long the others take to prepare theirs.
+    processes.meet()
     return builder
 
 

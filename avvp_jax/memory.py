@@ -10,7 +10,7 @@ from avvp_jax.data import Split, StoredFeatures
 from avvp_jax.errors import UserError
 from avvp_jax.mesh import SEEDS, device_memory, make_mesh
 from avvp_jax.settings import has_begun, recall
-from avvp_jax.stages import Training
+from avvp_jax.stages import Training, all_seeds, groups
 from avvp_jax.task import SEGMENTS
 
 # Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.
@@ -44,9 +44,10 @@ def resident_bytes(split: Split) -> int:
     return sum(x.nbytes for x in split.features.values())
 
 
-def seeds_on_a_device(config: ConfigDict, seeds: int) -> int:
-    """How many of the seeds that train together each device holds."""
-    return seeds // make_mesh(seeds, **config.mesh).shape[SEEDS]
+def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:
+    """How many seeds of one group a device holds at most; the last group may be smaller."""
+    sizes = {len(group) for group in groups(all_seeds(config), at_once)}
+    return max(size // make_mesh(size, **config.mesh).shape[SEEDS] for size in sizes)
 
 
 def fitting(config: ConfigDict, stage: Training, free: float) -> int:

@@ -46,6 +46,11 @@ def make_mesh(together: int = 1, *, devices: int = 0, seeds: int = 0) -> Mesh:
     return Mesh(np.array(found[:count]).reshape(first, -1), (SEEDS, BATCH))
 
 
+def own_mesh() -> Mesh:
+    """The mesh of one device of this process, for what it does without the others."""
+    return Mesh(np.array(jax.local_devices()[:1]).reshape(1, 1), (SEEDS, BATCH))
+
+
 def everywhere(mesh: Mesh) -> NamedSharding:
     """Whole on every device."""
     return NamedSharding(mesh, PartitionSpec())

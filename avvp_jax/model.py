@@ -19,7 +19,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.events import events_of, predicted_segments
 from avvp_jax.files import odd_file
 from avvp_jax.layouts import LAYOUTS, Layout
-from avvp_jax.mesh import make_mesh
+from avvp_jax.mesh import own_mesh
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
 from avvp_jax.predictor import Predictor
@@ -190,7 +190,7 @@ class TrainedParser:
         self.streams = STREAM_SETS[streams]
         self._variables = weights.variables
         self._filter = video_filter
-        self._predictor = Predictor(network, video_filter, 32, make_mesh(devices=1))
+        self._predictor = Predictor(network, video_filter, 32, own_mesh())
 
     def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
         """Parses one or many videos.

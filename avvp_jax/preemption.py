@@ -17,7 +17,8 @@ EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 
 _lock = threading.Lock()
 _holding = False
-_received: signal.Signals | None = None
+_received: signal.Signals | None = None  # by this process
+_agreed: signal.Signals | None = None  # by any process of the run, as `asked` told last
 
 
 class Preempted(Exception):
@@ -74,7 +75,7 @@ def held() -> Iterator[None]:
         with _lock:
             _holding = False
     if asked():
-        raise Preempted(_received)
+        raise Preempted(_agreed)
 
 
 def asked() -> bool:
@@ -82,12 +83,13 @@ def asked() -> bool:
 
     All processes of a run have to call this equally often, and are told the same.
     """
-    global _received
+    global _agreed
     import jax  # here, because programs watch before they import what takes a while
 
+    _agreed = _received
     if jax.process_count() > 1:
         from jax.experimental.multihost_utils import process_allgather
 
         number = process_allgather(int(_received or 0)).max()
-        _received = signal.Signals(int(number)) if number else None
-    return _received is not None
+        _agreed = signal.Signals(int(number)) if number else None
+    return _agreed is not None

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -24,23 +25,28 @@ import numpy as np
 
 from avvp_jax.errors import UserError
 
-LOST = 76  # the exit code of a process whose run has lost another one
+# Exit codes: of a process whose run has lost another one; that never found the others, which is
+# the user's to mend; that an error in compiled code has ended.
+LOST, NOT_FOUND, ABORTED = 76, 2, 1
 # A process that says nothing for so long is lost. One that ends is missed sooner.
 HEARTBEAT_SECONDS = 20
-# Processes wait so long for one another at a meeting: the first may be preparing data.
+# Processes wait so long for the others to be started.
+JOINING_SECONDS = 300
+# They wait so long for one another at a meeting: the first may be preparing data.
 PATIENCE_SECONDS = 24 * 3600
 # So that processes that find the same mistake say so, instead of that the first is lost.
 GRACE_SECONDS = 2
 # What JAX, its collectives and Orbax say where another process does not answer.
 _UNANSWERED = re.compile(
-    r"gloo|nccl|coordination.?service|heartbeat|barrier|socket closed|connection (reset|closed)"
-    r"|DEADLINE_EXCEEDED|UNAVAILABLE",
+    r"gloo|coordination.?service|heartbeat|barrier|socket closed|connection closed by peer"
+    r"|DEADLINE_EXCEEDED|nccl.*(remote|timeout|connection|abort)",
     re.IGNORECASE,
 )
 
 _meetings = itertools.count()
 _ending = threading.Lock()
 _index = None  # of this process, once it is one of several
+_together = False  # once they have found one another
 _details = ""  # the file that what compiled code says goes to
 _on_abort = None  # kept, because C only holds its address
 
@@ -67,12 +73,15 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
     options = {"coordinator_address": coordinator, "num_processes": number, "process_id": index}
     if coordinator:
         options["cluster_detection_method"] = "deactivate"
+        if index == 0:
+            _refuse_taken(coordinator)
         _take_over(index)
     try:
         with _indexed_pods_only(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             jax.distributed.initialize(
                 **options,
+                initialization_timeout=JOINING_SECONDS,
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
                 shutdown_timeout_seconds=PATIENCE_SECONDS,
             )
@@ -84,6 +93,8 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
             f"the processes of this run do not find one another ({reason}); start each with the "
             "same --coordinator=HOST:PORT, the first one on that host"
         ) from error
+    global _together
+    _together = True
     if several() and not joined():
         _take_over(jax.process_index())
 
@@ -110,6 +121,20 @@ def _check(coordinator: str | None, number: int | None, index: int | None) -> No
         raise UserError(f"--num_processes={number} must be greater than 0")
     if not 0 <= index < number:
         raise UserError(f"--process_id={index} must be 0 to {number - 1}, as --num_processes says")
+
+
+def _refuse_taken(coordinator: str) -> None:
+    """Refuses a port of this host that something listens on: JAX would end without a word."""
+    port = int(coordinator.rpartition(":")[2])
+    with socket.socket() as here:
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            here.bind(("", port))
+        except OSError as error:
+            raise UserError(
+                f"--coordinator={coordinator}: port {port} cannot be used here "
+                f"({error.strerror}); choose another, the same in every process"
+            ) from None
 
 
 @contextlib.contextmanager
@@ -153,10 +178,15 @@ def as_the_first(value: int | list[int]) -> int | list[int]:
     """The first process's value, in all of them: what they do next has to be the same."""
     if not several():
         return value
-    from jax.experimental.multihost_utils import broadcast_one_to_all
+    return gathered(np.asarray(value, np.int32))[0].tolist()
+
+
+def gathered(value: np.ndarray) -> np.ndarray:
+    """Every process's value, [processes, ...], in all of them; they have the same shape."""
+    from jax.experimental.multihost_utils import process_allgather
 
     meet()
-    return broadcast_one_to_all(np.asarray(value, np.int32)).tolist()
+    return process_allgather(value)
 
 
 def _take_over(index: int) -> None:
@@ -191,22 +221,33 @@ def _end_on_abort() -> None:
     It does so in a thread of compiled code, where Python's own signal handlers never run.
     """
     global _on_abort
-    _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: end_as_lost())
+    _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: _end_as_told())
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, type(_on_abort)], ctypes.c_void_p
     libc.signal(signal.SIGABRT, _on_abort)
 
 
+def _end_as_told() -> NoReturn:
+    """Ends this process, which compiled code has aborted, for the reason that it printed."""
+    with open(_details, errors="replace") as file:
+        if not _together or _UNANSWERED.search(file.read()):
+            end_as_lost()
+    with _ending:
+        _say("aborted by compiled code; start the same command again to go on")
+        os._exit(ABORTED)
+
+
 def end_as_lost() -> NoReturn:
     """Ends this process, because another one of the run does not answer."""
-    import jax
-
     with _ending:  # for good, since several threads may find out
-        if jax.distributed.is_initialized():
+        if _together:
             _say("another process of this run is lost; start the same command again to go on")
-        else:
-            _say("the processes of this run do not find one another; start one on each host")
-        os._exit(LOST)
+            os._exit(LOST)
+        _say(
+            f"the processes of this run have not found one another for {JOINING_SECONDS} s; start "
+            "all --num_processes with the same --coordinator=HOST:PORT, the first one on that host"
+        )
+        os._exit(NOT_FOUND)
 
 
 def end(error: Exception, code: int) -> NoReturn:
@@ -229,9 +270,10 @@ def end(error: Exception, code: int) -> NoReturn:
 def unanswered(error: BaseException | None) -> bool:
     """Whether an exception comes from another process that does not answer."""
     while error is not None:
-        if not isinstance(error, UserError) and _UNANSWERED.search(str(error)):
+        # Storage and downloads have connections of their own, and OSErrors.
+        if not isinstance(error, (UserError, OSError)) and _UNANSWERED.search(str(error)):
             return True
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 
 

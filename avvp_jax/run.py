@@ -10,6 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from avvp_jax import processes, published
+from avvp_jax.agreement import refuse_differences, refuse_separate
 from avvp_jax.data import Split, load_features, open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.events import predicted_segments
@@ -53,6 +54,7 @@ from avvp_jax.stages import (
 )
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
+from avvp_jax.versions import commit, versions
 
 # What a disk may answer to writing, and the user can mend.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -70,7 +72,9 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     check_config(config)
     expand_paths(config)
     workdir = os.path.expanduser(workdir)
+    refuse_differences(command_facts(config, workdir, mode))
     make_workdir(workdir)
+    refuse_separate(workdir)
     modes = {"train": train, "eval": evaluate, "predict": predict, "export": export}
     try:
         modes[mode](config, workdir)
@@ -81,6 +85,14 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
             f"{error.filename or workdir}: {error.strerror}; make room or mend the rights there, "
             "then start the same command again"
         ) from error
+
+
+def command_facts(config: ConfigDict, workdir: str, mode: str) -> dict[str, object]:
+    """What every process of a run has to be started with; data may lie elsewhere on each host."""
+    own = ("data.data_dir", "data.manual_dir")
+    facts = {f"config.{k}": v for k, v in flat_config(config).items() if k not in own}
+    of_packages = {f"the version of {name}": version for name, version in versions().items()}
+    return facts | of_packages | {"--workdir": workdir, "--mode": mode, "the code": commit()}
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -194,6 +206,8 @@ def _evaluate(
         results, shown = [], None
         for each in weights:
             probs, segments = _predict(config, predictor, each, split)
+            if not processes.first():
+                continue
             ten = scores(segments, split.truth > 0)
             result = ten | {"seed": each.seed, "epoch": each.epoch}
             results.append(result | ({"diverged": True} if each.diverged else {}))
@@ -246,7 +260,9 @@ def predict(config: ConfigDict, workdir: str) -> None:
 
 def _splits_to_predict(config: ConfigDict) -> list[Split]:
     if config.data.features_only:
-        return [load_features(config.data.features_only, config.data.streams)]
+        split = load_features(config.data.features_only, config.data.streams)
+        refuse_differences({f"config.data.features_only={config.data.features_only}": split.ids})
+        return [split]
     dataset = open_dataset(config.data)
     return [configured_split(config, dataset, name) for name in names(config.eval.splits)]
 

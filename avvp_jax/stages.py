@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from avvp_jax import processes
+from avvp_jax.agreement import refuse_differences
 from avvp_jax.checkpoints import is_finished, restore_best
 from avvp_jax.data import Split, load_split, open_dataset, stays_on_disk, stream_widths
 from avvp_jax.errors import UserError, warn
@@ -370,9 +371,10 @@ def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:
 
 def configured_split(config: ConfigDict, dataset, name: str) -> Split:
     """A split of a prepared data set, its features in memory or on disk."""
-    return load_split(
-        dataset, name, config.data.streams, stored=stays_on_disk(config.data, dataset)
-    )
+    stored = stays_on_disk(config.data, dataset)
+    split = load_split(dataset, name, config.data.streams, stored=stored)
+    refuse_differences({f"the data set's split {name}": split.ids})
+    return split
 
 
 def make_predictor(config: ConfigDict, network: Network) -> Predictor:

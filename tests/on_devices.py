@@ -7,6 +7,8 @@ inputs of the compiled training lie on the devices, and what it makes devices te
 FOLDER/two goes on from the first method's checkpoint on two of the devices.
 """
 
+import copy
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -21,7 +23,7 @@ from ml_collections import ConfigDict
 import avvp_jax.fit
 from avvp_jax.artefacts import write_noise_ratios, write_removed_labels
 from avvp_jax.checkpoints import restore_best
-from avvp_jax.data import ROLES, Split
+from avvp_jax.data import ROLES, Split, StoredFeatures
 from avvp_jax.denoising import NoiseRatios
 from avvp_jax.labels import RemovedLabels
 from avvp_jax.methods import stages_of
@@ -30,8 +32,10 @@ from avvp_jax.stages import Run, Training
 from avvp_jax.streams import STREAM_SETS, STREAMS
 from avvp_jax.train import Trainer
 
+STREAMED = "han-streamed"
 METHODS = {
     "han": ("han", ""),
+    STREAMED: ("han", ""),
     "ma": ("ma", ""),
     "jomold": ("jomold", ""),
     "valor": ("valor", ""),
@@ -104,6 +108,26 @@ def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
     return config
 
 
+class Stored:
+    """What StoredFeatures needs of a prepared data set, and of its splits."""
+
+    def __init__(self, streams: str):
+        self._streams = STREAM_SETS[streams]
+        self._splits = {name: made_up_split(name, streams) for name in VIDEOS}
+
+    def as_data_source(self, name: str) -> "Stored":
+        self._split = self._splits[name]
+        return copy.copy(self)
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitems__(self, rows: list[int]) -> list[dict]:
+        features = zip(self._streams, self._split.features.values(), strict=True)
+        streams = dict(features)
+        return [{name: array[row] for name, array in streams.items()} for row in rows]
+
+
 def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:
     """A run of a method on the made-up videos, and its last stage."""
     config = small_config(method, folder, made_up_split("train", "base"))
@@ -114,12 +138,24 @@ def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:
     return run, stages[-1]
 
 
-def train(method: str, folder: pathlib.Path, *, devices: int = 0, epochs: int = 2) -> dict:
+def train(
+    method: str, folder: pathlib.Path, *, devices: int = 0, epochs: int = 2, streamed: bool = False
+) -> dict:
     """Trains a method's last stage in `folder`; returns what each epoch logged."""
     run, stage = run_of(method, folder)
+    for name in VIDEOS if streamed else ():
+        stored = StoredFeatures(Stored("base"), name, "base")
+        run.splits[name] = dataclasses.replace(run.splits[name], features=stored)
     run.config.mesh.devices, run.config.train.epochs = devices, epochs
     stage.run(run)
     return run.writer.epochs
+
+
+def rate(method: str) -> float:
+    """The highest learning rate of a method's config."""
+    module, variant = METHODS[method]
+    config = importlib.import_module(f"configs.{module}").get_config(variant)
+    return max(jax.tree.leaves(config.schedule.to_dict()["learning_rate"]))
 
 
 def last_model(method: str, folder: pathlib.Path) -> dict:
@@ -145,8 +181,8 @@ class Watched(Trainer):
 
 def facts(program: jax.stages.Compiled) -> dict:
     """Of a compiled training: the specs of its inputs' shardings, and its collectives."""
-    state, _, arrays, own, _, order, *_ = program.input_shardings[0]
-    inputs = {"state": state, "arrays": arrays, "own": own, "order": order}
+    state, _, arrays, own, block, order, *_ = program.input_shardings[0]
+    inputs = {"state": state, "arrays": arrays, "own": own, "block": block, "order": order}
     specs = {
         name: sorted({str(x.spec) for x in jax.tree.leaves(tree)}) for name, tree in inputs.items()
     }
@@ -157,7 +193,7 @@ def main(folder: str, *methods: str) -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     avvp_jax.fit.Trainer = Watched
     for method in methods:
-        logged = train(method, pathlib.Path(folder) / method)
+        logged = train(method, pathlib.Path(folder) / method, streamed=method == STREAMED)
         record = {"logged": logged, **facts(Watched.program)}
         partial = pathlib.Path(folder) / f"{method}.partial"
         partial.write_text(json.dumps(record))

@@ -125,6 +125,20 @@ def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
     assert re.search("MemoryError|RESOURCE_EXHAUSTED|bad_alloc", held.stderr), held.stderr
 
 
+def test_nan_on_disk_stops_the_stream(splits, monkeypatch):
+    _, stored = splits
+    source = type(stored.features._source)
+    read = source.__getitems__
+
+    def damaged(self, rows):
+        examples = read(self, rows)
+        return [example | {"resnet152": example["resnet152"] * np.nan} for example in examples]
+
+    monkeypatch.setattr(source, "__getitems__", damaged)
+    with pytest.raises(UserError, match="NaN or infinity in resnet152"):
+        list(in_parts(stored.features))
+
+
 def test_features_that_are_damaged_on_disk_stop_the_stream(splits, monkeypatch):
     _, stored = splits
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from avvp_jax import processes
 from avvp_jax.artefacts import read_noise_ratios, write_noise_ratios
 from avvp_jax.bars import draw_bars
 from avvp_jax.contrastive import contrastive_logits, expected_probability
@@ -99,6 +100,8 @@ def write_ratios(run: Run, path: str, index: int) -> None:
         visual_threshold=run.config.jomold.visual_threshold,
     )
     write_noise_ratios(path, ratios)
+    if not processes.first():
+        return
     picture = draw_bars(path.replace(".npz", ".png"), "Noise ratios", ratios._asdict())
     table = ratios_table(*ratios)
     name = f"{run.scope}ratios/noise ratios"
