@@ -10,6 +10,7 @@ STEPS.damaged, and the one before it used.
 """
 
 import contextlib
+import functools
 import math
 import re
 import sys
@@ -24,7 +25,7 @@ from etils import epath
 
 from avvp_jax import processes
 from avvp_jax.checksums import checksums, named_leaves, seal, unseal
-from avvp_jax.errors import UserError, cause, warn
+from avvp_jax.errors import UserError, cause, passes, unreadable_now, warn
 from avvp_jax.mesh import host_device
 from avvp_jax.outputs import absolute, set_aside
 from avvp_jax.selection import Best, diverged
@@ -52,6 +53,7 @@ class Checkpoints:
         self.folder = epath.Path(absolute(folder))
         self._every_seconds, self._saved_at, self._asked_at = every_seconds, -math.inf, math.inf
         self._saved, self._saved_best = -1, _mark(None)
+        _ignore_afterthoughts()
         with self._writing():
             self._latest = _writer(self.folder / "latest", LATEST_KEPT)
             self._best = _writer(self.folder / "best", 1)
@@ -112,10 +114,11 @@ class Checkpoints:
             else:
                 self._saved = steps
                 return state
-        if there:
-            for step in self._best.all_steps():
-                _set_aside(self.folder / "best" / str(step), Damaged("it has no state any more"))
-            self._best.reload()
+        alone = self._best.all_steps()
+        for step in alone:
+            _set_aside(self.folder / "best" / str(step), Damaged("it has no state beside it"))
+        self._best.reload()
+        if there or alone:
             warn(f"{self.folder}: no undamaged state is left; training it again from its start")
         return None
 
@@ -245,20 +248,22 @@ def _read(path: epath.Path, template: dict) -> dict:
       Damaged: it is not.
       UserError: it is, but of another network.
     """
+    _ignore_afterthoughts()
     try:
-        with _no_afterthoughts():
-            if not (path / CHECKSUMS).exists():
-                raise FileNotFoundError("it has no checksums")
-            record = ocp.Checkpointer(
-                ocp.JsonCheckpointHandler(), multiprocessing_options=_alone()
-            ).restore(path / CHECKSUMS)
-            written = unseal(record)
-            fits = {name: shape for name, (shape, *_) in written.items()} == _shapes(template)
-            if fits:
-                tree = _reader_of_arrays(template).restore(path / ITEM, _with_places(template))
-                intact = checksums(tree) == written
+        if not (path / CHECKSUMS).exists():
+            raise FileNotFoundError("it has no checksums")
+        record = ocp.Checkpointer(
+            ocp.JsonCheckpointHandler(), multiprocessing_options=_alone()
+        ).restore(path / CHECKSUMS)
+        written = unseal(record)
+        fits = {name: shape for name, (shape, *_) in written.items()} == _shapes(template)
+        if fits:
+            tree = _reader_of_arrays(template).restore(path / ITEM, _with_places(template))
+            intact = checksums(tree) == written
     # Orbax and TensorStore raise every sort of exception, plain Exception among them.
     except Exception as error:
+        if passes(error):
+            raise unreadable_now(path, error) from error
         raise Damaged(_reason(error)) from error
     if not fits:
         raise UserError(
@@ -283,23 +288,25 @@ def _reason(error: Exception) -> str:
     return by_system[1].strip() if by_system else text[:160] or type(error).__name__
 
 
-@contextlib.contextmanager
-def _no_afterthoughts() -> Iterator[None]:
-    """Keeps reads that Orbax gave up, when another one failed, from complaining on stderr."""
-    complain = sys.unraisablehook
-    gave_up = ("Event loop is closed", "Encountered error while reading")
+@functools.cache
+def _ignore_afterthoughts() -> None:
+    """Keeps what Orbax gave up, when something else failed, from complaining on stderr.
 
-    def hook(unraisable) -> None:
+    For good, because it may do so at any time, in threads of TensorStore.
+    """
+    complain, complain_unraisable = sys.excepthook, sys.unraisablehook
+    gave_up = ("Event loop is closed", "Encountered error while")
+
+    def hook(kind, error, trace) -> None:
+        if not str(error).startswith(gave_up):
+            complain(kind, error, trace)
+
+    def unraisable_hook(unraisable) -> None:
         if not str(unraisable.exc_value).startswith(gave_up):
-            complain(unraisable)
+            complain_unraisable(unraisable)
 
-    try:
-        yield
-    except Exception:
-        # For good, because they may be collected at any time.
-        sys.unraisablehook = hook
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        raise
+    sys.excepthook, sys.unraisablehook = hook, unraisable_hook
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
 
 def _latest_step(folder: epath.Path) -> int | None:
@@ -308,8 +315,10 @@ def _latest_step(folder: epath.Path) -> int | None:
     try:
         with _reader(folder) as manager:
             return manager.latest_step()
-    # As in _restore.
+    # As in _read.
     except Exception as error:
+        if passes(error):
+            raise unreadable_now(folder, error) from error
         raise UserError(
             f"{folder}: damaged checkpoints ({cause(error)}); delete this folder and train again"
         ) from error

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from avvp_jax import processes
-from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.errors import UserError, cause, first_ten, passes, unreadable_now
 from avvp_jax.files import DamagedFile
 from avvp_jax.mesh import device_memory
 from avvp_jax.streams import STREAM_SETS, STREAMS
@@ -214,11 +214,12 @@ def _stack(source, names: list[str]) -> dict:
 def _read(source, rows: Sequence[int]) -> list[dict]:
     try:
         return source.__getitems__(list(rows))
-    except MemoryError:
-        raise
     # A record's own checksum is looked at here; what fails depends on where the damage is.
     except Exception as error:
-        raise _damaged(source.dataset_info.data_dir, cause(error)) from error
+        folder = source.dataset_info.data_dir
+        if passes(error):
+            raise unreadable_now(folder, error) from error
+        raise _damaged(folder, cause(error)) from error
 
 
 def _damaged(folder: str, reason: str) -> UserError:

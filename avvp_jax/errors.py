@@ -1,8 +1,14 @@
 """The one exception that means: the user can put this right; and warnings."""
 
+import errno
+import re
 import sys
 
 LONGEST = 3000  # signs of a message
+_PASSING = re.compile(
+    r"\b(EMFILE|ENFILE|ENOMEM|EAGAIN|EACCES|EPERM|EIO|ESTALE)\b|can't start new thread"
+    r"|Too many open files|Cannot allocate memory|Input/output error"
+)
 
 
 class UserError(ValueError):
@@ -32,6 +38,24 @@ def cause(error: Exception) -> str:
 
 def _cut(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def passes(error: BaseException | None) -> bool:
+    """Whether an exception tells of what the machine lacks just now, and not of its input."""
+    while error is not None:
+        numbers = (errno.errorcode.get(getattr(error, "errno", None), ""), str(error))
+        if isinstance(error, MemoryError) or any(map(_PASSING.search, numbers)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def unreadable_now(path: object, error: Exception) -> UserError:
+    """What to raise where `error` passes: nothing is known to be wrong with what is at a path."""
+    return UserError(
+        f"{path}: cannot be read now ({cause(error)}), and nothing was changed; give this process "
+        "the memory, threads, open files or rights that it lacks, and start it again"
+    )
 
 
 def warn(message: str) -> None:

@@ -35,7 +35,8 @@ def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
-            os.remove(path)
+            with contextlib.suppress(FileNotFoundError):  # with all of the work directory
+                os.remove(path)
             file.close()
         with contextlib.suppress(OSError):  # somebody has put something there
             for folder in made:
@@ -47,10 +48,13 @@ def _locked(path: str, refusal: str, waiting: str):
     while True:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            file = open(path, "a+")
+            # A link would let this write into what it leads to.
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+")
         except FileNotFoundError:
             continue  # whoever held it has just removed the folders that it had made
         except OSError:
+            if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+                raise UserError(f"{path}: is not a file; remove it") from None
             return None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -61,8 +61,12 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
             ) from error
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
@@ -85,20 +89,22 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike):
         self._path, self._cloud = epath.Path(path), on_cloud(path)
-        self._text, self._written_at = "", -math.inf
+        self._text, self._written_at = b"", -math.inf
         if self._path.exists():
+            if not self._path.is_file():
+                raise UserError(f"{path}: is not a file; remove it, and start the command again")
             # A process that was killed may have left half a line.
-            self._text = "".join(re.findall(r".*\n", self._path.read_bytes().decode()))
+            self._text = b"".join(re.findall(rb".*\n", self._path.read_bytes()))
             self._write()
         if not self._cloud:
-            self._text = ""
+            self._text = b""
 
     def add(self, line: str) -> None:
         if not self._cloud:
             with self._path.open("a") as file:
                 file.write(line + "\n")
             return
-        self._text += line + "\n"
+        self._text += f"{line}\n".encode()
         if time.monotonic() > self._written_at + CLOUD_SECONDS:
             self._write()
 
@@ -108,7 +114,7 @@ class Journal:
             self._write()
 
     def _write(self) -> None:
-        write_whole(self._path, self._text.encode())
+        write_whole(self._path, self._text)
         self._written_at = time.monotonic()
 
 

@@ -114,7 +114,7 @@ def _train(config: ConfigDict, workdir: str) -> None:
     # More seeds at once than there are make the same group.
     config.seeds_at_once = min(config.seeds_at_once, config.num_seeds)
     begun = has_begun(workdir)
-    if begun and (epath.Path(workdir) / "config.json").exists():
+    if begun:
         refuse_other_config(config, workdir)
     stages = stages_of(config)
     wanted = chosen_stages(config, stages)

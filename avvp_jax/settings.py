@@ -1,5 +1,6 @@
 """Checks of a config, and what a work directory remembers of it."""
 
+import itertools
 import json
 
 import jax
@@ -231,7 +232,8 @@ def refuse_other_config(config: ConfigDict, workdir: str) -> None:
 def has_begun(workdir: str) -> bool:
     """Whether a work directory holds something that a run could go on from."""
     # Groups of seeds have folders of their own.
-    found = (epath.Path(workdir).glob(f"{stage}/latest/*") for stage in ("*", "*/seeds_*"))
+    places = itertools.product(("*", "*/seeds_*"), ("latest", "best"))
+    found = (epath.Path(workdir).glob(f"{stage}/{kept}/*") for stage, kept in places)
     return any(map(any, found))
 
 
@@ -258,7 +260,7 @@ def recall(workdir: str) -> ConfigDict:
         raise UserError(
             f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
         )
-    way_out = "delete it and give --config=configs/METHOD.py"
+    way_out = "put a copy back, or give --config=configs/METHOD.py (to train, and a new --workdir)"
     try:
         record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique)
         config = ConfigDict(_tuples(record["config"]))

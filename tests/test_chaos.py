@@ -6,7 +6,7 @@ import subprocess
 from tests import chaos
 
 
-def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     launch, published_folder, data_dir, tmp_path
 ):
     flags = [*chaos.FLAGS, f"--config.data.manual_dir={published_folder}"]

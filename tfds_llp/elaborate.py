@@ -15,13 +15,13 @@ import dataclasses
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from avvp_jax import preemption
 from avvp_jax.elaboration import TEACHERS, Teacher, elaborate, segment_logits, teachers_report
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.files import DamagedFile
@@ -103,18 +103,16 @@ def _splits(data: Path) -> dict[str, Split]:
 
 def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) -> None:
     """One file a video, all of them or none."""
-    partial = None
+    partial = out.with_name(f"{out.name}.incomplete")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", dir=out.parent))
-        partial.chmod(0o755)  # mkdtemp's own would hide the labels from other users
+        shutil.rmtree(partial, ignore_errors=True)  # a process that was killed left it
+        partial.mkdir(parents=True)
         for name, videos in ids.items():
             for video, label in zip(videos, labels[name], strict=True):
                 np.save(partial / f"{video}.npy", label)
         partial.rename(out)
     except OSError as error:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
             f"{out}: cannot be written ({cause(error)}); make room, or choose another --out"
         ) from error
@@ -212,6 +210,7 @@ def refuse_idle_options(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    preemption.watch()
     try:
         print(run(arguments().parse_args()))
     except UserError as error:

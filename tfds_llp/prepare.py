@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
 from avvp_jax import preemption
-from avvp_jax.errors import UserError, cause
+from avvp_jax.errors import UserError, cause, passes, unreadable_now
 from avvp_jax.files import odd_file
 from avvp_jax.locks import lock
 from tfds_llp.flags import OneLineParser
@@ -90,6 +90,8 @@ def _builder(config: LlpConfig, data_dir, allow_missing_features: bool) -> Llp:
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
     # Prepared files are read here, and each kind of damage has its own exception in TFDS.
     except Exception as error:
+        if passes(error):
+            raise unreadable_now(folder, error) from error
         raise _damaged(folder, cause(error)) from error
 
 
@@ -104,6 +106,8 @@ def _refuse_damaged(builder: Llp) -> None:
         reason = _damage(builder)
     # As above: metadata.json is read here.
     except Exception as error:
+        if passes(error):
+            raise unreadable_now(builder.data_dir, error) from error
         reason = cause(error)
     if reason:
         raise _damaged(builder.data_dir, reason)
