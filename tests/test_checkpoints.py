@@ -1,5 +1,7 @@
 """Checkpoints: what is kept, what is restored, and in which order a run may be killed."""
 
+import errno
+import os
 import shutil
 
 import jax
@@ -248,3 +250,33 @@ def test_a_checksum_tells_every_changed_element_and_place():
             changed[index] ^= 1
             known.add(int(checksum(changed.view(array.dtype))))
         assert len(known) == 3 + array.size
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        ValueError("[os_error_code='ENOMEM'] Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        MemoryError(),
+    ],
+)
+def test_what_the_machine_lacks_is_no_damage(tmp_path, state, monkeypatch, lack):
+    saved = write(tmp_path, state, [10, 30])
+
+    def fail(*_):
+        raise Exception("as Orbax says it") from lack
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr("avvp_jax.checkpoints._reader_of_arrays", fail)
+        with pytest.raises(UserError, match="cannot be read now .* nothing was changed"):
+            Checkpoints(tmp_path).restore(state)
+    assert_identical(Checkpoints(tmp_path).restore(state), saved)
+
+
+def test_a_best_model_without_a_state_is_set_aside(tmp_path, state, capsys):
+    write(tmp_path, state, [10, 30])
+    shutil.rmtree(tmp_path / "latest")
+    assert Checkpoints(tmp_path).restore(state) is None
+    assert [path.name for path in (tmp_path / "best").iterdir()] == ["2.damaged"]
+    assert "it has no state beside it" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from avvp_jax.network import parser_network
 from avvp_jax.preemption import Preempted
 from avvp_jax.run import run
 from avvp_jax.train import epoch_order
+from tests.test_launch import SMALL
 
 # Compiled code that lets other threads run, for hours.
 BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
@@ -334,6 +335,48 @@ def test_a_full_disk_is_said_in_one_line_and_the_last_state_kept(config, tmp_pat
     assert [path.name for path in (tmp_path / "W/train/latest").glob("?")] == ["2"]
     run(config, str(tmp_path / "W"), "train")
     assert last_state(tmp_path / "W", "train") == last_state(tmp_path / "whole", "train")
+
+
+def test_a_full_disk_ends_a_process_after_one_line(launch, config, tmp_path):
+    """Other threads that write at that moment say nothing."""
+    open_dataset(config.data)  # prepared before
+    flags = ["--config=configs/han.py", *SMALL, f"--workdir={tmp_path}/W"]
+    flags.append(f"--config.data.data_dir={config.data.data_dir}")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    no_cache = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
+    result = launch(*flags, extra=no_cache, preexec_fn=limit)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert "checkpoints cannot be written (File too large)" in result.stderr
+
+
+def test_a_config_that_is_gone_or_strange_stops_a_run_that_has_begun(small_config, workdir):
+    before = sorted(workdir.rglob("*"))
+    (workdir / "config.json").rename(workdir / "copy")
+    with pytest.raises(UserError, match="it has no config.json"):
+        again(small_config, workdir)
+    (workdir / "copy").rename(workdir / "config.json")
+    again(small_config, workdir)
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_numbers_that_are_no_text_are_kept(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"\xff\xfe\n{}\ntorn")
+    JsonWriter(str(tmp_path)).write_scalars(1, {"x": 2.0})
+    assert path.read_bytes() == b'\xff\xfe\n{}\n{"step": 1, "x": 2.0}\n'
+
+
+def test_a_lock_that_is_a_link_is_refused(small_config, workdir, tmp_path):
+    """Nothing is written into what it leads to."""
+    (tmp_path / "victim").write_text("mine")
+    (workdir / ".lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(UserError, match="lock: is not a file; remove it"):
+        again(small_config, workdir)
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 # Diverging

@@ -111,6 +111,52 @@ def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_pa
     assert "launch.py: process 1: another process of this run is lost" in error
 
 
+def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
+    launch_two, flags, tmp_path
+):
+    """A scheduler signals hosts one after the other."""
+    first, second = launch_two(*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400")
+    wait_for(first, lambda: checkpoints(tmp_path / "W", beyond=4))
+    first.terminate()
+    time.sleep(0.5)
+    second.terminate()
+    errors = [process.communicate()[1] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [75, 75], errors
+    assert not list((tmp_path / "W").rglob("*.orbax-checkpoint-tmp"))
+
+
+def test_processes_that_are_not_started_alike_are_refused(launch_two, flags, tmp_path, launch):
+    port = free_port()
+    both = [
+        launch(
+            *flags,
+            f"--workdir={tmp_path}/{place}",
+            f"--coordinator=localhost:{port}",
+            "--num_processes=2",
+            f"--process_id={index}",
+            f"--config.seed={seed}",
+            start=subprocess.Popen,
+        )
+        for index, (place, seed) in enumerate((("W", 1), ("W", 2)))
+    ]
+    for process in both:
+        error = process.communicate(timeout=120)[1]
+        assert process.returncode == 2, error
+        assert "config.seed differs between process 0 and process 1" in error
+    assert not (tmp_path / "W").exists()
+
+
+def test_a_port_that_is_taken_is_refused(launch, flags, tmp_path):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        several = [f"--coordinator=localhost:{port}", "--num_processes=2", "--process_id=0"]
+        result = launch(*flags, f"--workdir={tmp_path}/W", *several)
+    assert result.returncode == 2
+    assert f"--coordinator=localhost:{port}: port {port} cannot be used here" in result.stderr
+
+
 def test_a_cluster_is_found_by_itself(launch, tmp_path):
     """Two tasks of Slurm make the same mistake: the first one's line, and exit code 2."""
     flags = ["--config=configs/han.py", f"--workdir={tmp_path}/W", "--mode=eval"]
