@@ -29,6 +29,7 @@ flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compa
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; without --config a work directory's own config is the default."""
     try:
+        flags.FLAGS.set_gnu_getopt()  # "--config FILE --help" asks for help too
         flags.FLAGS(argv, known_only=True)
         if flags.FLAGS.mode == "compare":
             return flags.FLAGS(argv)
@@ -42,7 +43,12 @@ def parse_flags(argv: list[str]) -> list[str]:
 
             workdir = os.path.expanduser(flags.FLAGS.workdir)
             config_flags.DEFINE_config_dict("config", recall_for(workdir, flags.FLAGS.mode))
-        rest = flags.FLAGS(argv)
+        try:
+            rest = flags.FLAGS(argv)
+        except SystemExit:  # not of --help, which has ended the program above
+            raise UserError(
+                f"--config={given} ends the program; see the files in configs/"
+            ) from None
         if len(rest) > 1:
             raise UserError(f"{rest[1]!r} is not a flag; values are given as --config.KEY=VALUE")
         config = flags.FLAGS.config

@@ -47,7 +47,15 @@ def read_result(workdir: str, split: str) -> Result:
         good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    # OverflowError: a whole number beyond floats. RecursionError: brackets in brackets.
+    except (
+        ValueError,
+        OverflowError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
     if not good:
         raise UserError(

@@ -76,12 +76,38 @@ def is_there(path: str | os.PathLike) -> bool:
     Raises:
       UserError: cloud storage does not tell.
     """
-    if not on_cloud(path):
-        return os.path.lexists(path)
+    return _stored(path, "exists") if on_cloud(path) else os.path.lexists(path)
+
+
+def is_folder(path: str | os.PathLike) -> bool:
+    """Whether a path is a folder, or on cloud storage what names of objects begin with.
+
+    Raises:
+      UserError: cloud storage does not tell.
+    """
+    return _stored(path, "is_dir") if on_cloud(path) else os.path.isdir(path)
+
+
+def _stored(path: str | os.PathLike, question: str) -> bool:
+    """What cloud storage answers to a method of epath's."""
+    bucket_of(path)
     try:
-        return epath.Path(path).exists()
+        return getattr(epath.Path(path), question)()
     except Exception as error:  # of the storage's own package, or that lacks
         raise UserError(f"{path}: cannot be looked for ({cause(error)})") from error
+
+
+def bucket_of(path: str | os.PathLike) -> str:
+    """The bucket of an address of cloud storage.
+
+    Raises:
+      UserError: it has none, or is of another kind of storage.
+    """
+    storage, _, place = os.fspath(path).partition("://")
+    bucket = place.partition("/")[0]
+    if storage != "gs" or not bucket:
+        raise UserError(f"{path}: must be a path on this machine or gs://BUCKET/FOLDER")
+    return bucket
 
 
 def odd_file(folder: str | os.PathLike) -> str | None:
@@ -110,7 +136,11 @@ def parse_npy(content: bytes) -> Shaped[np.ndarray, "..."]:
             f"has {len(content)} bytes where its header promises {str(expected):.30} for shape "
             f"{str(list(shape)):.60}"
         )
-    return np.ndarray(shape, dtype, buffer=content, offset=start, order=order)
+    try:
+        return np.ndarray(shape, dtype, buffer=content, offset=start, order=order)
+    # Lengths whose product is small only by a zero or an empty dtype; more axes than NumPy has.
+    except (ValueError, OverflowError):
+        raise DamagedFile(f"has shape {str(list(shape)):.60}, which no array has") from None
 
 
 def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:

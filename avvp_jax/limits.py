@@ -33,11 +33,19 @@ class Limit:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Of an integer beyond floats, math.isfinite does not tell.
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    return integer or (isinstance(value, float) and math.isfinite(value))
 
 
 def _is_text(value) -> bool:
-    return isinstance(value, str) and "\0" not in value
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _are_names(value) -> bool:
@@ -59,7 +67,7 @@ def number(low: float, high: float) -> Limit:
 
 def choice(*names: str) -> Limit:
     """One of a few names."""
-    return Limit(f"one of {', '.join(names)}", lambda x: x in names)
+    return Limit(f"one of {', '.join(names)}", lambda x: isinstance(x, str) and x in names)
 
 
 COUNT = whole(1, 2**31 - 1)
@@ -70,7 +78,7 @@ POSITIVE = Limit("a number greater than 0, at most 1e+09", lambda x: _is_number(
 NOT_NEGATIVE = number(0, 1e9)
 SHARE = Limit("a number of at least 0 and less than 1", lambda x: _is_number(x) and 0 <= x < 1)
 SWITCH = Limit("True or False", lambda x: isinstance(x, bool))
-TEXT = Limit("text without a NUL", _is_text)
+TEXT = Limit("UTF-8 text without a NUL", _is_text)
 NAMES = Limit("a tuple of names, for example ('val', 'test')", _are_names)
 SELECT = Limit("a name or a tuple of names", lambda x: _is_text(x) or _are_names(x))
 
@@ -128,7 +136,7 @@ LIMITS: dict[str, dict | Limit] = {
         "final_learning_rate": NOT_NEGATIVE,
         "factor": NOT_NEGATIVE,
         "every_epochs": COUNT,
-        "warmup_epochs": COUNT,
+        "warmup_epochs": whole(0, 2**31 - 1),
     },
     "train": {
         "epochs": COUNT,
@@ -187,4 +195,21 @@ def check_value(key: str, value) -> None:
         way_out = f"did you mean config.{close[0]}?" if close else "start from a file in configs/"
         raise UserError(f"config.{key} is unknown; {way_out}")
     if not limit.holds(value):
-        raise UserError(f"config.{key}={value!r:.80} must be {limit.wish}")
+        raise UserError(f"config.{key}={_shown(value)} must be {limit.wish}")
+
+
+def _shown(value) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python writes no integers of thousands of digits
+        return "(too long to show)"
+
+
+def check_heads(key: str, heads: int, width: int) -> None:
+    """Refuses a number of heads that does not divide the width.
+
+    Raises:
+      UserError: names the key.
+    """
+    if width % heads:
+        raise UserError(f"config.model.width={width} must be a multiple of config.{key}={heads}")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from etils import epath
 from jaxtyping import Bool, Float
 from ml_collections import ConfigDict
 
@@ -17,8 +16,9 @@ from avvp_jax.checkpoints import restore_best
 from avvp_jax.data import ROLES
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.events import events_of, predicted_segments
-from avvp_jax.files import odd_file
+from avvp_jax.files import is_folder, odd_file
 from avvp_jax.layouts import LAYOUTS, Layout
+from avvp_jax.limits import check_heads, check_value
 from avvp_jax.mesh import own_mesh
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
@@ -111,7 +111,7 @@ def read_all_weights(
     Raises:
       UserError: nothing is there, it is damaged, or it does not fit `network`.
     """
-    if epath.Path(path).is_dir():
+    if is_folder(path):
         source = recall(path)
         source.eval.stage = stage
         left = final_stage(source, stages_of(source))
@@ -243,7 +243,8 @@ def load(
       UserError: nothing is there, it is damaged, or no known method fits it.
     """
     path = os.fspath(path)
-    if epath.Path(path).is_dir():
+    check_value("pick_seed", seed)
+    if is_folder(path):
         config = recall(path)
         network = final_stage(config, stages_of(config)).result_network(config)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
@@ -251,19 +252,28 @@ def load(
     layout = _layout(path, method)
     if model and method is None:
         raise UserError(f"{path}: load needs the method too where it is given the model")
-    if unknown := set(model or ()) - set(layout.model):
-        raise UserError(
-            f"model has no {first_ten(sorted(unknown))}; known: {', '.join(layout.model)}"
-        )
-    layout = dataclasses.replace(layout, model={**layout.model, **(model or {})})
+    layout = dataclasses.replace(layout, model=_model(layout, model or {}))
     network = layout.network()
     weights = read_published_weights(path, network, layout)
     return TrainedParser(network, weights, layout.streams, layout.video_filter)
 
 
+def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
+    """The published network's arguments, but for those given."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"model must be a dict of values of config.model, not {given!r:.80}")
+    if unknown := [key for key in given if key not in layout.model]:
+        raise UserError(f"model has no {first_ten(unknown)}; known: {', '.join(layout.model)}")
+    for key, value in given.items():
+        check_value(f"model.{key}", value)
+    model = {**layout.model, **given}
+    check_heads("model.heads", model["heads"], model["width"])
+    return model
+
+
 def _layout(path: str, method: str | None) -> Layout:
     """The published layout of a method, or the one that fits the file."""
-    if method in LAYOUTS:
+    if isinstance(method, str) and method in LAYOUTS:
         return LAYOUTS[method]
     if method is not None:
         raise UserError(f"method={method!r} is unknown; known: {', '.join(LAYOUTS)}")

@@ -53,7 +53,8 @@ def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
 
     kind="step": learning_rate * factor ** floor((epoch - 1) / every_epochs).
     kind="warmup_cosine": learning_rate * epoch / warmup_epochs before the epoch
-    warmup_epochs, then a half cosine from learning_rate to final_learning_rate at `epochs`.
+    warmup_epochs, then a half cosine from learning_rate to final_learning_rate at `epochs`;
+    with 0 there is no warm-up, and the cosine falls from the first epoch on.
 
     learning_rate may have a value for each network that trains.
     """
@@ -71,7 +72,7 @@ def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
         def at(rate):
             final = config.final_learning_rate
             cosine = final + (rate - final) / 2 * (1 + jnp.cos(jnp.pi * passed))
-            return jnp.where(epoch < warmup, rate * epoch / warmup, cosine)
+            return jnp.where(epoch < warmup, rate * epoch / max(warmup, 1), cosine)
 
         return jax.tree.map(at, rates)
 

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from avvp_jax import processes, published
 from avvp_jax.agreement import refuse_differences, refuse_separate
 from avvp_jax.data import Split, load_features, open_dataset
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, cause
 from avvp_jax.events import predicted_segments
+from avvp_jax.files import bucket_of
 from avvp_jax.layouts import LAYOUTS
 from avvp_jax.locks import lock
 from avvp_jax.logs import make_writer
@@ -79,10 +80,11 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     try:
         modes[mode](config, workdir)
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        # epath raises the latter without a number.
+        if error.errno not in DISK_ERRORS and not isinstance(error, IsADirectoryError):
             raise
         raise UserError(
-            f"{error.filename or workdir}: {error.strerror}; make room or mend the rights there, "
+            f"{error.filename or workdir}: {cause(error)}; make room or mend the rights there, "
             "then start the same command again"
         ) from error
 
@@ -328,14 +330,11 @@ def make_workdir(workdir: str) -> None:
 
 
 def refuse_no_bucket(workdir: str) -> None:
-    """Refuses cloud storage of another kind, and a bucket that is not there.
+    """Refuses a bucket that is not there.
 
     Folders are nothing there, so that making one says nothing of the bucket.
     """
-    storage, _, place = workdir.partition("://")
-    bucket = place.partition("/")[0]
-    if storage != "gs" or not bucket:
-        raise UserError(f"--workdir={workdir}: must be a folder or gs://BUCKET/FOLDER")
+    bucket = bucket_of(workdir)
     if not epath.Path(f"gs://{bucket}").exists():
         raise UserError(
             f"--workdir={workdir}: no bucket {bucket} that you may see; make it, or give yourself "

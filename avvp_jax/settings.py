@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError, cause
 from avvp_jax.files import DamagedFile, is_there, read_bytes
-from avvp_jax.limits import DATASETS, RATES, check_value
+from avvp_jax.limits import DATASETS, RATES, check_heads, check_value
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import NETWORKS
 from avvp_jax.outputs import absolute, write_lines
@@ -58,6 +58,7 @@ FREE_ON_RESUME += (
 )
 
 _LONGEST_RECORD = 1 << 20
+DEEPEST = 3  # sections in one another: base.schedule.learning_rate
 
 REQUIRED = ("method", "seed", "num_seeds", "seeds_at_once", "pick_seed", "train.save_seconds")
 REQUIRED += ("stages", "init_from", "export_to", "schedule.learning_rate")
@@ -88,21 +89,16 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: names the first such key and what it may be.
     """
+    flat = _flat(config)
     for key in REQUIRED:
         value_of(config, key)
     _check_method(config)
-    flat = _flat(config)
     for key, value in flat.items():
         check_value(key, value)
     _check_rates(config)
     _check_select(config)
     for key in HEADS:
-        heads = flat.get(key, 1)
-        if config.model.width % heads:
-            raise UserError(
-                f"config.model.width={config.model.width} must be a multiple of "
-                f"config.{key}={heads}"
-            )
+        check_heads(key, flat.get(key, 1), config.model.width)
     if config.data.streams not in DATASETS[config.data.dataset]:
         raise UserError(
             f"config.data.streams={config.data.streams!r} is not in {config.data.dataset}; "
@@ -293,11 +289,18 @@ def flat_config(config: ConfigDict) -> dict[str, object]:
 
 def _flat(config: ConfigDict, prefix: str = "") -> dict[str, object]:
     flat = {}
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
+    try:
+        items = config.items()  # in order, which words and numbers together do not have
+    except TypeError:
+        raise UserError(
+            f"config.{prefix}* has keys that are no words; start from a file in configs/"
+        ) from None
+    for key, value in items:
+        # Deeper is only a config that holds itself.
+        if isinstance(value, ConfigDict) and prefix.count(".") < DEEPEST:
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

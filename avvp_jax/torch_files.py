@@ -133,7 +133,12 @@ def read_published(path: str) -> PublishedFile:
     odd = [
         f"{name} ({value.dtype}, {value.layout})"
         for name, value in state.items()
-        if value.dtype != (torch.int64 if name.endswith(COUNTER) else torch.float32)
+        # A file may give a tensor attributes that hide its methods.
+        if type(value) not in (torch.Tensor, torch.nn.Parameter)
+        or vars(value)
+        or value.dtype != (torch.int64 if name.endswith(COUNTER) else torch.float32)
+        or value.is_nested
+        or value.is_neg()
         or value.layout != torch.strided
         or value.device.type != "cpu"
         or value.untyped_storage().nbytes() < value.element_size() * value.numel()

@@ -138,7 +138,7 @@ def test_what_no_bucket_holds_is_refused(config, cloud, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no bucket none that you may see"):
         run(config, "gs://none/W", "train")
     for place in ("gs://", "ftp://host/W"):
-        with pytest.raises(UserError, match="must be a folder or gs://BUCKET/FOLDER"):
+        with pytest.raises(UserError, match="must be a path on this machine or gs://BUCKET/FOLDER"):
             run(config, place, "train")
     with pytest.raises(UserError, match=r"gs://none/W/scores_test.json: not there"):
         compare(["gs://none/W", f"gs://{BUCKET}/none"])

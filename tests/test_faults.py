@@ -244,7 +244,7 @@ def test_damage_in_weights_to_start_from_is_refused(small_config, workdir, tmp_p
     with pytest.raises(UserError, match="damaged checkpoint .its arrays are not those that were"):
         run(config, str(tmp_path / "new"), mode)
     assert sorted(workdir.rglob("*")) == before
-    assert not list((tmp_path / "new").glob("*/*"))
+    assert not list((tmp_path / "new").rglob("*"))
 
 
 def test_a_torn_line_of_numbers_is_cut_off(tmp_path):
@@ -310,6 +310,14 @@ def test_a_work_directory_that_cannot_be_written_is_refused(config, tmp_path):
     for place in ("/proc/W", str(tmp_path / "file"), str(tmp_path / "file/W")):
         with pytest.raises(UserError, match=f"--workdir={place}"):
             run(config, place, "train")
+
+
+@pytest.mark.parametrize("name", ["scores_val.json", "per_video_val.csv"])
+def test_a_folder_in_the_place_of_results_is_said_in_one_line(small_config, workdir, name):
+    (workdir / name).unlink()
+    (workdir / name).mkdir()
+    with pytest.raises(UserError, match=f"{name} is a directory; make room or mend"):
+        run(small_config("jomold"), str(workdir), "eval")
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_last_state_kept(config, tmp_path, monkeypatch):

@@ -117,3 +117,10 @@ def test_a_mistake_is_exit_code_2_and_one_line(launch, tmp_path, mistake):
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
+
+
+def test_help_is_printed_wherever_it_is_asked_for(launch):
+    for arguments in (["--help"], ["--config", "configs/han.py", "--help"]):
+        helped = launch(*arguments)
+        assert helped.stdout.startswith("Trains, evaluates, predicts with and exports parsers.")
+        assert "--workdir" in helped.stdout and not helped.stderr

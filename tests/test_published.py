@@ -9,6 +9,7 @@ import torch
 
 from avvp_jax.errors import UserError
 from avvp_jax.layouts import LAYOUTS
+from avvp_jax.model import load
 from avvp_jax.published import from_published, recognise, to_published
 from avvp_jax.torch_files import PublishedFile, read_published, write_published
 
@@ -79,6 +80,29 @@ def modules_of(state: dict) -> torch.nn.Module:
 @pytest.mark.parametrize("method", LAYOUTS)
 def test_a_published_file_is_recognised_by_its_tensors(published_state, method):
     assert recognise(published_state(method, 1), "x.pt").method == method
+
+
+UNLOADABLE = [
+    ({"model": {"width": "x"}}, "config.model.width='x' must be"),
+    ({"model": {"width": -16}}, "config.model.width=-16 must be"),
+    ({"model": {"layers": 10**6}}, "config.model.layers=1000000 must be"),
+    ({"model": {"order": ["parallel"]}}, "config.model.order=.* must be one of"),
+    ({"model": {"heads": 3}}, "must be a multiple of config.model.heads=3"),
+    ({"model": {1: 2, "depth": 3}}, "model has no 1, depth; known: width"),
+    ({"model": ["width"]}, "model must be a dict"),
+    ({"method": ["han"]}, "is unknown; known: han"),
+    ({"seed": "x"}, "config.pick_seed='x' must be"),
+    ({"seed": None}, "config.pick_seed=None must be"),
+    ({"path": "s3://bucket/x.pt"}, "s3://bucket/x.pt: must be a path on this machine or gs://"),
+    ({"path": "foo://bucket"}, "foo://bucket: must be a path on this machine or gs://"),
+    ({"path": "gs://"}, "gs://: must be a path on this machine or gs://BUCKET"),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), UNLOADABLE, ids=str)
+def test_what_load_cannot_use_is_refused(tmp_path, given, says):
+    with pytest.raises(UserError, match=says):
+        load(**{"path": tmp_path / "x.pt", "method": "valor"} | given)
 
 
 def test_a_file_of_no_method_is_refused(state):

@@ -198,7 +198,7 @@ def test_published_variants_differ_as_published():
 REFUSED_ELSEWHERE = {
     "jomold": {"jomold.warmup": "slow"},
     "valor": {
-        "schedule.warmup_epochs": 0,
+        "schedule.warmup_epochs": -1,
         "schedule.final_learning_rate": float("nan"),
         "optimizer.clip_norm": 0.0,
         "optimizer.name": "sgd",

@@ -12,6 +12,7 @@ from avvp_jax.layouts import LAYOUTS, VALOR_MODEL
 from avvp_jax.methods import valor
 from avvp_jax.optimizer import clip_global_norm, make_optimizer, make_schedule
 from avvp_jax.published import from_published
+from avvp_jax.settings import check_config
 from avvp_jax.train import make_step
 from configs.valor import get_config
 from tests.training import begin
@@ -101,6 +102,18 @@ def test_the_learning_rate_is_the_published_one_in_every_epoch(golden, name):
     # The golden rates are those of a run from 3e-4 to 3e-6.
     scale = largest / LARGEST_RATE
     np.testing.assert_allclose(rates, scale * golden(name)["schedule/lr"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_without_warm_up_the_learning_rate_is_a_half_cosine(jit):
+    config = get_config()
+    config.schedule.warmup_epochs = 0
+    check_config(config)
+    schedule = make_schedule(config.schedule, 4)
+    rates = [float((jax.jit(schedule) if jit else schedule)(epoch)) for epoch in range(1, 5)]
+    low, high = config.schedule.final_learning_rate, config.schedule.learning_rate
+    shares = [1 / 2 + np.sqrt(2) / 4, 1 / 2, 1 / 2 - np.sqrt(2) / 4, 0]
+    np.testing.assert_allclose(rates, [low + s * (high - low) for s in shares], rtol=1e-5)
 
 
 def test_gradients_are_clipped_together_and_only_when_too_large():

@@ -234,6 +234,7 @@ LABELS = [
         "not a readable .npz",
         claiming(archived(REMOVED), b"PK\5\6", 12, 2**32 - 2),
     ),
+    npz("wrong shape", "huge", "no array has", with_member(npy("'|b1'", f"(0, {10**30})"))),
     npz("bomb", "an array", "audio is bool (1200000, 25)", bomb(zipfile.ZIP_DEFLATED)),
     npz("bomb", "of another compression", "another way", bomb(zipfile.ZIP_LZMA)),
     npz("missing", "an array", "'id' is missing", archive({"audio": MASK, "visual": MASK})),

@@ -88,7 +88,26 @@ def legacy_trap(path: pathlib.Path) -> None:
     torch.save({"x": Trap(path)}, path, _use_new_zipfile_serialization=False)
 
 
+def with_attribute() -> torch.Tensor:
+    value = torch.zeros(16)
+    value.detach = 5
+    return value
+
+
+def address(given: str) -> Case:
+    """Weights on a storage that is not read."""
+    return Case(
+        SURFACE,
+        "unknown name",
+        f"storage: {given}",
+        (given, "gs://BUCKET"),
+        lambda place: place.weights(given),
+    )
+
+
 CASES = [
+    address("s3://bucket/x.pt"),
+    address("foo://bucket"),
     published("missing", "the file", "no such checkpoint", nothing),
     published(UNREADABLE, "the file", "Permission denied", unreadable),
     published("empty", "the file", "not a readable file", b""),
@@ -204,6 +223,16 @@ CASES = [
         "unknown key", "a tensor", "has unknown ../x", lambda s, place: s | {"../x": torch.zeros(2)}
     ),
     tensor("wrong type", "a sparse tensor", "not dense", torch.zeros(16).to_sparse()),
+    tensor(
+        "wrong type",
+        "numbers to be negated",
+        "not dense",
+        torch.randn(16, dtype=torch.complex64).conj().imag,
+    ),
+    tensor(
+        "wrong type", "a nested tensor", "not dense", torch.nested.nested_tensor([torch.zeros(16)])
+    ),
+    tensor("wrong type", "a tensor with a method of its own", "not dense", with_attribute()),
     tensor("wrong shape", "a tensor", "fc_a.bias is (17,)", torch.zeros(17)),
     tensor("claims terabytes", "a view", "not dense", torch.zeros(1).expand(10**6, 10**6)),
     tensor(

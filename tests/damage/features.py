@@ -88,6 +88,11 @@ FEATURES = [
     feature("wrong type", "strings", "type <U", saved(np.full((10, 128), "1.0"))),
     feature("wrong type", "records", "type", saved(np.zeros((10, 128), [("x", "f4")]))),
     feature("wrong type", "no bytes at all", "type |V0", npy("'|V0'", "(10, 128)")),
+    feature("wrong shape", "a huge one of nothing", "no array has", npy("'<U0'", f"({10**30},)")),
+    feature("wrong shape", "a huge one of no rows", "no array", npy("'<f4'", f"(0, {10**30})")),
+    feature(
+        "wrong shape", "a hundred axes", "no array has", npy("'<f4'", f"({'1,' * 100})", bytes(4))
+    ),
     feature("wrong shape", "nine rows", "shape [9, 128]", saved(ROWS[:9])),
     feature("wrong shape", "transposed", "shape [128, 10]", saved(ROWS.T)),
     feature("wrong shape", "an axis more", "shape [1, 10, 128]", saved(ROWS[None])),

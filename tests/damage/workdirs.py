@@ -154,6 +154,18 @@ CASES = [
         record(lambda c: c.update(num_seeds=10**6)),
     ),
     folder(
+        "huge number",
+        "beyond floats in config.json",
+        "config.optimizer.eps=1000",
+        record(lambda c: c["optimizer"].update(eps=10**400)),
+    ),
+    folder(
+        "wrong encoding",
+        "half a character in config.json",
+        "config.data.data_dir='\\ud800' must be",
+        record(lambda c: c["data"].update(data_dir="\ud800")),
+    ),
+    folder(
         "unknown key",
         "in config.json",
         "config.extra is unknown",
