@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 from avvp_jax.data import FEEDS
 from avvp_jax.denoising import WARMUPS
@@ -56,7 +57,7 @@ def whole(low: int, high: int) -> Limit:
     """A whole number of a range."""
     return Limit(
         f"a whole number from {low} to {high}",
-        lambda x: isinstance(x, int) and not isinstance(x, bool) and low <= x <= high,
+        lambda x: isinstance(x, Integral) and not isinstance(x, bool) and low <= x <= high,
     )
 
 
