@@ -1,20 +1,16 @@
-"""What the processes of one run must have in common: the command, the data, the work directory.
+"""What the processes of one run must have in common: the command, the code and the data.
 
 A compiled program takes an array of the host for the same in every process. Where it is not,
 numbers would be wrong without a word, or processes would wait for one another for ever.
 """
 
-import os
-import random
 import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from etils import epath
 
 from avvp_jax import processes
 from avvp_jax.errors import UserError
-from avvp_jax.outputs import write_whole
 
 
 def refuse_differences(facts: Mapping[str, object]) -> None:
@@ -38,28 +34,4 @@ def _compare(names: Sequence[str], values: Sequence[object]) -> None:
         raise UserError(
             f"{names[which[0]]} differs between process 0 and process {different[0]}; start every "
             "process with the same command, code and data"
-        )
-
-
-def refuse_separate(workdir: str) -> None:
-    """Refuses a work directory that is another folder on another host.
-
-    Raises:
-      UserError: in every process; names the first one that does not see what process 0 writes.
-    """
-    if not processes.several():
-        return
-    token = processes.as_the_first(random.randrange(2**31))
-    mark = epath.Path(workdir) / f".seen-{token}"
-    try:
-        write_whole(mark, os.urandom(8))
-        processes.meet()
-        seen = processes.gathered(np.array([mark.exists()]))
-    finally:
-        if processes.first():
-            mark.unlink(missing_ok=True)
-    if not seen.all():
-        raise UserError(
-            f"--workdir={workdir}: process {np.argmin(seen)} does not see what process 0 writes "
-            "there; choose a folder that all hosts share, or gs://BUCKET/W"
         )

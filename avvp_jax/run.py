@@ -6,15 +6,13 @@ import functools
 import os
 
 import jax
-from etils import epath
 from ml_collections import ConfigDict
 
 from avvp_jax import processes, published
-from avvp_jax.agreement import refuse_differences, refuse_separate
+from avvp_jax.agreement import refuse_differences
 from avvp_jax.data import Split, load_features, open_dataset
 from avvp_jax.errors import UserError, cause
 from avvp_jax.events import predicted_segments
-from avvp_jax.files import bucket_of
 from avvp_jax.layouts import LAYOUTS
 from avvp_jax.locks import lock
 from avvp_jax.logs import make_writer
@@ -22,7 +20,7 @@ from avvp_jax.memory import refuse_too_large, seeds_at_once
 from avvp_jax.methods import stages_of
 from avvp_jax.model import Leftover, Weights, pick, read_all_weights, read_weights
 from avvp_jax.network import Variables
-from avvp_jax.outputs import absolute, make_folder, on_cloud
+from avvp_jax.outputs import absolute, make_folder
 from avvp_jax.predictor import Predictor
 from avvp_jax.reports import (
     MEAN,
@@ -56,6 +54,7 @@ from avvp_jax.stages import (
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
 from avvp_jax.versions import commit, versions
+from avvp_jax.workdirs import make_workdir, refuse_separate
 
 # What a disk may answer to writing, and the user can mend.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -311,32 +310,3 @@ def _predict(config, predictor: Predictor, weights: Weights, split: Split):
     """Probabilities by name and predicted segments of a split."""
     probs = predictor.predict(weights.variables, split.features)
     return probs, predicted_segments(probs, config.eval.video_filter)
-
-
-def make_workdir(workdir: str) -> None:
-    """Creates the work directory, or says why it cannot be used."""
-    try:
-        if on_cloud(workdir):
-            refuse_no_bucket(workdir)
-        make_folder(workdir)
-    except UserError:
-        raise
-    # Cloud storage answers with exceptions of its own, and epath where it lacks a package.
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--workdir={workdir}: {reason}; choose another") from error
-    if not on_cloud(workdir) and not os.access(workdir, os.W_OK):
-        raise UserError(f"--workdir={workdir}: not writable; choose another")
-
-
-def refuse_no_bucket(workdir: str) -> None:
-    """Refuses a bucket that is not there.
-
-    Folders are nothing there, so that making one says nothing of the bucket.
-    """
-    bucket = bucket_of(workdir)
-    if not epath.Path(f"gs://{bucket}").exists():
-        raise UserError(
-            f"--workdir={workdir}: no bucket {bucket} that you may see; make it, or give yourself "
-            "the right storage.buckets.get"
-        )

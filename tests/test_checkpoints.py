@@ -268,7 +268,7 @@ def test_what_the_machine_lacks_is_no_damage(tmp_path, state, monkeypatch, lack)
         raise Exception("as Orbax says it") from lack
 
     with monkeypatch.context() as lacking:
-        lacking.setattr("avvp_jax.checkpoints._reader_of_arrays", fail)
+        lacking.setattr("avvp_jax.checkpoint_files._reader_of_arrays", fail)
         with pytest.raises(UserError, match="cannot be read now .* nothing was changed"):
             Checkpoints(tmp_path).restore(state)
     assert_identical(Checkpoints(tmp_path).restore(state), saved)
