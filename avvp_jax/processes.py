@@ -95,6 +95,10 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
         ) from error
     global _together
     _together = True
+    if _alone_on_host():
+        # JAX takes every task of Slurm and Open MPI for one of several on a host, with a GPU each.
+        for name in ("jax_cuda_visible_devices", "jax_rocm_visible_devices"):
+            jax.config.update(name, os.environ.get(name.upper(), "all"))
     if several() and not joined():
         _take_over(jax.process_index())
 
@@ -121,6 +125,13 @@ def _check(coordinator: str | None, number: int | None, index: int | None) -> No
         raise UserError(f"--num_processes={number} must be greater than 0")
     if not 0 <= index < number:
         raise UserError(f"--process_id={index} must be 0 to {number - 1}, as --num_processes says")
+
+
+def _alone_on_host() -> bool:
+    """Whether a cluster has started one process here, which then has all devices."""
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
+    tasks = tasks or os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "")
+    return re.fullmatch(r"1(\(x\d+\))?", tasks) is not None
 
 
 def _refuse_taken(coordinator: str) -> None:

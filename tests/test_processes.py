@@ -13,7 +13,7 @@ import pytest
 from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
 from avvp_jax.model import read_weights
-from avvp_jax.processes import LOST, _check, unanswered
+from avvp_jax.processes import LOST, _alone_on_host, _check, unanswered
 from avvp_jax.scores import NAMES
 from avvp_jax.settings import recall
 from avvp_jax.stages import final_stage
@@ -190,6 +190,24 @@ def test_flags_that_do_not_go_together(mistake):
     arguments, message = MISTAKES[mistake]
     with pytest.raises(UserError, match=message):
         _check(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("environment", "alone"),
+    [
+        ({}, False),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1"}, True),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x16)"}, True),
+        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, False),
+        ({"SLURM_STEP_TASKS_PER_NODE": "2,1"}, False),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, True),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, False),
+    ],
+)
+def test_a_task_alone_on_its_host_has_all_devices(environment, alone, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _alone_on_host() is alone
 
 
 def test_flags_are_checked_before_anything_starts(launch, tmp_path):
