@@ -361,14 +361,16 @@ def test_a_full_disk_ends_a_process_after_one_line(launch, config, tmp_path):
     assert "checkpoints cannot be written (File too large)" in result.stderr
 
 
-def test_a_config_that_is_gone_or_strange_stops_a_run_that_has_begun(small_config, workdir):
-    before = sorted(workdir.rglob("*"))
+def test_a_run_that_has_begun_stops_without_its_config(small_config, workdir):
+    """It could be anybody's; put back, it goes on."""
     (workdir / "config.json").rename(workdir / "copy")
+    before = sorted(workdir.rglob("*"))
     with pytest.raises(UserError, match="it has no config.json"):
         again(small_config, workdir)
+    assert sorted(workdir.rglob("*")) == before
     (workdir / "copy").rename(workdir / "config.json")
     again(small_config, workdir)
-    assert sorted(workdir.rglob("*")) == before
+    assert not list(workdir.rglob("*.damaged"))
 
 
 def test_numbers_that_are_no_text_are_kept(tmp_path):

@@ -290,5 +290,5 @@ def test_a_run_goes_on_only_with_a_config_that_gives_the_same_numbers(tmp_path):
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"config": 3}'])
 def test_a_damaged_config_is_named(tmp_path, damage):
     (tmp_path / "config.json").write_text(damage)
-    with pytest.raises(UserError, match=r"config\.json: (damaged|is empty).*; delete it"):
+    with pytest.raises(UserError, match=r"config\.json: (damaged|is empty).*; put a copy back"):
         recall(str(tmp_path))
