@@ -12,7 +12,7 @@ STEPS.damaged, and the one before it used.
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 from etils import epath
@@ -57,7 +57,13 @@ class Checkpoints:
             self._best = writer(self.folder / "best", 1)
 
     def save(
-        self, state: dict, steps: int, *, now: bool = False, even_stopped: bool = False
+        self,
+        state: dict,
+        steps: int,
+        *,
+        now: bool = False,
+        even_stopped: bool = False,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts writing the state after `steps` training steps if it is time, or `now`.
 
@@ -65,6 +71,7 @@ class Checkpoints:
         `every_seconds` after the last save. The best model is written first, if that is new.
         A training that has stopped goes on, if at all, from the state before: nothing is
         written, unless it is `even_stopped`, as where other seeds have other checkpoints.
+        `before` is called first where something is written.
 
         Raises:
           UserError: it cannot be written, or the one before could not.
@@ -78,6 +85,7 @@ class Checkpoints:
             return
         if not even_stopped and bool((state["stopped"] >= 0).all()):
             return
+        before()
         self._saved_at, self._saved = time.monotonic(), steps
         with self._writing():
             if _mark(state["best"]) != self._saved_best:

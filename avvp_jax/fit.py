@@ -121,8 +121,15 @@ def fit(
 
     alone = config.num_seeds == 1
     log = Log(config.train.epochs, len(train), seeds, batch_ids, writer, scope, alone, stopped)
-    # Each epoch is reported while the next one runs, so that the device never waits for the host.
-    report = None
+    # Each epoch is reported while the next one runs, so that the device never waits for the host;
+    # but before its state is saved, so that a run that goes on from there has its numbers.
+    unsaid = []
+
+    def report() -> None:
+        while unsaid:
+            unsaid.pop()()
+
+    save = partial(checkpoints.save, even_stopped=not alone, before=report)
     with held(), checkpoints:
         for epoch in range(epochs + 1, config.train.epochs + 1):
             blocks = partial(feed.block, epoch) if feed else None
@@ -131,18 +138,15 @@ def fit(
                 break
             step = 0
             state["best"], found = select(state, validate(state))
-            if report:
-                report()
-            checkpoints.save(state, epoch * trainer.steps, even_stopped=not alone)
+            report()
             means["learning_rate"] = schedule(jnp.int32(epoch))
-            report = partial(log.epoch, epoch, means, found, trainer.steps)
+            unsaid.append(partial(log.epoch, epoch, means, found, trainer.steps))
+            save(state, epoch * trainer.steps)
             if asked():
                 break
-        if report:
-            report()
+        report()
         epochs, step = _position(state)
-        steps = epochs * trainer.steps + step
-        checkpoints.save(state, steps, now=True, even_stopped=not alone)
+        save(state, epochs * trainer.steps + step, now=True)
         writer.flush()
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,7 @@ FLAGS += ["--config.train.batch_size=1", "--config.train.steps_per_call=1"]
 FLAGS += ["--config.train.save_seconds=0"]
 VIDEOS = 60  # to train on: so many steps and calls in an epoch, to be killed between writes
 BEING_WRITTEN = "*/*/*.orbax-checkpoint-tmp"
+READY = "while data were ready"  # too late
 SECONDS = 600  # after which a moment will never come
 
 
@@ -175,7 +177,7 @@ class Disturbed(NamedTuple):
         if place == "data":
             if any(self.data_dir.glob("llp/*/incomplete.*")):
                 return "while data were written"
-            return f"while data were {'ready' if any(self.data_dir.glob('llp/*/1*')) else 'read'}"
+            return READY if any(self.data_dir.glob("llp/*/1*")) else "while data were read"
         there = {"ratios": "ratios/noise_ratios.npz", "evaluation": "scores_test.json"}[place]
         when = "after" if (self.workdir / there).exists() else "before"
         return f"in {place}, {when} {there} was written"
@@ -218,7 +220,7 @@ def chaos(
       data_dir: of the disturbed run; the other one prepares its data apart.
 
     Returns:
-      Where the kills fell; kills that missed a checkpoint write are repeated.
+      Where the kills fell; those that missed a checkpoint write, or the data, are repeated.
 
     Raises:
       AssertionError: the runs differ, or a process did not end as documented.
@@ -236,7 +238,9 @@ def chaos(
             place = disturbed.kill(kill, delays.uniform(0, 0.2))
             fallen.append(f"{kill.signal.name} {place}")
             print(f"kill {len(fallen):2}: {fallen[-1]}", flush=True)
-            hit = not kill.in_write or place.startswith("inside")
+            hit = place.startswith("inside") if kill.in_write else place != READY
+            if place == READY:  # preparing is over so soon; let it begin again
+                shutil.rmtree(data_dir / "llp")
     last = Started(start(*disturbed.flags, f"--workdir={disturbed.workdir}"))
     assert last.end()[0] == 0, last.end()
     one, two = results(whole), results(disturbed.workdir)
