@@ -329,6 +329,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_last_state_kept(config, tmp_pat
     def limited(self, state, steps, **options):
         self._latest.wait_until_finished()
         if steps == 4:
+            options["before"]()
             resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
         save(self, state, steps, **options)
 
@@ -351,11 +352,13 @@ def test_a_full_disk_ends_a_process_after_one_line(launch, config, tmp_path):
     flags = ["--config=configs/han.py", *SMALL, f"--workdir={tmp_path}/W"]
     flags.append(f"--config.data.data_dir={config.data.data_dir}")
 
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-
     no_cache = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
-    result = launch(*flags, extra=no_cache, preexec_fn=limit)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # the process inherits it
+    try:
+        result = launch(*flags, extra=no_cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1, result.stderr
     assert "checkpoints cannot be written (File too large)" in result.stderr
