@@ -128,7 +128,7 @@ def main(argv: list[str]) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache) / "avvp_jax"))
 
-    given = flags.FLAGS
+    given, code = flags.FLAGS, 0
     try:
         processes.join(given.coordinator, given.num_processes, given.process_id)
         from avvp_jax.run import run
@@ -138,11 +138,12 @@ def main(argv: list[str]) -> None:
         stop(error)
     except preemption.Preempted as preempted:
         print(f"launch.py: {preempted}", file=sys.stderr)
-        sys.exit(preempted.code)
+        code = preempted.code
     except Exception as error:
         if processes.joined():
             processes.end(error, CRASHED)
         raise
+    processes.leave(code)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 # As sysexits.h has it for "try again", and as shells have it for Ctrl-C.
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
@@ -55,9 +56,13 @@ def _receive(received: signal.Signals) -> None:
         if _holding and _received is None:
             _received = received
             return
-        message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
-        os.write(sys.stderr.fileno(), message.encode())
-        os._exit(EXIT_CODES[received])
+    _end(received)
+
+
+def _end(received: signal.Signals) -> NoReturn:
+    message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
+    os.write(sys.stderr.fileno(), message.encode())
+    os._exit(EXIT_CODES[received])
 
 
 @contextlib.contextmanager
@@ -68,14 +73,18 @@ def held() -> Iterator[None]:
       Preempted: it was, after what it does in this context.
     """
     global _holding
-    _holding = True
+    _holding, ending = True, False
     try:
         yield
+        ending = asked()
     finally:
         with _lock:
-            _holding = False
-    if asked():
+            # The signal that each process of an ending run gets is not one too many.
+            _holding = ending
+    if ending:
         raise Preempted(_agreed)
+    if _received:  # after the processes had asked one another
+        _end(_received)
 
 
 def asked() -> bool:

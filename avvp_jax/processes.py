@@ -49,6 +49,7 @@ _index = None  # of this process, once it is one of several
 _together = False  # once they have found one another
 _details = ""  # the file that what compiled code says goes to
 _on_abort = None  # kept, because C only holds its address
+_leaving: int | None = None  # with this exit code, once all have done what they came for
 
 
 def join(coordinator: str | None, number: int | None, index: int | None) -> None:
@@ -238,8 +239,28 @@ def _end_on_abort() -> None:
     libc.signal(signal.SIGABRT, _on_abort)
 
 
+def leave(code: int) -> NoReturn:
+    """Ends this process with a result that all have come to, whichever of them goes first."""
+    global _leaving
+    if joined():
+        import jax
+
+        try:
+            meet()
+            _leaving = code
+            jax.distributed.shutdown()
+        except Exception as error:
+            if _leaving is None:
+                end(error, ABORTED)
+    sys.exit(code)
+
+
 def _end_as_told() -> NoReturn:
     """Ends this process, which compiled code has aborted, for the reason that it printed."""
+    if _leaving is not None:
+        with contextlib.suppress(OSError):
+            os.remove(_details)
+        os._exit(_leaving)
     with open(_details, errors="replace") as file:
         if not _together or _UNANSWERED.search(file.read()):
             end_as_lost()

@@ -4,6 +4,7 @@ import json
 import pathlib
 import socket
 import subprocess
+import sys
 import time
 
 import jax
@@ -111,17 +112,20 @@ def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_pa
     assert "launch.py: process 1: another process of this run is lost" in error
 
 
+@pytest.mark.parametrize("when", ["at once", "when the first one has stopped"])
 def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
-    launch_two, flags, tmp_path
+    launch_two, flags, tmp_path, when
 ):
     """A scheduler signals hosts one after the other."""
     first, second = launch_two(*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400")
     wait_for(first, lambda: checkpoints(tmp_path / "W", beyond=4))
     first.terminate()
-    time.sleep(0.5)
+    said = "" if when == "at once" else first.stderr.readline()
     second.terminate()
     errors = [process.communicate()[1] for process in (first, second)]
     assert [first.returncode, second.returncode] == [75, 75], errors
+    stopped = "launch.py: stopped by SIGTERM; start the same command again to go on\n"
+    assert [said + errors[0], errors[1]] == [stopped, ""]
     assert not list((tmp_path / "W").rglob("*.orbax-checkpoint-tmp"))
 
 
@@ -170,6 +174,27 @@ def test_a_cluster_is_found_by_itself(launch, tmp_path):
         assert process.returncode == 2, error
         assert f"launch.py: process {index}: " in error
         assert "--mode=train" in error or "config.json" in error
+
+
+ABORT = """
+import os, sys
+from avvp_jax import processes
+processes._take_over(0)
+processes._together, processes._leaving = True, {leaving}
+os.abort()
+"""
+
+
+@pytest.mark.parametrize(("leaving", "code", "lines"), [(None, 1, 1), (0, 0, 0), (75, 75, 0)])
+def test_what_is_aborted_after_all_have_done_their_part_keeps_its_exit_code(
+    leaving, code, lines, tmp_path, monkeypatch
+):
+    """As where another process is gone before this one has closed its connections."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = [sys.executable, "-c", ABORT.format(leaving=leaving)]
+    result = subprocess.run(program, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (code, lines), result.stderr
+    assert len(list(tmp_path.iterdir())) == lines  # the details are kept where a line names them
 
 
 MISTAKES = {
