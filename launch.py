@@ -107,6 +107,7 @@ def stop(error: UserError) -> None:
     if processes.joined():
         processes.end(error, USER_ERROR)
     print(f"launch.py: {error}", file=sys.stderr)
+    preemption.ignore()
     sys.exit(USER_ERROR)
 
 

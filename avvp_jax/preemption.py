@@ -43,6 +43,15 @@ def watch() -> None:
     threading.Thread(target=_listen, args=(listen,), daemon=True).start()
 
 
+def ignore() -> None:
+    """From now on signals do nothing: the process is about to end with a code of its own.
+
+    Otherwise they would end it with theirs, since Python lets go of its handlers a while before.
+    """
+    for number in EXIT_CODES:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _listen(pipe: int) -> None:
     while True:
         number = os.read(pipe, 1)[0]

@@ -23,6 +23,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from avvp_jax import preemption
 from avvp_jax.errors import UserError
 
 # Exit codes: of a process whose run has lost another one; that never found the others, which is
@@ -252,6 +253,7 @@ def leave(code: int) -> NoReturn:
         except Exception as error:
             if _leaving is None:
                 end(error, ABORTED)
+    preemption.ignore()
     sys.exit(code)
 
 

@@ -159,6 +159,21 @@ def test_a_second_signal_ends_a_training_at_once():
     assert process.wait(PATIENCE) == 75
 
 
+def test_a_signal_while_python_ends_leaves_the_exit_code_as_it_is():
+    """Modules are torn down after Python has let go of its handlers, which takes JAX a second."""
+    program = (
+        "import os, signal\n"
+        "from avvp_jax import preemption, processes\n"
+        "class Late:\n"
+        "  def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):\n"
+        "    kill(process, number)\n"
+        "late = Late()\n"
+        "preemption.watch()\n"
+        "processes.leave(75)"
+    )
+    assert started(program).wait(PATIENCE) == 75
+
+
 def started(program: str) -> subprocess.Popen:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", program], **pipes)
