@@ -39,7 +39,7 @@ def parse_flags(argv: list[str]) -> list[str]:
             refuse_other_files(given)
             config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
         else:
-            from avvp_jax.settings import recall_for
+            from avvp_jax.records import recall_for
 
             workdir = os.path.expanduser(flags.FLAGS.workdir)
             config_flags.DEFINE_config_dict("config", recall_for(workdir, flags.FLAGS.mode))

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from avvp_jax.errors import UserError, cause
 from avvp_jax.files import DamagedFile, is_there, read_bytes
 from avvp_jax.methods import METHODS
+from avvp_jax.records import FREE_ON_RESUME, recall
 from avvp_jax.scores import NAMES
-from avvp_jax.settings import FREE_ON_RESUME, flat_config, recall
+from avvp_jax.settings import flat_config
 from avvp_jax.statistics import p_values, summary
 from avvp_jax.tables import p_table, scores_table
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data import Split, StoredFeatures
 from avvp_jax.errors import UserError
 from avvp_jax.mesh import SEEDS, device_memory, make_mesh
-from avvp_jax.settings import has_begun, recall
+from avvp_jax.records import has_begun, recall
 from avvp_jax.stages import Training, all_seeds, groups
 from avvp_jax.task import SEGMENTS
 

@@ -18,10 +18,10 @@ from avvp_jax.locks import lock
 from avvp_jax.logs import make_writer
 from avvp_jax.memory import refuse_too_large, seeds_at_once
 from avvp_jax.methods import stages_of
-from avvp_jax.model import Leftover, Weights, pick, read_all_weights, read_weights
 from avvp_jax.network import Variables
 from avvp_jax.outputs import absolute, make_folder
 from avvp_jax.predictor import Predictor
+from avvp_jax.records import has_begun, refuse_other_config, remember
 from avvp_jax.reports import (
     MEAN,
     draw_timelines,
@@ -30,14 +30,7 @@ from avvp_jax.reports import (
     write_scores,
 )
 from avvp_jax.scores import NAMES, scores
-from avvp_jax.settings import (
-    check_config,
-    expand_paths,
-    flat_config,
-    has_begun,
-    refuse_other_config,
-    remember,
-)
+from avvp_jax.settings import check_config, expand_paths, flat_config
 from avvp_jax.stages import (
     Run,
     Training,
@@ -54,6 +47,7 @@ from avvp_jax.stages import (
 from avvp_jax.tables import scores_table
 from avvp_jax.torch_files import PublishedFile, write_published
 from avvp_jax.versions import commit, versions
+from avvp_jax.weights import Leftover, Weights, pick, read_all_weights, read_weights
 from avvp_jax.workdirs import make_workdir, refuse_separate
 
 # What a disk may answer to writing, and the user can mend.

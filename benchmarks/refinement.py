@@ -22,8 +22,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from avvp_jax.denoising import denoise
 from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.methods import jomold, ma, stages_of
+from avvp_jax.records import recall
 from avvp_jax.selection import of_seed
-from avvp_jax.settings import recall
 from avvp_jax.stages import Run
 
 

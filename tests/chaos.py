@@ -30,7 +30,7 @@ from absl import logging
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from avvp_jax.methods import stages_of
-from avvp_jax.settings import recall
+from avvp_jax.records import recall
 from avvp_jax.stages import Run
 from tests.tfds_llp.published_folder import TRAIN, write_published
 

@@ -18,11 +18,11 @@ from avvp_jax.errors import UserError
 from avvp_jax.feed import Feed, in_parts
 from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import stages_of
-from avvp_jax.model import read_all_weights
 from avvp_jax.run import run
 from avvp_jax.stages import configured_split, final_stage
 from avvp_jax.task import SEGMENTS
 from avvp_jax.train import Trainer
+from avvp_jax.weights import read_all_weights
 from tests.weights import assert_same_training
 from tfds_llp import llp
 from tfds_llp.annotations import Split

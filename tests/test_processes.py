@@ -13,11 +13,11 @@ import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
-from avvp_jax.model import read_weights
 from avvp_jax.processes import LOST, _alone_on_host, _check, unanswered
+from avvp_jax.records import recall
 from avvp_jax.scores import NAMES
-from avvp_jax.settings import recall
 from avvp_jax.stages import final_stage
+from avvp_jax.weights import read_weights
 from tests.test_launch import SMALL, wait_for
 from tests.weights import assert_same_training
 

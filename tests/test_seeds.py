@@ -13,7 +13,7 @@ from avvp_jax.compare import compare
 from avvp_jax.errors import UserError
 from avvp_jax.mesh import by_seed, make_mesh, place
 from avvp_jax.methods import han, jomold, stages_of
-from avvp_jax.model import load, read_all_weights
+from avvp_jax.model import load
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.run import run
@@ -21,6 +21,7 @@ from avvp_jax.scores import NAMES
 from avvp_jax.stages import final_stage
 from avvp_jax.statistics import p_values, summary
 from avvp_jax.train import Trainer
+from avvp_jax.weights import read_all_weights
 from configs.han import get_config
 from tests.test_train import STEP, WIDTHS, data
 from tests.training import begin

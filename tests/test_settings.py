@@ -8,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
-from avvp_jax.settings import check_config, flat_config, recall, recall_for, remember
+from avvp_jax.records import recall, recall_for, remember
+from avvp_jax.settings import check_config, flat_config
 from configs.han import get_config
 
 REFUSED = {

@@ -8,10 +8,10 @@ import torch
 
 from avvp_jax.layouts import LAYOUTS
 from avvp_jax.methods import stages_of
-from avvp_jax.model import read_weights
 from avvp_jax.published import to_published
-from avvp_jax.settings import recall
+from avvp_jax.records import recall
 from avvp_jax.torch_files import PublishedFile, write_published
+from avvp_jax.weights import read_weights
 from tests.damage.place import Place, mistake
 from tests.tfds_llp import published_folder
 
