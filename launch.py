@@ -14,10 +14,10 @@ import sys
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from avvp_jax import preemption, processes
+from avvp_jax import endings, preemption, processes
 from avvp_jax.errors import UserError, one_line
 
-USER_ERROR, CRASHED = 2, 1  # preemption.py and processes.py have what else a run ends with
+USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py have what else a run ends with
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
 flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
@@ -104,8 +104,8 @@ def explain(error: Exception, argv: list[str]) -> str:
 
 def stop(error: UserError) -> None:
     """Ends the program with the message that the user needs."""
-    if processes.joined():
-        processes.end(error, USER_ERROR)
+    if endings.joined():
+        endings.end(error, USER_ERROR)
     print(f"launch.py: {error}", file=sys.stderr)
     preemption.ignore()
     sys.exit(USER_ERROR)
@@ -132,7 +132,7 @@ def main(argv: list[str]) -> None:
     given, code = flags.FLAGS, 0
     try:
         processes.join(given.coordinator, given.num_processes, given.process_id)
-        from avvp_jax.run import run
+        from avvp_jax.modes import run
 
         run(given.config, given.workdir, given.mode)
     except UserError as error:
@@ -141,8 +141,8 @@ def main(argv: list[str]) -> None:
         print(f"launch.py: {preempted}", file=sys.stderr)
         code = preempted.code
     except Exception as error:
-        if processes.joined():
-            processes.end(error, CRASHED)
+        if endings.joined():
+            endings.end(error, CRASHED)
         raise
     processes.leave(code)
 

@@ -10,7 +10,8 @@ from avvp_jax.data import Split, StoredFeatures
 from avvp_jax.errors import UserError
 from avvp_jax.mesh import SEEDS, device_memory, make_mesh
 from avvp_jax.records import has_begun, recall
-from avvp_jax.stages import Training, all_seeds, groups
+from avvp_jax.run import all_seeds, groups
+from avvp_jax.stages import Training
 from avvp_jax.task import SEGMENTS
 
 # Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.

@@ -1,306 +1,159 @@
-"""What launch.py's modes do: train, eval, predict, export."""
+"""What the stages of a run share: its config, seeds and data, and each other's artefacts."""
 
-import contextlib
-import errno
+import copy
+import dataclasses
 import functools
 import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import jax
+from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from avvp_jax import processes, published
 from avvp_jax.agreement import refuse_differences
-from avvp_jax.data import Split, load_features, open_dataset
-from avvp_jax.errors import UserError, cause
-from avvp_jax.events import predicted_segments
-from avvp_jax.layouts import LAYOUTS
-from avvp_jax.locks import lock
-from avvp_jax.logs import make_writer
-from avvp_jax.memory import refuse_too_large, seeds_at_once
-from avvp_jax.methods import stages_of
-from avvp_jax.network import Variables
-from avvp_jax.outputs import absolute, make_folder
+from avvp_jax.checkpoints import restore_best
+from avvp_jax.data import Split, load_split, open_dataset, stays_on_disk
+from avvp_jax.errors import UserError
+from avvp_jax.logs import Writer, make_writer
+from avvp_jax.mesh import make_mesh
+from avvp_jax.network import Network, Variables
+from avvp_jax.outputs import absolute
 from avvp_jax.predictor import Predictor
-from avvp_jax.records import has_begun, refuse_other_config, remember
-from avvp_jax.reports import (
-    MEAN,
-    draw_timelines,
-    write_details,
-    write_predictions,
-    write_scores,
-)
-from avvp_jax.scores import NAMES, scores
-from avvp_jax.settings import check_config, expand_paths, flat_config
-from avvp_jax.stages import (
-    Run,
-    Training,
-    all_seeds,
-    chosen_stages,
-    configured_split,
-    final_stage,
-    groups,
-    make_predictor,
-    names,
-    refuse_gaps,
-    run_stages,
-)
-from avvp_jax.tables import scores_table
-from avvp_jax.torch_files import PublishedFile, write_published
-from avvp_jax.versions import commit, versions
-from avvp_jax.weights import Leftover, Weights, pick, read_all_weights, read_weights
-from avvp_jax.workdirs import make_workdir, refuse_separate
+from avvp_jax.selection import Best
 
-# What a disk may answer to writing, and the user can mend.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-DISK_ERRORS += (errno.EIO, errno.EISDIR, errno.ENOTDIR)
-
-MODES = ("train", "eval", "predict", "export")
+if TYPE_CHECKING:
+    from avvp_jax.stages import Stage
 
 
-def run(config: ConfigDict, workdir: str, mode: str) -> None:
-    """Does `mode` in a work directory; see the README for what each leaves there.
+@dataclasses.dataclass
+class Run:
+    """What stages share: the config, the data, and each other's artefacts.
 
-    Raises:
-      UserError: for anything that the user can put right.
+    Attributes:
+      stages: all stages of the method, in order.
+      start: gives initial variables for every training stage, instead of drawn ones.
+      seeds: the independent runs that train together.
+      splits: of the data set, those that have been read.
     """
-    check_config(config)
-    expand_paths(config)
-    workdir = os.path.expanduser(workdir)
-    refuse_differences(command_facts(config, workdir, mode))
-    make_workdir(workdir)
-    refuse_separate(workdir)
-    modes = {"train": train, "eval": evaluate, "predict": predict, "export": export}
-    try:
-        modes[mode](config, workdir)
-    except OSError as error:
-        # epath raises the latter without a number.
-        if error.errno not in DISK_ERRORS and not isinstance(error, IsADirectoryError):
-            raise
-        raise UserError(
-            f"{error.filename or workdir}: {cause(error)}; make room or mend the rights there, "
-            "then start the same command again"
-        ) from error
+
+    config: ConfigDict
+    workdir: str
+    stages: "list[Stage]"
+    start: Callable[[], Variables | None] = lambda: None
+    seeds: Sequence[int] = ()
+    splits: dict[str, Split] = dataclasses.field(default_factory=dict)
+    _models: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.seeds = self.seeds or all_seeds(self.config)
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Run":
+        """This run for some of its seeds, with the same data and writer."""
+        run = copy.copy(self)
+        run.seeds, run._models = seeds, {}
+        return run
+
+    @functools.cached_property
+    def writer(self) -> Writer:
+        """Where numbers go; nothing is written before the first use."""
+        return make_writer(self.workdir)
+
+    @functools.cached_property
+    def dataset(self):
+        """The prepared data set."""
+        return open_dataset(self.config.data)
+
+    @property
+    def train(self) -> Split:
+        return self.split("train")
+
+    @property
+    def val(self) -> Split:
+        return self.split("val")
+
+    def split(self, name: str) -> Split:
+        """A split of the data set, read once."""
+        if name not in self.splits:
+            self.splits[name] = configured_split(self.config, self.dataset, name)
+        return self.splits[name]
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices that its seeds share."""
+        return make_mesh(len(self.seeds), **self.config.mesh)
+
+    @property
+    def options(self) -> ConfigDict:
+        """The config's section of the method."""
+        return self.config[self.config.method]
+
+    def folder(self, stage: str) -> str:
+        """Where a stage leaves its artefact; groups of seeds have folders of their own."""
+        return os.path.join(absolute(self.workdir), stage, self.scope).rstrip("/")
+
+    def file(self, stage: str, name: str, index: int) -> str:
+        """The path of a seed's file of a stage; its name has the seed where there are several."""
+        stem, ending = os.path.splitext(name)
+        if self.config.num_seeds > 1:
+            name = f"{stem}_{self.seeds[index]}{ending}"
+        return os.path.join(self.folder(stage), name)
+
+    def artefact(self, stage: str, name: str, index: int) -> str:
+        """The path of a seed's file that an earlier stage leaves."""
+        path = self.file(stage, name, index)
+        if not epath.Path(path).exists():
+            raise UserError(f"{path} is not there yet; run stage {stage} first")
+        return path
+
+    @property
+    def scope(self) -> str:
+        """What goes before the names of what a group of seeds logs; nothing without groups."""
+        if list(self.seeds) == all_seeds(self.config):
+            return ""
+        return f"seeds_{self.seeds[0]}-{self.seeds[-1]}/"
+
+    def models(self, stage: str) -> tuple[Network, Best]:
+        """The network and the seeds' best models of an earlier training stage, read once."""
+        place = ("models", stage)
+        if place not in self._models:
+            self._models[place] = self._read_models(stage)
+        return self._models[place]
+
+    def predictor(self, stage: str) -> Predictor:
+        """What predicts with any seed's model of an earlier training stage, compiled once."""
+        place = ("predictor", stage)
+        if place not in self._models:
+            self._models[place] = make_predictor(self.config, self.models(stage)[0])
+        return self._models[place]
+
+    def _read_models(self, stage: str) -> tuple[Network, Best]:
+        chosen = next(s for s in self.stages if s.name == stage)
+        if not chosen.finished(self):
+            raise UserError(f"{self.folder(stage)}: stage {stage} is not finished; run it first")
+        network = chosen.result_network(self.config)
+        return network, restore_best(self.folder(stage), chosen.best(self.config, len(self.seeds)))
 
 
-def command_facts(config: ConfigDict, workdir: str, mode: str) -> dict[str, object]:
-    """What every process of a run has to be started with; data may lie elsewhere on each host."""
-    own = ("data.data_dir", "data.manual_dir")
-    facts = {f"config.{k}": v for k, v in flat_config(config).items() if k not in own}
-    of_packages = {f"the version of {name}": version for name, version in versions().items()}
-    return facts | of_packages | {"--workdir": workdir, "--mode": mode, "the code": commit()}
+def all_seeds(config: ConfigDict) -> list[int]:
+    """The seeds of a config: `seed` and those after it."""
+    return list(range(config.seed, config.seed + config.num_seeds))
 
 
-def train(config: ConfigDict, workdir: str) -> None:
-    """Runs the method's stages, then evaluates the last one's best model on all splits.
-
-    No other process can do so in the same work directory; the other modes can be used there.
-    """
-    busy = f"{workdir}: {{}} is training there; wait until it ends, or choose another --workdir"
-    path = os.path.join(workdir, ".lock")
-    with lock(path, busy) if processes.first() else contextlib.nullcontext():
-        _train(config, workdir)
+def groups(seeds: Sequence[int], at_once: int) -> list[Sequence[int]]:
+    """The seeds in groups of `at_once` that train together."""
+    return [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
 
 
-def _train(config: ConfigDict, workdir: str) -> None:
-    seeds = all_seeds(config)
-    if config.pick_seed not in (-1, *seeds):
-        known = ", ".join(map(str, seeds))
-        raise UserError(f"config.pick_seed={config.pick_seed}: the seeds of this run are {known}")
-    # More seeds at once than there are make the same group.
-    config.seeds_at_once = min(config.seeds_at_once, config.num_seeds)
-    begun = has_begun(workdir)
-    if begun:
-        refuse_other_config(config, workdir)
-    stages = stages_of(config)
-    wanted = chosen_stages(config, stages)
-    final = final_stage(config, stages)
-    given = bool(config.init_from)
-    if given and any(isinstance(stage, Training) and stage.result for stage in stages):
-        raise UserError(
-            f"config.init_from={config.init_from}: {config.method} trains networks that a finished "
-            "one does not hold, so that no training can start from it"
-        )
-
-    @functools.cache
-    def start() -> Variables | None:
-        if not given:
-            return None
-        # `pick_seed` is of this run's seeds: of several there, the best is taken.
-        weights = read_all_weights(config.init_from, final.result_network(config), config)
-        return pick(weights, -1).variables
-
-    # A run that goes on needs them no more, but for stages that have not begun.
-    if not begun:
-        start()
-    dataset = open_dataset(config.data)
-    check_splits(config, dataset)
-    run = Run(config, workdir, stages, start)
-    # All data and somebody else's artefact are read before anything is written.
-    splits = [run.split(name) for name in names(config.eval.splits)]
-    first = next(stage for stage in stages if isinstance(stage, Training))
-    first.arrays(run)
-    if first.own:
-        first.own(run, 0)
-    trainings = [stage for stage in wanted if isinstance(stage, Training)]
-    at_once = seeds_at_once(config, trainings or [first], run.train, workdir)
-    config.seeds_at_once = processes.as_the_first(at_once)
-    refuse_too_large(config, trainings)
-    for seeds in groups(run.seeds, config.seeds_at_once):
-        refuse_gaps(run.with_seeds(seeds))
-    remember(config, workdir)
-    run.writer.write_hparams(flat_config(config))
-    many = f" of {jax.process_count()} processes" if processes.several() else ""
-    print(
-        f"{config.method} on {config.data.dataset}: {len(run.train)} training videos, "
-        f"{jax.device_count()} x {jax.devices()[0].device_kind}{many}",
-        flush=True,
-    )
-    for seeds in groups(run.seeds, config.seeds_at_once):
-        if len(run.seeds) > 1:
-            print(f"seeds {seeds[0]} to {seeds[-1]}", flush=True)
-        run_stages(run.with_seeds(seeds))
-    if final in wanted:
-        weights = read_all_weights(workdir, final.result_network(config), config, final.name)
-        _evaluate(config, workdir, final, weights, splits, run.writer)
-    run.writer.close()
+def configured_split(config: ConfigDict, dataset, name: str) -> Split:
+    """A split of a prepared data set, its features in memory or on disk."""
+    stored = stays_on_disk(config.data, dataset)
+    split = load_split(dataset, name, config.data.streams, stored=stored)
+    refuse_differences({f"the data set's split {name}": split.ids})
+    return split
 
 
-def evaluate(config: ConfigDict, workdir: str) -> None:
-    """Scores the model of the work directory, or of `config.init_from`, on the splits."""
-    stage = final_stage(config, stages_of(config))
-    network = stage.result_network(config)
-    weights = read_all_weights(config.init_from or workdir, network, config, config.eval.stage)
-    splits = load_splits(config)
-    writer = make_writer(workdir)
-    _evaluate(config, workdir, stage, weights, splits, writer)
-    writer.close()
-
-
-def load_splits(config: ConfigDict) -> list[Split]:
-    """The splits to score."""
-    dataset = open_dataset(config.data)
-    check_splits(config, dataset)
-    return [configured_split(config, dataset, name) for name in names(config.eval.splits)]
-
-
-def _evaluate(
-    config, workdir: str, stage: Training, weights: list[Weights], splits: list[Split], writer
-) -> None:
-    """Scores every seed's model; what is more than scores is of the picked one."""
-    folder, network = results_folder(config, workdir, stage), stage.result_network(config)
-    picked = pick(weights, config.pick_seed)
-    facts = {
-        "method": config.method,
-        "stage": stage.name,
-        "dataset": config.data.dataset,
-        "weights": config.init_from or absolute(workdir),
-    }
-    predictor = make_predictor(config, network)
-    step, rows = picked.step, {}
-    for split in splits:
-        results, shown = [], None
-        for each in weights:
-            probs, segments = _predict(config, predictor, each, split)
-            if not processes.first():
-                continue
-            ten = scores(segments, split.truth > 0)
-            result = ten | {"seed": each.seed, "epoch": each.epoch}
-            results.append(result | ({"diverged": True} if each.diverged else {}))
-            shown = (probs, segments) if each is picked else shown
-        if not processes.first():
-            continue
-        summary = write_scores(folder, split, results, facts)
-        classes = write_details(folder, split, shown[1])
-        rows |= {f"{split.name}{what}": ten for what, ten in summary.items()}
-        main = summary.get(MEAN) or summary[""]
-        writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
-        draw_timelines(config.eval.plots, folder, split, *shown, writer, step)
-    if not processes.first():
-        return
-    synthetic = config.data.dataset == "llp/synthetic"
-    print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
-    published_row = [config.method] if folder == workdir else []
-    print(f"\n{scores_table(rows, published_row, synthetic)}", flush=True)
-
-
-def check_splits(config: ConfigDict, dataset) -> None:
-    """Refuses splits that cannot be scored, before any time is spent on a model."""
-    known = [name for name in dataset.info.splits if name != "train"]
-    for name in names(config.eval.splits):
-        if name not in known:
-            raise UserError(
-                f"config.eval.splits names {name!r}, which has no dense annotations to score "
-                f"with; use {', '.join(known)}"
-            )
-
-
-def predict(config: ConfigDict, workdir: str) -> None:
-    """Writes probabilities and events of the splits, or of a folder of features."""
-    stage = final_stage(config, stages_of(config))
-    network = stage.result_network(config)
-    weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
-    splits = _splits_to_predict(config)
-    folder, writer = results_folder(config, workdir, stage), make_writer(workdir)
-    step = weights.step
-    predictor = make_predictor(config, network)
-    for split in splits:
-        probs, segments = _predict(config, predictor, weights, split)
-        if not processes.first():
-            continue
-        path = write_predictions(folder, split, probs, segments)
-        draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
-        print(f"{path}: {len(split)} videos", flush=True)
-    writer.close()
-
-
-def _splits_to_predict(config: ConfigDict) -> list[Split]:
-    if config.data.features_only:
-        split = load_features(config.data.features_only, config.data.streams)
-        refuse_differences({f"config.data.features_only={config.data.features_only}": split.ids})
-        return [split]
-    dataset = open_dataset(config.data)
-    return [configured_split(config, dataset, name) for name in names(config.eval.splits)]
-
-
-def export(config: ConfigDict, workdir: str) -> None:
-    """Writes the model as a `.pt` that the published program loads."""
-    if not config.export_to:
-        raise UserError(
-            "--mode=export needs --config.export_to=FILE.pt (of dhhn: their common PREFIX)"
-        )
-    stage = final_stage(config, stages_of(config))
-    network, settings = stage.result_network(config), stage.settings(config)
-    layout = LAYOUTS[stage.layout or config.method]
-    published.check_exportable(settings.model.to_dict(), config.data.streams, layout)
-    weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
-    variables = jax.device_get(weights.variables)
-    files = {}
-    for part, path in layout.paths(config.export_to).items():
-        leftover = weights.leftovers.get(part, Leftover({}, None))
-        part_variables = published.part_of(variables, part)
-        state = published.to_published(part_variables, layout, leftover.unused, config.seed)
-        rest = leftover.rest
-        if layout.wrapped and rest is None:
-            rest = {"epochs": weights.epoch}
-        files[path] = PublishedFile(state, rest)
-    if processes.first():
-        write_published(files)
-    for path, file in files.items():
-        print(f"{path}: {len(file.state)} tensors", flush=True)
-    if other := published.other_options(settings.model.to_dict(), layout):
-        print(f"to read it again, set {', '.join(other)}", flush=True)
-
-
-def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:
-    """Where results go: the work directory, or for a stage before the last one its own folder."""
-    if stage.name == stages_of(config)[-1].name:
-        return workdir
-    folder = os.path.join(workdir, stage.name)
-    make_folder(folder)
-    return folder
-
-
-def _predict(config, predictor: Predictor, weights: Weights, split: Split):
-    """Probabilities by name and predicted segments of a split."""
-    probs = predictor.predict(weights.variables, split.features)
-    return probs, predicted_segments(probs, config.eval.video_filter)
+def make_predictor(config: ConfigDict, network: Network) -> Predictor:
+    """What gives probabilities to videos with any seed's variables, on all devices."""
+    mesh = make_mesh(**config.mesh)
+    return Predictor(network, config.eval.video_filter, config.eval.batch_size, mesh)

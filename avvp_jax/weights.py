@@ -17,9 +17,10 @@ from avvp_jax.layouts import LAYOUTS, Layout
 from avvp_jax.methods import stages_of
 from avvp_jax.network import Network, Variables
 from avvp_jax.records import recall
+from avvp_jax.run import Run, groups
 from avvp_jax.selection import no_best, of_seed, of_seeds
 from avvp_jax.settings import value_of
-from avvp_jax.stages import Run, final_stage, groups
+from avvp_jax.stages import final_stage
 from avvp_jax.torch_files import read_published
 
 

@@ -23,8 +23,8 @@ from avvp_jax.denoising import denoise
 from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.methods import jomold, ma, stages_of
 from avvp_jax.records import recall
+from avvp_jax.run import Run
 from avvp_jax.selection import of_seed
-from avvp_jax.stages import Run
 
 
 def noise(run: Run) -> RemovedLabels:

@@ -18,8 +18,8 @@ from avvp_jax.mesh import by_seed, everywhere, make_mesh, place
 from avvp_jax.methods import stages_of
 from avvp_jax.optimizer import make_optimizer, make_schedule
 from avvp_jax.predictor import Predictor, probabilities
+from avvp_jax.run import Run
 from avvp_jax.scores import device_scores
-from avvp_jax.stages import Run
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
 from avvp_jax.train import Trainer, make_step, merged, take_batch
 

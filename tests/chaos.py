@@ -31,7 +31,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from avvp_jax.methods import stages_of
 from avvp_jax.records import recall
-from avvp_jax.stages import Run
+from avvp_jax.run import Run
 from tests.tfds_llp.published_folder import TRAIN, write_published
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -27,8 +27,9 @@ from avvp_jax.data import ROLES, Split, StoredFeatures
 from avvp_jax.denoising import NoiseRatios
 from avvp_jax.labels import RemovedLabels
 from avvp_jax.methods import stages_of
+from avvp_jax.run import Run
 from avvp_jax.selection import parts_of
-from avvp_jax.stages import Run, Training
+from avvp_jax.stages import Training
 from avvp_jax.streams import STREAM_SETS, STREAMS
 from avvp_jax.train import Trainer
 

@@ -14,9 +14,9 @@ from avvp_jax.compare import compare
 from avvp_jax.errors import UserError
 from avvp_jax.files import DamagedFile, is_there, read_bytes
 from avvp_jax.locks import lock
+from avvp_jax.modes import run
 from avvp_jax.outputs import Journal, set_aside, write_whole
 from avvp_jax.preemption import Preempted
-from avvp_jax.run import run
 from avvp_jax.torch_files import write_published
 from tests.cloud import BUCKET, Cloud
 

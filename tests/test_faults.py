@@ -22,9 +22,9 @@ from avvp_jax.labels import targets
 from avvp_jax.logs import JsonWriter
 from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import han
+from avvp_jax.modes import run
 from avvp_jax.network import parser_network
 from avvp_jax.preemption import Preempted
-from avvp_jax.run import run
 from avvp_jax.train import epoch_order
 from tests.test_launch import SMALL
 

@@ -18,8 +18,9 @@ from avvp_jax.errors import UserError
 from avvp_jax.feed import Feed, in_parts
 from avvp_jax.mesh import make_mesh
 from avvp_jax.methods import stages_of
-from avvp_jax.run import run
-from avvp_jax.stages import configured_split, final_stage
+from avvp_jax.modes import run
+from avvp_jax.run import configured_split
+from avvp_jax.stages import final_stage
 from avvp_jax.task import SEGMENTS
 from avvp_jax.train import Trainer
 from avvp_jax.weights import read_all_weights

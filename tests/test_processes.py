@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import pytest
 
+from avvp_jax.endings import LOST, unanswered
 from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
-from avvp_jax.processes import LOST, _alone_on_host, _check, unanswered
+from avvp_jax.processes import _alone_on_host, _check
 from avvp_jax.records import recall
 from avvp_jax.scores import NAMES
 from avvp_jax.stages import final_stage
@@ -178,9 +179,9 @@ def test_a_cluster_is_found_by_itself(launch, tmp_path):
 
 ABORT = """
 import os, sys
-from avvp_jax import processes
-processes._take_over(0)
-processes._together, processes._leaving = True, {leaving}
+from avvp_jax import endings
+endings.take_over(0)
+endings._together, endings._leaving = True, {leaving}
 os.abort()
 """
 

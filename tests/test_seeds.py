@@ -14,9 +14,9 @@ from avvp_jax.errors import UserError
 from avvp_jax.mesh import by_seed, make_mesh, place
 from avvp_jax.methods import han, jomold, stages_of
 from avvp_jax.model import load
+from avvp_jax.modes import run
 from avvp_jax.network import parser_network
 from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.run import run
 from avvp_jax.scores import NAMES
 from avvp_jax.stages import final_stage
 from avvp_jax.statistics import p_values, summary

@@ -18,9 +18,10 @@ import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
+from avvp_jax.modes import run
 from avvp_jax.records import recall
-from avvp_jax.run import run
-from avvp_jax.stages import Run, Training
+from avvp_jax.run import Run
+from avvp_jax.stages import Training
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
 SMALL += ["--config.train.save_seconds=0"]

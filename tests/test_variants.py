@@ -16,8 +16,8 @@ from avvp_jax.labels import RemovedLabels
 from avvp_jax.layouts import LAYOUTS
 from avvp_jax.methods import dhhn, valor
 from avvp_jax.model import load
-from avvp_jax.run import run
-from avvp_jax.stages import Run
+from avvp_jax.modes import run
+from avvp_jax.run import Run
 from avvp_jax.torch_files import PublishedFile, write_published
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]

@@ -13,7 +13,7 @@ import jax
 
 from avvp_jax import feed
 from avvp_jax.methods import stages_of
-from avvp_jax.stages import Run
+from avvp_jax.run import Run
 from configs import han
 from tests.on_devices import Recorder
 

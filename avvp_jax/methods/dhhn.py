@@ -20,7 +20,8 @@ from avvp_jax.labels import targets
 from avvp_jax.losses import bce, clamp, mmil_losses, weighted_mean
 from avvp_jax.methods import ma
 from avvp_jax.network import Network, Variables
-from avvp_jax.stages import Artefact, Run, Stage, Training, no_arrays
+from avvp_jax.run import Run
+from avvp_jax.stages import Artefact, Stage, Training, no_arrays
 from avvp_jax.task import MODALITIES
 
 SECTIONS = ("dhhn", "audio_net", "video_net", "base")  # of the config, beside the common ones

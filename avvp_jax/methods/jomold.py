@@ -20,8 +20,9 @@ from avvp_jax.contrastive import contrastive_logits, expected_probability
 from avvp_jax.denoising import NoiseRatios, denoise, noise_ratios, removal_counts
 from avvp_jax.labels import targets
 from avvp_jax.losses import mmil_losses, weighted_mean
+from avvp_jax.run import Run
 from avvp_jax.selection import of_seed
-from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.stages import Artefact, Stage, Training
 from avvp_jax.tables import ratios_table
 
 SECTIONS = ("jomold",)  # of the config, beside those that all methods have

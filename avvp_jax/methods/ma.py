@@ -21,8 +21,9 @@ from avvp_jax.labels import RemovedLabels, targets
 from avvp_jax.losses import mmil_losses
 from avvp_jax.mesh import make_mesh
 from avvp_jax.modality_aware import estimate
+from avvp_jax.run import Run
 from avvp_jax.selection import of_seed
-from avvp_jax.stages import Artefact, Run, Stage, Training, no_arrays
+from avvp_jax.stages import Artefact, Stage, Training, no_arrays
 from avvp_jax.tables import removed_table
 
 SECTIONS = ("ma",)  # of the config, beside those that all methods have

@@ -13,7 +13,8 @@ from avvp_jax.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
 from avvp_jax.errors import UserError
 from avvp_jax.losses import bce, teacher_loss
 from avvp_jax.outputs import write_lines
-from avvp_jax.stages import Artefact, Run, Stage, Training
+from avvp_jax.run import Run
+from avvp_jax.stages import Artefact, Stage, Training
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import MODALITIES
 

@@ -12,7 +12,7 @@ import avvp_jax
 from avvp_jax.checkpoints import Checkpoints, restore_best
 from avvp_jax.errors import UserError
 from avvp_jax.methods import stages_of
-from avvp_jax.run import run
+from avvp_jax.modes import run
 from avvp_jax.scores import NAMES
 from avvp_jax.selection import of_seed
 from avvp_jax.stages import final_stage
