@@ -1,60 +1,24 @@
-"""Runs that are stopped, damaged, refused, that diverge or fill the disk. See also chaos.py."""
+"""Runs that are damaged, refused, or fill the disk. See also chaos.py."""
 
-import dataclasses
 import json
 import pathlib
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 
-import jax
 import numpy as np
 import pytest
 
 import avvp_jax.stages
-from avvp_jax import fit, keys, preemption
 from avvp_jax.checkpoints import Checkpoints
-from avvp_jax.data import load_split, open_dataset
+from avvp_jax.data import open_dataset
 from avvp_jax.errors import UserError
-from avvp_jax.labels import targets
 from avvp_jax.logs import JsonWriter
-from avvp_jax.mesh import make_mesh
-from avvp_jax.methods import han
 from avvp_jax.modes import run
-from avvp_jax.network import parser_network
-from avvp_jax.preemption import Preempted
-from avvp_jax.train import epoch_order
+from tests.run_files import last_state
 from tests.test_launch import SMALL
-
-# Compiled code that lets other threads run, for hours.
-BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
-PATIENCE = 300  # seconds, of a test with a process that may hang
+from tests.test_preemption import started
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-
-
-def last_state(workdir: pathlib.Path, stage: str) -> list:
-    """The checksums of a stage's last state and of its best model."""
-    newest = [checkpoints(workdir / stage / kind)[-1] for kind in ("latest", "best")]
-    return [(path.name, (path / "checksums/metadata").read_text()) for path in newest]
-
-
-def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Those that are not set aside, in order."""
-    return sorted((path for path in folder.iterdir() if path.name.isdigit()), key=steps)
-
-
-def steps(path: pathlib.Path) -> int:
-    return int(path.name)
-
-
-def logged(workdir: pathlib.Path) -> list[dict]:
-    """What was logged of each epoch, but for its speed."""
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    epochs = [line for line in lines if any(name.endswith("train/loss") for name in line)]
-    return [{k: v for k, v in each.items() if "videos_per_second" not in k} for each in epochs]
 
 
 def flip_a_byte(path: pathlib.Path) -> None:
@@ -92,103 +56,6 @@ def assert_same_results(one: pathlib.Path, two: pathlib.Path) -> None:
     first, second = (json.loads((each / "scores_test.json").read_text()) for each in (one, two))
     assert first.pop("weights") != second.pop("weights")
     assert first == second
-
-
-# Asked to stop
-
-
-@pytest.fixture
-def stop_at(monkeypatch):
-    """Makes the nth question whether to stop, over all runs of a test, be answered with yes."""
-
-    def ask(*numbers: int):
-        asked_before = 0
-
-        def asked() -> bool:
-            nonlocal asked_before
-            asked_before += 1
-            if asked_before in numbers:
-                monkeypatch.setattr(preemption, "_received", signal.SIGTERM)
-            return preemption._received is not None
-
-        monkeypatch.setattr(fit, "asked", asked)
-
-    return ask
-
-
-def test_a_training_that_is_stopped_ends_with_the_same_bits(config, tmp_path, monkeypatch, stop_at):
-    """In the middle of the first epoch, at the end of it, and in the middle of the last."""
-    config.train.epochs, config.train.steps_per_call, config.train.batch_size = 3, 1, 1
-    config.train.save_seconds = 3600.0
-    run(config, str(tmp_path / "whole"), "train")
-    workdir, saved = tmp_path / "stopped", []
-    stop_at(2, 4, 11)
-    for _ in range(3):
-        with pytest.raises(Preempted, match="stopped by SIGTERM") as stopped:
-            run(config, str(workdir), "train")
-        assert stopped.value.code == 75
-        monkeypatch.setattr(preemption, "_received", None)
-        saved.append(steps(checkpoints(workdir / "train/latest")[-1]))
-    assert saved == [2, 4, 11]
-    run(config, str(workdir), "train")
-    assert last_state(workdir, "train") == last_state(tmp_path / "whole", "train")
-    assert logged(workdir) == logged(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_signal_outside_training_ends_the_process_at_once(number, code):
-    """Even in code that keeps Python's own handlers waiting."""
-    program = "from avvp_jax import preemption; preemption.watch(); print(1, flush=True);" + BUSY
-    result = killed(program, number)
-    assert result.returncode == code
-    assert result.stderr.read().count("\n") == 1
-
-
-def test_a_second_signal_ends_a_training_at_once():
-    program = (
-        "from avvp_jax import preemption; preemption.watch()\n"
-        "with preemption.held():\n"
-        "  print(1, flush=True)\n"
-        "  while not preemption._received: pass\n"
-        f"  print(2, flush=True); {BUSY}"
-    )
-    process = started(program)
-    for expected in "12":
-        assert process.stdout.readline().strip() == expected
-        process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 75
-
-
-def test_a_signal_while_python_ends_leaves_the_exit_code_as_it_is():
-    """Modules are torn down after Python has let go of its handlers, which takes JAX a second."""
-    program = (
-        "import os, signal\n"
-        "from avvp_jax import preemption, processes\n"
-        "class Late:\n"
-        "  def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):\n"
-        "    kill(process, number)\n"
-        "late = Late()\n"
-        "preemption.watch()\n"
-        "processes.leave(75)"
-    )
-    assert started(program).wait(PATIENCE) == 75
-
-
-def started(program: str) -> subprocess.Popen:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", program], **pipes)
-
-
-def killed(program: str, number: int) -> subprocess.Popen:
-    """A program that was sent a signal once it had printed a line."""
-    process = started(program)
-    process.stdout.readline()
-    process.send_signal(number)
-    try:
-        process.wait(PATIENCE)
-    finally:
-        process.kill()
-    return process
 
 
 # Damage
@@ -405,66 +272,3 @@ def test_a_lock_that_is_a_link_is_refused(small_config, workdir, tmp_path):
     with pytest.raises(UserError, match="lock: is not a file; remove it"):
         again(small_config, workdir)
     assert (tmp_path / "victim").read_text() == "mine"
-
-
-# Diverging
-
-
-@pytest.fixture
-def fitted(config, tmp_path):
-    """Fits seeds to nine videos after a change of features, or of one seed's target of a video."""
-    dataset = open_dataset(config.data)
-    train, val = (load_split(dataset, name, "base") for name in ("train", "val"))
-    network = parser_network((128, 2048, 512), config.model.to_dict())
-
-    def run_fit(seeds, change=lambda features: None, own_damage=None):
-        features = {name: array.copy() for name, array in train.features.items()}
-        change(features)
-        changed = dataclasses.replace(train, features=features)
-        own = [targets(train.weak_label.copy()) for _ in seeds]
-        if own_damage:
-            seed, row = own_damage
-            own[seed]["video"][row, 0] = np.nan
-        own = {"videos": {"targets": jax.tree.map(lambda *each: np.stack(each), *own)}}
-        folder, arrays = str(tmp_path / "stage"), {"videos": {}, "shared": {}}
-        given = config, folder, network, han.loss, arrays, changed, val, JsonWriter(str(tmp_path))
-        fit.fit(*given, seeds=seeds, mesh=make_mesh(), own=own)
-        return train
-
-    return run_fit
-
-
-def batch_with(train, row: int, seed: int, epoch: int) -> tuple[int, list[str]]:
-    """The step, from 1, in which an epoch of a seed comes to a video, and the ids of its batch."""
-    order = np.asarray(epoch_order(keys.root_key(seed), np.int32(epoch), len(train), 2, True))
-    (step,) = np.flatnonzero((order == row).any(axis=1))
-    return step + 1, [train.ids[row] for row in order[step]]
-
-
-def test_divergence_names_the_videos_and_keeps_the_checkpoint_before(config, fitted, tmp_path):
-    config.train.epochs = 1
-    train = fitted([7])
-    config.train.epochs = 3
-
-    def damage(features):
-        features["audio"][1, 3, 5] = np.nan
-
-    step, ids = batch_with(train, 1, 7, epoch=2)
-    for _ in range(2):  # it says so again, and would go on once the features are mended
-        with pytest.raises(
-            UserError,
-            match=f"seed 7, epoch 2, step {step}: .* not finite on the videos {', '.join(ids)};",
-        ):
-            fitted([7], damage)
-        assert [path.name for path in (tmp_path / "stage/latest").iterdir()] == ["2"]
-
-
-def test_of_several_seeds_the_diverging_one_stops_alone(config, fitted, tmp_path, capsys):
-    config.num_seeds = 2
-    train = fitted([3, 4], own_damage=(1, 2))
-    step, ids = batch_with(train, 2, 4, epoch=1)
-    message = f"seed 4, epoch 1, step {step}: loss or gradient is not finite on the videos "
-    message += f"{', '.join(ids)}; this seed stops there"
-    printed = capsys.readouterr()
-    assert printed.err.count("\n") == 1 and message in printed.err
-    assert "epoch 2/2  1 seeds" in printed.out

@@ -1,0 +1,26 @@
+"""What a test reads in a work directory."""
+
+import json
+import pathlib
+
+
+def last_state(workdir: pathlib.Path, stage: str) -> list:
+    """The checksums of a stage's last state and of its best model."""
+    newest = [checkpoints(workdir / stage / kind)[-1] for kind in ("latest", "best")]
+    return [(path.name, (path / "checksums/metadata").read_text()) for path in newest]
+
+
+def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Those that are not set aside, in order."""
+    return sorted((path for path in folder.iterdir() if path.name.isdigit()), key=steps)
+
+
+def steps(path: pathlib.Path) -> int:
+    return int(path.name)
+
+
+def logged(workdir: pathlib.Path) -> list[dict]:
+    """What was logged of each epoch, but for its speed."""
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    epochs = [line for line in lines if any(name.endswith("train/loss") for name in line)]
+    return [{k: v for k, v in each.items() if "videos_per_second" not in k} for each in epochs]

@@ -1,0 +1,112 @@
+"""Runs that are asked to stop. See also chaos.py."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from avvp_jax import fit, preemption
+from avvp_jax.modes import run
+from avvp_jax.preemption import Preempted
+from tests.run_files import checkpoints, last_state, logged, steps
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+# Compiled code that lets other threads run, for hours.
+BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
+PATIENCE = 300  # seconds, of a test with a process that may hang
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Makes the nth question whether to stop, over all runs of a test, be answered with yes."""
+
+    def ask(*numbers: int):
+        asked_before = 0
+
+        def asked() -> bool:
+            nonlocal asked_before
+            asked_before += 1
+            if asked_before in numbers:
+                monkeypatch.setattr(preemption, "_received", signal.SIGTERM)
+            return preemption._received is not None
+
+        monkeypatch.setattr(fit, "asked", asked)
+
+    return ask
+
+
+def test_a_training_that_is_stopped_ends_with_the_same_bits(config, tmp_path, monkeypatch, stop_at):
+    """In the middle of the first epoch, at the end of it, and in the middle of the last."""
+    config.train.epochs, config.train.steps_per_call, config.train.batch_size = 3, 1, 1
+    config.train.save_seconds = 3600.0
+    run(config, str(tmp_path / "whole"), "train")
+    workdir, saved = tmp_path / "stopped", []
+    stop_at(2, 4, 11)
+    for _ in range(3):
+        with pytest.raises(Preempted, match="stopped by SIGTERM") as stopped:
+            run(config, str(workdir), "train")
+        assert stopped.value.code == 75
+        monkeypatch.setattr(preemption, "_received", None)
+        saved.append(steps(checkpoints(workdir / "train/latest")[-1]))
+    assert saved == [2, 4, 11]
+    run(config, str(workdir), "train")
+    assert last_state(workdir, "train") == last_state(tmp_path / "whole", "train")
+    assert logged(workdir) == logged(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_outside_training_ends_the_process_at_once(number, code):
+    """Even in code that keeps Python's own handlers waiting."""
+    program = "from avvp_jax import preemption; preemption.watch(); print(1, flush=True);" + BUSY
+    result = killed(program, number)
+    assert result.returncode == code
+    assert result.stderr.read().count("\n") == 1
+
+
+def test_a_second_signal_ends_a_training_at_once():
+    program = (
+        "from avvp_jax import preemption; preemption.watch()\n"
+        "with preemption.held():\n"
+        "  print(1, flush=True)\n"
+        "  while not preemption._received: pass\n"
+        f"  print(2, flush=True); {BUSY}"
+    )
+    process = started(program)
+    for expected in "12":
+        assert process.stdout.readline().strip() == expected
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 75
+
+
+def test_a_signal_while_python_ends_leaves_the_exit_code_as_it_is():
+    """Modules are torn down after Python has let go of its handlers, which takes JAX a second."""
+    program = (
+        "import os, signal\n"
+        "from avvp_jax import preemption, processes\n"
+        "class Late:\n"
+        "  def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):\n"
+        "    kill(process, number)\n"
+        "late = Late()\n"
+        "preemption.watch()\n"
+        "processes.leave(75)"
+    )
+    assert started(program).wait(PATIENCE) == 75
+
+
+def started(program: str) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", program], **pipes)
+
+
+def killed(program: str, number: int) -> subprocess.Popen:
+    """A program that was sent a signal once it had printed a line."""
+    process = started(program)
+    process.stdout.readline()
+    process.send_signal(number)
+    try:
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+    return process
