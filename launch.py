@@ -106,8 +106,8 @@ def stop(error: UserError) -> None:
     """Ends the program with the message that the user needs."""
     if endings.joined():
         endings.end(error, USER_ERROR)
+    preemption.settle(USER_ERROR)
     print(f"launch.py: {error}", file=sys.stderr)
-    preemption.ignore()
     sys.exit(USER_ERROR)
 
 
@@ -119,7 +119,7 @@ def main(argv: list[str]) -> None:
             print(compare(argv[1:]))
         except UserError as error:
             stop(error)
-        return
+        processes.leave(0)
     # Orbax warns of files that it never writes, and logs what it also raises.
     logging.set_verbosity(logging.FATAL)
     # Compiled programs are kept between runs, in the user's cache folder unless told otherwise.
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache) / "avvp_jax"))
 
-    given, code = flags.FLAGS, 0
+    given = flags.FLAGS
     try:
         processes.join(given.coordinator, given.num_processes, given.process_id)
         from avvp_jax.modes import run
@@ -138,13 +138,12 @@ def main(argv: list[str]) -> None:
     except UserError as error:
         stop(error)
     except preemption.Preempted as preempted:
-        print(f"launch.py: {preempted}", file=sys.stderr)
-        code = preempted.code
+        processes.leave(preempted.code, f"launch.py: {preempted}")
     except Exception as error:
         if endings.joined():
             endings.end(error, CRASHED)
         raise
-    processes.leave(code)
+    processes.leave(0)
 
 
 if __name__ == "__main__":

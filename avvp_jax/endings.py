@@ -1,4 +1,4 @@
-"""How one of several processes ends: with one line, and without waiting for the others."""
+"""How one of several processes ends early: with one line, and without waiting for the others."""
 
 import atexit
 import contextlib
@@ -13,6 +13,7 @@ import time
 import traceback
 from typing import NoReturn
 
+from avvp_jax import preemption
 from avvp_jax.errors import UserError
 
 # Exit codes: of a process whose run has lost another one; that never found the others, which is
@@ -34,7 +35,7 @@ _index: int | None = None  # of this process, once it is one of several
 _together = False  # once they have found one another
 _details = ""  # the file that what compiled code says goes to
 _on_abort = None  # kept, because C only holds its address
-_leaving: int | None = None  # with this exit code, as all have agreed
+_named = False  # whether a line has named that file
 
 
 def take_over(index: int) -> None:
@@ -50,16 +51,10 @@ def joined() -> bool:
     return _index is not None
 
 
-def has_found_others() -> None:
+def found_others() -> None:
     """From now on a process that does not answer is lost, not one that was never started."""
     global _together
     _together = True
-
-
-def has_agreed(code: int) -> None:
-    """From now on this process ends with `code`, even if another one is gone first."""
-    global _leaving
-    _leaving = code
 
 
 def _take_terminal() -> None:
@@ -77,7 +72,14 @@ def _take_terminal() -> None:
     sys.__stderr__ = err
     sys.stdout, sys.stderr = (file, file) if _index else (out, err)
     _details = file.name
-    atexit.register(os.remove, file.name)
+    atexit.register(_forget_details)
+    preemption.at_end.append(_forget_details)
+
+
+def _forget_details() -> None:
+    if not _named:
+        with contextlib.suppress(OSError):
+            os.remove(_details)
 
 
 def _end_on_abort() -> None:
@@ -94,15 +96,15 @@ def _end_on_abort() -> None:
 
 def _end_as_told() -> NoReturn:
     """Ends this process, which compiled code has aborted, for the reason that it printed."""
-    if _leaving is not None:
-        with contextlib.suppress(OSError):
-            os.remove(_details)
-        os._exit(_leaving)
+    if (code := preemption.settled()) is not None:
+        with _ending:
+            _forget_details()
+            os._exit(code)
     with open(_details, errors="replace") as file:
         if not _together or _UNANSWERED.search(file.read()):
             end_as_lost()
     with _ending:
-        _say("aborted by compiled code; start the same command again to go on")
+        _say("aborted by compiled code; start the same command again to go on", ABORTED)
         os._exit(ABORTED)
 
 
@@ -110,11 +112,12 @@ def end_as_lost() -> NoReturn:
     """Ends this process, because another one of the run does not answer."""
     with _ending:  # for good, since several threads may find out
         if _together:
-            _say("another process of this run is lost; start the same command again to go on")
+            _say("another process of this run is lost; start the same command again to go on", LOST)
             os._exit(LOST)
         _say(
             f"the processes of this run have not found one another for {JOINING_SECONDS} s; start "
-            "all --num_processes with the same --coordinator=HOST:PORT, the first one on that host"
+            "all --num_processes with the same --coordinator=HOST:PORT, the first one on that host",
+            NOT_FOUND,
         )
         os._exit(NOT_FOUND)
 
@@ -130,7 +133,7 @@ def end(error: Exception, code: int) -> NoReturn:
         end_as_lost()
     message = " ".join(str(error).split()) if isinstance(error, UserError) else trace
     with _ending:
-        _say(message)
+        _say(message, code)
         if _index == 0:
             time.sleep(GRACE_SECONDS)
         os._exit(code)
@@ -146,7 +149,11 @@ def unanswered(error: BaseException | None) -> bool:
     return False
 
 
-def _say(message: str) -> None:
+def _say(message: str, code: int) -> None:
+    """The last line, after which no signal can change the exit code, nor add a line."""
+    global _named
+    _named = True
+    preemption.settle(code)
     program = os.path.basename(sys.argv[0])
     line = f"{program}: process {_index}: {message} (details: {_details})"
     print(line, file=sys.__stderr__, flush=True)

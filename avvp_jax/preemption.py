@@ -2,23 +2,28 @@
 
 While signals are held, a training ends itself where it can save. At any other time the
 process ends at once: what it writes appears whole or not at all, so that nothing is torn. A
-second signal always ends it at once.
+second signal always ends it at once. Where a process has come to its end by itself, signals
+change nothing but when it ends.
 """
 
+import atexit
 import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 # As sysexits.h has it for "try again", and as shells have it for Ctrl-C.
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 
+at_end: list[Callable[[], None]] = []  # what to do before an end at once
+
 _lock = threading.Lock()
 _holding = False
 _received: signal.Signals | None = None  # by this process
+_code: int | None = None  # that this process ends with in any case
 _agreed: signal.Signals | None = None  # by any process of the run, as `asked` told last
 
 
@@ -39,17 +44,27 @@ def watch() -> None:
     os.set_blocking(tell, False)
     for number in EXIT_CODES:
         signal.signal(number, lambda *_: None)
+    atexit.register(_ignore)  # first, and therefore called last
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(listen,), daemon=True).start()
 
 
-def ignore() -> None:
-    """From now on signals do nothing: the process is about to end with a code of its own.
-
-    Otherwise they would end it with theirs, since Python lets go of its handlers a while before.
-    """
+def _ignore() -> None:
+    """Python lets go of its handlers a while before a process ends, and signals would end it."""
     for number in EXIT_CODES:
         signal.signal(number, signal.SIG_IGN)
+
+
+def settle(code: int) -> None:
+    """From now on this process ends with `code`, also where a signal is faster than itself."""
+    global _code
+    with _lock:
+        _code = code
+
+
+def settled() -> int | None:
+    """The exit code that this process ends with in any case; None while it may be another."""
+    return _code
 
 
 def _listen(pipe: int) -> None:
@@ -62,24 +77,31 @@ def _listen(pipe: int) -> None:
 def _receive(received: signal.Signals) -> None:
     global _received
     with _lock:
-        if _holding and _received is None:
+        if _holding and _received is None and _code is None:
             _received = received
             return
-    _end(received)
+        _end(received)
 
 
 def _end(received: signal.Signals) -> NoReturn:
-    message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
-    os.write(sys.stderr.fileno(), message.encode())
-    os._exit(EXIT_CODES[received])
+    """Ends this process at once; comes with the lock, so that one thread does."""
+    if _code is None:
+        message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
+        os.write(sys.__stderr__.fileno(), message.encode())
+    for leave_nothing in at_end:
+        leave_nothing()
+    os._exit(EXIT_CODES[received] if _code is None else _code)
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Lets a training end itself when it is asked to.
 
+    A signal that comes so late that the processes of a run have asked one another for the last
+    time ends this one at once.
+
     Raises:
-      Preempted: it was, after what it does in this context.
+      Preempted: it was asked to, and has done what it does in this context.
     """
     global _holding
     _holding, ending = True, False
@@ -92,8 +114,9 @@ def held() -> Iterator[None]:
             _holding = ending
     if ending:
         raise Preempted(_agreed)
-    if _received:  # after the processes had asked one another
-        _end(_received)
+    with _lock:
+        if _received:
+            _end(_received)
 
 
 def asked() -> bool:

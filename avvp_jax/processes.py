@@ -1,4 +1,4 @@
-"""The processes of one run: how they find one another, and agree.
+"""The processes of one run: how they find one another, agree, and leave.
 
 Every process runs the same program on its own devices; JAX's coordination service, which the
 first one hosts, holds them together. The first alone prints, and writes results.
@@ -21,8 +21,7 @@ from avvp_jax.endings import (
     ABORTED,
     JOINING_SECONDS,
     end,
-    has_agreed,
-    has_found_others,
+    found_others,
     joined,
     take_over,
 )
@@ -78,7 +77,7 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
             f"the processes of this run do not find one another ({reason}); start each with the "
             "same --coordinator=HOST:PORT, the first one on that host"
         ) from error
-    has_found_others()
+    found_others()
     if _alone_on_host():
         # JAX takes every task of Slurm and Open MPI for one of several on a host, with a GPU each.
         for name in ("jax_cuda_visible_devices", "jax_rocm_visible_devices"):
@@ -179,17 +178,26 @@ def gathered(value: np.ndarray) -> np.ndarray:
     return process_allgather(value)
 
 
-def leave(code: int) -> NoReturn:
-    """Ends this process with a result that all have come to, whichever of them goes first."""
+def leave(code: int, message: str = "") -> NoReturn:
+    """Ends this process once all have come to the same end, whichever of them goes first then.
+
+    Args:
+      code: its exit code.
+      message: a last line.
+    """
+    if joined():
+        try:
+            meet()
+        except Exception as error:
+            end(error, ABORTED)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()  # which an end by a signal would cut off
+    preemption.settle(code)
+    if message:
+        print(message, file=sys.stderr)
     if joined():
         import jax
 
-        try:
-            meet()
-            has_agreed(code)
-        except Exception as error:
-            end(error, ABORTED)
         with contextlib.suppress(Exception):
             jax.distributed.shutdown()
-    preemption.ignore()
     sys.exit(code)

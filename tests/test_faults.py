@@ -14,9 +14,9 @@ from avvp_jax.data import open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.logs import JsonWriter
 from avvp_jax.modes import run
+from tests.programs import started
 from tests.run_files import last_state
 from tests.test_launch import SMALL
-from tests.test_preemption import started
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -1,21 +1,16 @@
 """Runs that are asked to stop. See also chaos.py."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from avvp_jax import fit, preemption
 from avvp_jax.modes import run
 from avvp_jax.preemption import Preempted
+from tests.programs import BUSY, PATIENCE, killed, started
 from tests.run_files import checkpoints, last_state, logged, steps
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-
-# Compiled code that lets other threads run, for hours.
-BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
-PATIENCE = 300  # seconds, of a test with a process that may hang
 
 
 @pytest.fixture
@@ -80,33 +75,26 @@ def test_a_second_signal_ends_a_training_at_once():
     assert process.wait(PATIENCE) == 75
 
 
-def test_a_signal_while_python_ends_leaves_the_exit_code_as_it_is():
+LATE = """
+import os, signal
+from avvp_jax import preemption, processes
+
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+
+late = Late()
+preemption.watch()
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("processes.leave(75)", 75), ("1 / 0", 1)])
+def test_a_signal_while_python_ends_leaves_the_exit_code_as_it_is(end, code):
     """Modules are torn down after Python has let go of its handlers, which takes JAX a second."""
-    program = (
-        "import os, signal\n"
-        "from avvp_jax import preemption, processes\n"
-        "class Late:\n"
-        "  def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):\n"
-        "    kill(process, number)\n"
-        "late = Late()\n"
-        "preemption.watch()\n"
-        "processes.leave(75)"
-    )
-    assert started(program).wait(PATIENCE) == 75
+    assert started(LATE + end).wait(PATIENCE) == code
 
 
-def started(program: str) -> subprocess.Popen:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", program], **pipes)
-
-
-def killed(program: str, number: int) -> subprocess.Popen:
-    """A program that was sent a signal once it had printed a line."""
-    process = started(program)
-    process.stdout.readline()
-    process.send_signal(number)
-    try:
-        process.wait(PATIENCE)
-    finally:
-        process.kill()
-    return process
+def test_a_signal_after_the_exit_code_is_settled_only_hastens_the_end():
+    program = "from avvp_jax import preemption; preemption.watch(); preemption.settle(2)\n"
+    result = killed(program + "print(1, flush=True);" + BUSY, signal.SIGTERM)
+    assert (result.returncode, result.stderr.read()) == (2, "")

@@ -19,6 +19,7 @@ from avvp_jax.records import recall
 from avvp_jax.scores import NAMES
 from avvp_jax.stages import final_stage
 from avvp_jax.weights import read_weights
+from tests.programs import PATIENCE, started
 from tests.test_launch import SMALL, wait_for
 from tests.weights import assert_same_training
 
@@ -179,23 +180,41 @@ def test_a_cluster_is_found_by_itself(launch, tmp_path):
 
 ABORT = """
 import os, sys
-from avvp_jax import endings
+from avvp_jax import endings, preemption
 endings.take_over(0)
-endings._together, endings._leaving = True, {leaving}
+endings.found_others()
+{settle}
 os.abort()
 """
 
 
-@pytest.mark.parametrize(("leaving", "code", "lines"), [(None, 1, 1), (0, 0, 0), (75, 75, 0)])
-def test_what_is_aborted_after_all_have_done_their_part_keeps_its_exit_code(
-    leaving, code, lines, tmp_path, monkeypatch
+@pytest.mark.parametrize(("code", "lines"), [(1, 1), (0, 0), (75, 0)])
+def test_what_is_aborted_after_all_have_come_to_an_end_keeps_its_exit_code(
+    code, lines, tmp_path, monkeypatch
 ):
     """As where another process is gone before this one has closed its connections."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    program = [sys.executable, "-c", ABORT.format(leaving=leaving)]
+    settle = "" if lines else f"preemption.settle({code})"
+    program = [sys.executable, "-c", ABORT.format(settle=settle)]
     result = subprocess.run(program, capture_output=True, text=True)
     assert (result.returncode, result.stderr.count("\n")) == (code, lines), result.stderr
     assert len(list(tmp_path.iterdir())) == lines  # the details are kept where a line names them
+
+
+def test_a_signal_to_a_process_that_has_said_its_mistake_changes_nothing():
+    """As from a launcher that ends the others once one has."""
+    process = started(
+        "from avvp_jax import endings, preemption\n"
+        "from avvp_jax.errors import UserError\n"
+        "preemption.watch()\n"
+        "endings.take_over(0)\n"
+        "endings.end(UserError('a mistake'), 2)"
+    )
+    said = process.stderr.readline()
+    process.terminate()
+    assert process.wait(PATIENCE) == 2
+    assert "process 0: a mistake (details: " in said and process.stderr.read() == ""
+    pathlib.Path(said.rpartition("details: ")[2].rstrip(")\n")).unlink()
 
 
 MISTAKES = {
