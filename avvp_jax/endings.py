@@ -35,7 +35,6 @@ _index: int | None = None  # of this process, once it is one of several
 _together = False  # once they have found one another
 _details = ""  # the file that what compiled code says goes to
 _on_abort = None  # kept, because C only holds its address
-_named = False  # whether a line has named that file
 
 
 def take_over(index: int) -> None:
@@ -77,9 +76,8 @@ def _take_terminal() -> None:
 
 
 def _forget_details() -> None:
-    if not _named:
-        with contextlib.suppress(OSError):
-            os.remove(_details)
+    with contextlib.suppress(OSError):
+        os.remove(_details)
 
 
 def _end_on_abort() -> None:
@@ -103,23 +101,18 @@ def _end_as_told() -> NoReturn:
     with open(_details, errors="replace") as file:
         if not _together or _UNANSWERED.search(file.read()):
             end_as_lost()
-    with _ending:
-        _say("aborted by compiled code; start the same command again to go on", ABORTED)
-        os._exit(ABORTED)
+    _end("aborted by compiled code; start the same command again to go on", ABORTED)
 
 
 def end_as_lost() -> NoReturn:
     """Ends this process, because another one of the run does not answer."""
-    with _ending:  # for good, since several threads may find out
-        if _together:
-            _say("another process of this run is lost; start the same command again to go on", LOST)
-            os._exit(LOST)
-        _say(
-            f"the processes of this run have not found one another for {JOINING_SECONDS} s; start "
-            "all --num_processes with the same --coordinator=HOST:PORT, the first one on that host",
-            NOT_FOUND,
-        )
-        os._exit(NOT_FOUND)
+    if _together:
+        _end("another process of this run is lost; start the same command again to go on", LOST)
+    _end(
+        f"the processes of this run have not found one another for {JOINING_SECONDS} s; start all "
+        "--num_processes with the same --coordinator=HOST:PORT, the first one on that host",
+        NOT_FOUND,
+    )
 
 
 def end(error: Exception, code: int) -> NoReturn:
@@ -132,11 +125,7 @@ def end(error: Exception, code: int) -> NoReturn:
     if unanswered(error):
         end_as_lost()
     message = " ".join(str(error).split()) if isinstance(error, UserError) else trace
-    with _ending:
-        _say(message, code)
-        if _index == 0:
-            time.sleep(GRACE_SECONDS)
-        os._exit(code)
+    _end(message, code, 0 if _index else GRACE_SECONDS)
 
 
 def unanswered(error: BaseException | None) -> bool:
@@ -149,11 +138,13 @@ def unanswered(error: BaseException | None) -> bool:
     return False
 
 
-def _say(message: str, code: int) -> None:
-    """The last line, after which no signal can change the exit code, nor add a line."""
-    global _named
-    _named = True
-    preemption.settle(code)
-    program = os.path.basename(sys.argv[0])
-    line = f"{program}: process {_index}: {message} (details: {_details})"
-    print(line, file=sys.__stderr__, flush=True)
+def _end(message: str, code: int, grace_seconds: float = 0) -> NoReturn:
+    """Ends this process with one line, to which no signal adds another, nor another code."""
+    with _ending:  # for good, since several threads may find a reason
+        preemption.at_end.clear()  # the details are named
+        preemption.settle(code)
+        program = os.path.basename(sys.argv[0])
+        line = f"{program}: process {_index}: {message} (details: {_details})"
+        print(line, file=sys.__stderr__, flush=True)
+        time.sleep(grace_seconds)
+        os._exit(code)

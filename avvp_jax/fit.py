@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 from jax.sharding import Mesh
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Key, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from avvp_jax import keys
@@ -101,11 +101,8 @@ def fit(
     checkpoints = Checkpoints(folder, config.train.save_seconds)
     state = checkpoints.restore(lying(template | {"sums": sums}, split))
     if state is None:
-        begin = jax.jit(jax.vmap(partial(begin, start())), out_shardings=split)
-        # Copied, since layers may start as one array, and compiled calls take over every buffer.
-        state = jax.tree.map(jnp.copy, begin(trainer.roots)) | {"sums": sums}
-        if any(stopped):
-            state["stopped"] = place(np.where(stopped, 0, -1).astype(np.int32), split)
+        state = _first_states(partial(begin, start()), trainer.roots, stopped, split)
+        state["sums"] = sums
         writer.write_texts(0, {f"{scope}parameters": _overview(state["params"], mesh)})
     epochs, step = _position(state)
     if epochs or step:
@@ -121,15 +118,8 @@ def fit(
 
     alone = config.num_seeds == 1
     log = Log(config.train.epochs, len(train), seeds, batch_ids, writer, scope, alone, stopped)
-    # Each epoch is reported while the next one runs, so that the device never waits for the host;
-    # but before its state is saved, so that a run that goes on from there has its numbers.
-    unsaid = []
-
-    def report() -> None:
-        while unsaid:
-            unsaid.pop()()
-
-    save = partial(checkpoints.save, even_stopped=not alone, before=report)
+    # A run that goes on from a state has the numbers of the epochs before it.
+    save = partial(checkpoints.save, even_stopped=not alone, before=log.catch_up)
     with held(), checkpoints:
         for epoch in range(epochs + 1, config.train.epochs + 1):
             blocks = partial(feed.block, epoch) if feed else None
@@ -138,13 +128,12 @@ def fit(
                 break
             step = 0
             state["best"], found = select(state, validate(state))
-            report()
             means["learning_rate"] = schedule(jnp.int32(epoch))
-            unsaid.append(partial(log.epoch, epoch, means, found, trainer.steps))
+            log.epoch(epoch, means, found, trainer.steps)
             save(state, epoch * trainer.steps)
             if asked():
                 break
-        report()
+        log.catch_up()
         epochs, step = _position(state)
         save(state, epochs * trainer.steps + step, now=True)
         writer.flush()
@@ -156,6 +145,16 @@ def first_state(
     """One seed's state before the first epoch."""
     variables = start or network.init(keys.init_key(root))
     return init_state(optimizer, variables, no_best(keep(variables), select))
+
+
+def _first_states(begin, roots: Key[Array, " seeds"], stopped: Sequence[bool], split) -> State:
+    """All seeds' states before the first epoch; those of seeds that have `stopped` stay so."""
+    state = jax.jit(jax.vmap(begin), out_shardings=split)(roots)
+    # Copied, since layers may start as one array, and compiled calls take over every buffer.
+    state = jax.tree.map(jnp.copy, state)
+    if any(stopped):
+        state["stopped"] = place(np.where(stopped, 0, -1).astype(np.int32), split)
+    return state
 
 
 def validation(predictor: Predictor, keep, val: Split, mesh: Mesh):

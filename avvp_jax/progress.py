@@ -15,6 +15,8 @@ from avvp_jax.scores import NAMES
 class Log:
     """Reports epochs of all seeds; the first one, which compiles, does not count for the pace.
 
+    An epoch is reported while the next one runs, so that the device never waits for the host.
+
     Args:
       epochs: of the whole training.
       videos: that each seed trains on in an epoch.
@@ -42,9 +44,10 @@ class Log:
         self._last = time.perf_counter()
         self._seconds: list[float] = []
         self._alone, self._stopped = alone, set(np.flatnonzero(stopped))
+        self._unsaid: tuple | None = None
 
     def epoch(self, epoch: int, means: dict, found: dict[str, Array], steps: int) -> None:
-        """Waits for an epoch's numbers, logs their means over the running seeds, prints a line.
+        """Reports the epoch before, and remembers this one.
 
         Args:
           means: of what steps log, for each seed, and the learning rate.
@@ -54,7 +57,18 @@ class Log:
         Raises:
           UserError: the run's only seed has diverged.
         """
-        means, found = jax.device_get((means, found))
+        self.catch_up()
+        self._unsaid = epoch, means, found, steps
+
+    def catch_up(self) -> None:
+        """Waits for the last epoch's numbers, logs means over the running seeds, prints a line.
+
+        Raises:
+          UserError: the run's only seed has diverged.
+        """
+        if self._unsaid is None:
+            return
+        (epoch, means, found, steps), self._unsaid = jax.device_get(self._unsaid), None
         now = time.perf_counter()
         self._seconds.append(now - self._last)
         self._last = now
