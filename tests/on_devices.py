@@ -40,7 +40,10 @@ METHODS = {
     "ma": ("ma", ""),
     "jomold": ("jomold", ""),
     "valor": ("valor", ""),
+    "valor-plus": ("valor", "plus"),
+    "valor-plus-plus": ("valor", "plus_plus"),
     "dhhn": ("dhhn", "refinement"),
+    "dhhn-origin": ("dhhn", "origin"),
 }
 # The batches of six do not divide over four devices, and the last has two videos.
 VIDEOS, BATCH, SEEDS = {"train": 14, "val": 7}, 6, 2
