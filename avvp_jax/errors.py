@@ -40,21 +40,29 @@ def _cut(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def passes(error: BaseException | None) -> bool:
+def passes(error: BaseException) -> bool:
     """Whether an exception tells of what the machine lacks just now, and not of its input."""
+    return _lack(error) is not None
+
+
+def _lack(error: BaseException | None) -> BaseException | None:
+    """The exception that tells so first, of those that led to this one."""
+    found = None
     while error is not None:
-        numbers = (errno.errorcode.get(getattr(error, "errno", None), ""), str(error))
+        # A message of ours may name a folder of any name.
+        said = "" if isinstance(error, UserError) else str(error)
+        numbers = (errno.errorcode.get(getattr(error, "errno", None), ""), said)
         if isinstance(error, MemoryError) or any(map(_PASSING.search, numbers)):
-            return True
+            found = error
         error = error.__cause__ or error.__context__
-    return False
+    return found
 
 
 def unreadable_now(path: object, error: Exception) -> UserError:
     """What to raise where `error` passes: nothing is known to be wrong with what is at a path."""
     return UserError(
-        f"{path}: cannot be read now ({cause(error)}), and nothing was changed; give this process "
-        "the memory, threads, open files or rights that it lacks, and start it again"
+        f"{path}: cannot be read now ({cause(_lack(error))}), and nothing was changed; give this "
+        "process the memory, threads, open files or rights that it lacks, and start it again"
     )
 
 

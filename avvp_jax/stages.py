@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from avvp_jax import processes
 from avvp_jax.checkpoints import is_finished
 from avvp_jax.data import stream_widths
-from avvp_jax.errors import UserError, warn
+from avvp_jax.errors import UserError, passes, unreadable_now, warn
 from avvp_jax.fit import fit
 from avvp_jax.labels import targets
 from avvp_jax.network import Network, Variables, parser_network
@@ -170,6 +170,8 @@ class Artefact:
         try:
             self.read(run, index)
         except UserError as damage:
+            if passes(damage):
+                raise unreadable_now(path, damage) from damage
             warn(f"{damage}; set aside as {set_aside(path)}, and made anew")
             return True
         return False

@@ -1,9 +1,11 @@
 """Runs that are damaged, refused, or fill the disk. See also chaos.py."""
 
+import errno
 import json
 import pathlib
 import resource
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,6 +115,22 @@ def test_a_damaged_artefact_is_made_anew(small_config, finished, workdir, capsys
     assert path.with_name("noise_ratios.npz.damaged").exists()
     np.testing.assert_array_equal(np.load(path)["audio"], before)
     assert_same_results(finished, workdir)
+
+
+@pytest.mark.parametrize("lack", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_an_artefact_that_cannot_be_read_now_is_kept(small_config, workdir, monkeypatch, lack):
+    path = workdir / "ratios/noise_ratios.npz"
+    before, parse = path.read_bytes(), zipfile.ZipFile
+
+    def fail(content, *arguments):
+        if content.getvalue() == before:
+            raise lack
+        return parse(content, *arguments)
+
+    monkeypatch.setattr("avvp_jax.files.zipfile.ZipFile", fail)
+    with pytest.raises(UserError, match=r"npz: cannot be read now \(\w[\w ]+\), and nothing"):
+        again(small_config, workdir)
+    assert path.read_bytes() == before and not list(path.parent.glob("*.damaged"))
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
