@@ -14,8 +14,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from avvp_jax import endings, preemption, processes
 from avvp_jax.errors import UserError, one_line
+from avvp_jax.runtime import endings, preemption, processes
 
 USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py have what else a run ends with
 
@@ -39,7 +39,7 @@ def parse_flags(argv: list[str]) -> list[str]:
             refuse_other_files(given)
             config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
         else:
-            from avvp_jax.records import recall_for
+            from avvp_jax.experiment.records import recall_for
 
             workdir = os.path.expanduser(flags.FLAGS.workdir)
             config_flags.DEFINE_config_dict("config", recall_for(workdir, flags.FLAGS.mode))
@@ -113,7 +113,7 @@ def stop(error: UserError) -> None:
 
 def main(argv: list[str]) -> None:
     if flags.FLAGS.mode == "compare":
-        from avvp_jax.compare import compare
+        from avvp_jax.modes.compare import compare
 
         try:
             print(compare(argv[1:]))
@@ -132,7 +132,7 @@ def main(argv: list[str]) -> None:
     given = flags.FLAGS
     try:
         processes.join(given.coordinator, given.num_processes, given.process_id)
-        from avvp_jax.modes import run
+        from avvp_jax.modes.modes import run
 
         run(given.config, given.workdir, given.mode)
     except UserError as error:

@@ -11,7 +11,7 @@ __all__ = ["load"]
 def __getattr__(name: str):
     # Imported at first use: the data builder needs this package's facts, not JAX.
     if name == "load":
-        from avvp_jax.model import load
+        from avvp_jax.api import load
 
         return load
     raise AttributeError(f"module 'avvp_jax' has no attribute {name!r}")

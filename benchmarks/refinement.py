@@ -19,12 +19,14 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from avvp_jax.denoising import denoise
-from avvp_jax.labels import RemovedLabels, targets
-from avvp_jax.methods import jomold, ma, stages_of
-from avvp_jax.records import recall
-from avvp_jax.run import Run
-from avvp_jax.selection import of_seed
+from avvp_jax.experiment.records import recall
+from avvp_jax.methods import stages_of
+from avvp_jax.methods.jomold import stages as jomold
+from avvp_jax.methods.jomold.denoising import denoise
+from avvp_jax.methods.ma import stages as ma
+from avvp_jax.methods.targets import RemovedLabels, targets
+from avvp_jax.training.run import Run
+from avvp_jax.training.selection import of_seed
 
 
 def noise(run: Run) -> RemovedLabels:

@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import machine
 import numpy as np
 
-from avvp_jax import keys
-from avvp_jax.artefacts import write_noise_ratios, write_removed_labels
-from avvp_jax.data import Split
-from avvp_jax.denoising import NoiseRatios
-from avvp_jax.fit import first_state
-from avvp_jax.labels import RemovedLabels
-from avvp_jax.mesh import by_seed, everywhere, make_mesh, place
+from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
-from avvp_jax.optimizer import make_optimizer, make_schedule
-from avvp_jax.predictor import Predictor, probabilities
-from avvp_jax.run import Run
-from avvp_jax.scores import device_scores
+from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
+from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.methods.targets import RemovedLabels
+from avvp_jax.metrics.scores import device_scores
+from avvp_jax.runtime.mesh import by_seed, everywhere, make_mesh, place
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
-from avvp_jax.train import Trainer, make_step, merged, take_batch
+from avvp_jax.training import keys
+from avvp_jax.training.fit import first_state
+from avvp_jax.training.optimizer import make_optimizer, make_schedule
+from avvp_jax.training.predictor import Predictor, probabilities
+from avvp_jax.training.run import Run
+from avvp_jax.training.trainer import Trainer, make_step, merged, take_batch
 
 
 class Bench:

@@ -112,7 +112,7 @@ def load_config(name: str, variant: str = "synthetic"):
 def training_stages(config) -> list:
     """The stages of a config that train a network."""
     from avvp_jax.methods import stages_of
-    from avvp_jax.stages import Training
+    from avvp_jax.training.stages import Training
 
     return [stage for stage in stages_of(config) if isinstance(stage, Training)]
 

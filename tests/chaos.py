@@ -29,9 +29,9 @@ from absl import logging
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from avvp_jax.experiment.records import recall
 from avvp_jax.methods import stages_of
-from avvp_jax.records import recall
-from avvp_jax.run import Run
+from avvp_jax.training.run import Run
 from tests.tfds_llp.published_folder import TRAIN, write_published
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

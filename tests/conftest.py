@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import recipe
 
-from avvp_jax.data import ROLES
-from avvp_jax.labels import targets
-from avvp_jax.layouts import LAYOUTS, Layout
-from avvp_jax.network import Network
-from avvp_jax.published import from_published
+from avvp_jax.data.splits import ROLES
+from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.state_dicts import from_published
+from avvp_jax.methods.targets import targets
+from avvp_jax.nn.functional import Network
 from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import MODALITIES
 from tests.tfds_llp.published_folder import write_published

@@ -20,18 +20,18 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-import avvp_jax.fit
-from avvp_jax.artefacts import write_noise_ratios, write_removed_labels
-from avvp_jax.checkpoints import restore_best
-from avvp_jax.data import ROLES, Split, StoredFeatures
-from avvp_jax.denoising import NoiseRatios
-from avvp_jax.labels import RemovedLabels
+import avvp_jax.training.fit
+from avvp_jax.data.splits import ROLES, Split, StoredFeatures
 from avvp_jax.methods import stages_of
-from avvp_jax.run import Run
-from avvp_jax.selection import parts_of
-from avvp_jax.stages import Training
+from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
+from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.streams import STREAM_SETS, STREAMS
-from avvp_jax.train import Trainer
+from avvp_jax.training.checkpoints import restore_best
+from avvp_jax.training.run import Run
+from avvp_jax.training.selection import parts_of
+from avvp_jax.training.stages import Training
+from avvp_jax.training.trainer import Trainer
 
 STREAMED = "han-streamed"
 METHODS = {
@@ -195,7 +195,7 @@ def facts(program: jax.stages.Compiled) -> dict:
 
 def main(folder: str, *methods: str) -> None:
     jax.config.update("jax_disable_most_optimizations", True)
-    avvp_jax.fit.Trainer = Watched
+    avvp_jax.training.fit.Trainer = Watched
     for method in methods:
         logged = train(method, pathlib.Path(folder) / method, streamed=method == STREAMED)
         record = {"logged": logged, **facts(Watched.program)}

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from avvp_jax.scores import NAMES
+from avvp_jax.metrics.scores import NAMES
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 

@@ -11,9 +11,9 @@ import tempfile
 
 import jax
 
-from avvp_jax import feed
 from avvp_jax.methods import stages_of
-from avvp_jax.run import Run
+from avvp_jax.training import feed
+from avvp_jax.training.run import Run
 from configs import han
 from tests.on_devices import Recorder
 

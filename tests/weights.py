@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from avvp_jax.published import to_published
-from avvp_jax.torch_files import COUNTER
+from avvp_jax.interchange.state_dicts import to_published
+from avvp_jax.interchange.torch_files import COUNTER
 
 
 def assert_weights(state, layout, unused, numbers, prefix, moved):

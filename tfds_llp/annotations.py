@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.files import DamagedFile, read_bytes
+from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.task import CLASSES, NUM_CLASSES, SEGMENTS
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}

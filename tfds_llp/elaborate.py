@@ -21,10 +21,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avvp_jax import preemption
-from avvp_jax.elaboration import TEACHERS, Teacher, elaborate, segment_logits, teachers_report
 from avvp_jax.errors import UserError, cause, first_ten
-from avvp_jax.files import DamagedFile
+from avvp_jax.methods.valor.elaboration import (
+    TEACHERS,
+    Teacher,
+    elaborate,
+    segment_logits,
+    teachers_report,
+)
+from avvp_jax.runtime import preemption
+from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
 from tfds_llp.annotations import DENSELY_LABELLED, Split, read_annotations

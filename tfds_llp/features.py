@@ -1,6 +1,6 @@
 """One published .npy file, read without trusting it.
 
-Shape and type are checked before anything is computed; see avvp_jax.files for the rest.
+Shape and type are checked before anything is computed; see avvp_jax.storage.reading for the rest.
 """
 
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from avvp_jax.files import LONGEST_HEADER, DamagedFile, parse_npy, read_bytes
+from avvp_jax.storage.reading import LONGEST_HEADER, DamagedFile, parse_npy, read_bytes
 from avvp_jax.streams import Stream, pool_to_segments
 from avvp_jax.task import NUM_CLASSES, SEGMENTS
 

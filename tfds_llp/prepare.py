@@ -9,10 +9,10 @@ import sys
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from avvp_jax import preemption
 from avvp_jax.errors import UserError, cause, passes, unreadable_now
-from avvp_jax.files import odd_file
-from avvp_jax.locks import lock
+from avvp_jax.runtime import preemption
+from avvp_jax.storage.locks import lock
+from avvp_jax.storage.reading import odd_file
 from tfds_llp.flags import OneLineParser
 from tfds_llp.llp import Llp, LlpConfig, synthetic_config
 from tfds_llp.published import HOW_TO_GET

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.files import DamagedFile, read_bytes, read_npz
+from avvp_jax.storage.reading import DamagedFile, read_bytes, read_npz
 from avvp_jax.task import NUM_CLASSES
 from tfds_llp.features import read_numbers
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.files import DamagedFile
+from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS
 from tfds_llp.annotations import FILES, Split
 from tfds_llp.features import read_features, read_pseudo_labels

@@ -4,8 +4,11 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from avvp_jax.methods import dhhn, han, jomold, ma, valor
-from avvp_jax.stages import Stage
+from avvp_jax.methods import dhhn, han
+from avvp_jax.methods.jomold import stages as jomold
+from avvp_jax.methods.ma import stages as ma
+from avvp_jax.methods.valor import stages as valor
+from avvp_jax.training.stages import Stage
 
 METHODS: dict[str, ModuleType] = {
     "han": han,

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from avvp_jax.data import stream_widths
+from avvp_jax.data.splits import stream_widths
 from avvp_jax.errors import UserError
-from avvp_jax.hierarchy import CombinedParser, JointNetworks
-from avvp_jax.labels import targets
-from avvp_jax.losses import bce, clamp, mmil_losses, weighted_mean
-from avvp_jax.methods import ma
-from avvp_jax.network import Network, Variables
-from avvp_jax.run import Run
-from avvp_jax.stages import Artefact, Stage, Training, no_arrays
+from avvp_jax.methods.losses import bce, clamp, mmil_losses, weighted_mean
+from avvp_jax.methods.ma import stages as ma
+from avvp_jax.methods.targets import targets
+from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.task import MODALITIES
+from avvp_jax.training.run import Run
+from avvp_jax.training.stages import Artefact, Stage, Training, no_arrays
 
 SECTIONS = ("dhhn", "audio_net", "video_net", "base")  # of the config, beside the common ones
 MODES = ("refinement", "origin")

@@ -6,8 +6,8 @@ Video Parsing", ECCV 2020.
 
 from ml_collections import ConfigDict
 
-from avvp_jax.losses import mmil_losses
-from avvp_jax.stages import Stage, Training
+from avvp_jax.methods.losses import mmil_losses
+from avvp_jax.training.stages import Stage, Training
 
 SECTIONS = ()  # of the config, beside those that all methods have
 

@@ -3,7 +3,7 @@
 import json
 import os
 
-from avvp_jax.scores import NAMES
+from avvp_jax.metrics.scores import NAMES
 from tests.damage.case import Case, Damage, put
 from tests.damage.hostile import loop, nothing, trap
 from tests.damage.place import ROOT, Place

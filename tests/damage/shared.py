@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import torch
 
-from avvp_jax.layouts import LAYOUTS
+from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.weights import read_weights
+from avvp_jax.interchange.layouts import LAYOUTS
+from avvp_jax.interchange.state_dicts import to_published
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import stages_of
-from avvp_jax.published import to_published
-from avvp_jax.records import recall
-from avvp_jax.torch_files import PublishedFile, write_published
-from avvp_jax.weights import read_weights
 from tests.damage.place import Place, mistake
 from tests.tfds_llp import published_folder
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-import avvp_jax.modes
+import avvp_jax.modes.modes
 from tests.damage import annotations, artefacts, checkpoints, configs, features, prepared, workdirs
 from tests.damage.case import Case, put
 from tests.damage.hostile import EXECUTED, UNREADABLE
@@ -104,7 +104,7 @@ WHOLE = {
 def test_what_is_whole_is_accepted(what, place, monkeypatch):
     """The cases differ from these in their damage alone."""
     for writes in ("remember", "make_writer"):
-        monkeypatch.setattr(avvp_jax.modes, writes, accepted)
+        monkeypatch.setattr(avvp_jax.modes.modes, writes, accepted)
     with pytest.raises(Accepted):
         mistake(WHOLE[what](place))
 

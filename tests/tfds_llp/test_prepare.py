@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from avvp_jax.errors import UserError
-from avvp_jax.locks import lock
+from avvp_jax.storage.locks import lock
 from avvp_jax.streams import STREAM_SETS
 from tests.tfds_llp.published_folder import write_published
 from tfds_llp.prepare import prepare

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avvp_jax import scores
+from avvp_jax.metrics import scores
 from avvp_jax.streams import STREAMS, pool_to_segments
 from avvp_jax.task import CLASSES, NUM_CLASSES, SEGMENTS
 from tfds_llp import synthetic

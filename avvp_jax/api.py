@@ -1,0 +1,174 @@
+"""A trained parser to use: `load(PATH).predict(features)`, from a work directory or a `.pt`."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from avvp_jax.data.splits import ROLES
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.experiment.limits import check_heads, check_value
+from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.weights import Weights, pick, read_all_weights, read_published_weights
+from avvp_jax.interchange import state_dicts
+from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.torch_files import read_published
+from avvp_jax.methods import stages_of
+from avvp_jax.metrics.events import events_of, predicted_segments
+from avvp_jax.nn.functional import Network
+from avvp_jax.runtime.mesh import own_mesh
+from avvp_jax.storage.reading import is_folder
+from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
+from avvp_jax.task import CLASSES, MODALITIES
+from avvp_jax.training.predictor import Predictor
+from avvp_jax.training.stages import final_stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a parser says about videos.
+
+    Attributes:
+      frame_prob: float32 [videos, segments, 2, classes], audio before visual.
+      audio_prob, visual_prob, global_prob: float32 [videos, classes]; DHHN has no global_prob.
+      segments: bool [videos, segments, 2, classes], after the video-level filter.
+    """
+
+    frame_prob: Float[np.ndarray, "videos segments 2 classes"]
+    audio_prob: Float[np.ndarray, "videos classes"]
+    visual_prob: Float[np.ndarray, "videos classes"]
+    segments: Bool[np.ndarray, "videos segments 2 classes"]
+    global_prob: Float[np.ndarray, "videos classes"] | None = None
+
+    @property
+    def events(self) -> list[dict[str, list[tuple[str, int, int]]]]:
+        """For each video {"audio": ..., "visual": ...}: (class, onset, offset) in seconds."""
+        return [
+            {
+                modality: [(CLASSES[c], on, off) for c, on, off in events_of(video[:, index])]
+                for index, modality in enumerate(MODALITIES)
+            }
+            for video in self.segments
+        ]
+
+
+class TrainedParser:
+    """A parser ready to predict; made by `load`."""
+
+    def __init__(self, network: Network, weights: Weights, streams: str, video_filter: str):
+        self.streams = STREAM_SETS[streams]
+        self._variables = weights.variables
+        self._filter = video_filter
+        self._predictor = Predictor(network, video_filter, 32, own_mesh())
+
+    def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
+        """Parses one or many videos.
+
+        Args:
+          features: stream name -> published features of one video, for example
+            vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512], or of many
+            videos with a leading axis; already pooled to ten segments is fine too.
+
+        Returns:
+          A Prediction; its first axis has length 1 for a single video.
+
+        Raises:
+          UserError: a stream is missing, or shapes differ from the published ones.
+        """
+        missing = [name for name in self.streams if name not in features]
+        if missing:
+            raise UserError(
+                f"features lack {', '.join(missing)}; this model reads {', '.join(self.streams)}"
+            )
+        pooled = {
+            role: _segments(name, features[name])
+            for role, name in zip(ROLES, self.streams, strict=True)
+        }
+        counts = {len(x) for x in pooled.values()}
+        if len(counts) > 1 or 0 in counts:
+            raise UserError("features differ in their number of videos, or hold none")
+        probs = self._predictor.predict(self._variables, pooled)
+        return Prediction(**probs, segments=predicted_segments(probs, self._filter))
+
+
+def load(
+    path: str | os.PathLike,
+    method: str | None = None,
+    model: Mapping[str, object] | None = None,
+    *,
+    seed: int = -1,
+) -> TrainedParser:
+    """A trained parser from a work directory or a published `.pt`.
+
+    Args:
+      path: a work directory of launch.py, or a published checkpoint; of DHHN's two, what
+        their names have in common (X for X_audio.pt and X_video.pt).
+      method: of a `.pt` whose tensors alone do not tell; found from them if None.
+      seed: of a work directory with several; -1 is the best on val.
+      model: where a `.pt` was trained with other values of `config.model` than published,
+        these; needs `method`. A file does not tell its number of heads, for example.
+
+    Raises:
+      UserError: nothing is there, it is damaged, or no known method fits it.
+    """
+    path = os.fspath(path)
+    check_value("pick_seed", seed)
+    if is_folder(path):
+        config = recall(path)
+        network = final_stage(config, stages_of(config)).result_network(config)
+        weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
+        return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
+    layout = _layout(path, method)
+    if model and method is None:
+        raise UserError(f"{path}: load needs the method too where it is given the model")
+    layout = dataclasses.replace(layout, model=_model(layout, model or {}))
+    network = layout.network()
+    weights = read_published_weights(path, network, layout)
+    return TrainedParser(network, weights, layout.streams, layout.video_filter)
+
+
+def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
+    """The published network's arguments, but for those given."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"model must be a dict of values of config.model, not {given!r:.80}")
+    if unknown := [key for key in given if key not in layout.model]:
+        raise UserError(f"model has no {first_ten(unknown)}; known: {', '.join(layout.model)}")
+    for key, value in given.items():
+        check_value(f"model.{key}", value)
+    model = {**layout.model, **given}
+    check_heads("model.heads", model["heads"], model["width"])
+    return model
+
+
+def _layout(path: str, method: str | None) -> Layout:
+    """The published layout of a method, or the one that fits the file."""
+    if isinstance(method, str) and method in LAYOUTS:
+        return LAYOUTS[method]
+    if method is not None:
+        raise UserError(f"method={method!r} is unknown; known: {', '.join(LAYOUTS)}")
+    for layout in LAYOUTS.values():
+        if "" not in layout.files and any(map(os.path.isfile, layout.paths(path).values())):
+            return layout
+    return state_dicts.recognise(read_published(path).state, path)
+
+
+def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:
+    stream = STREAMS[name]
+    try:
+        array = np.asarray(array)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"features of {name} are no array: {error}") from error
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or array.dtype.kind not in "fiu":
+        raise UserError(
+            f"features of {name} must be numbers of shape [videos, {stream.rows}, {stream.width}], "
+            f"not {array.dtype} {array.shape}"
+        )
+    with np.errstate(over="ignore"):
+        segments = pool_to_segments(stream, array)
+    if not np.isfinite(segments).all():
+        raise UserError(f"features of {name} hold NaN, infinity or numbers beyond float32")
+    return segments

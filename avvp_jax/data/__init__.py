@@ -1,0 +1,1 @@
+"""A data set as arrays: its splits, and their features in memory or on disk."""

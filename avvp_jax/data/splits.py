@@ -1,0 +1,265 @@
+"""Prepared videos as arrays: what training, validation and prediction read."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError, cause, first_ten, passes, unreadable_now
+from avvp_jax.runtime import processes
+from avvp_jax.runtime.mesh import device_memory
+from avvp_jax.storage.reading import DamagedFile
+from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.task import MODALITIES, SEGMENTS
+
+ROLES = ("audio", "visual", "snippet")
+FEEDS = ("auto", "device", "stream")
+
+# Of a device's memory, what the features that training and validation read may take.
+_SHARE = 0.25
+# Bounds the host memory that decoded examples take while a split is stacked.
+_VIDEOS_AT_ONCE = 256
+
+# Names become those of files.
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A split of the data in csv order, on the host.
+
+    Attributes:
+      name: "train", "val", "test" or "features".
+      ids: YouTube ids; features are stored under them.
+      filenames: id_start_end, as the annotation files name videos.
+      csv_row: int [videos], the videos' rows in the split's csv; None without one.
+      features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width], or
+        where they are too many to hold, what reads them.
+      weak_label: float32 [videos, classes]; None without annotations.
+      truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
+      pseudo_label: uint8 [videos, segments, 2, classes], what VALOR's teachers say; None
+        where the data were prepared without.
+      left_out: how many videos of the csv lacked features and are not here, at most.
+    """
+
+    name: str
+    ids: list[str]
+    filenames: list[str]
+    features: "dict[str, Float[np.ndarray, 'videos segments _']] | StoredFeatures"
+    csv_row: Int[np.ndarray, " videos"] | None = None
+    weak_label: Float[np.ndarray, "videos classes"] | None = None
+    truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
+    pseudo_label: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class StoredFeatures:
+    """Features of a split that stay in the prepared data.
+
+    Attributes:
+      shapes: of one video's `audio`, `visual` and `snippet`.
+      video_bytes: of all three.
+    """
+
+    def __init__(self, builder, name: str, streams: str):
+        self._source = builder.as_data_source(name)
+        self._roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
+        widths = stream_widths(streams)
+        self.shapes = {role: (SEGMENTS, w) for role, w in zip(ROLES, widths, strict=True)}
+        self.video_bytes = 4 * SEGMENTS * sum(widths)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, rows: Int[np.ndarray, "..."]) -> dict[str, Float[np.ndarray, "..."]]:
+        """Features of some videos, [*rows, segments, width].
+
+        Raises:
+          UserError: the prepared data is damaged.
+        """
+        features = {
+            role: np.empty((rows.size, *shape), np.float32) for role, shape in self.shapes.items()
+        }
+        for place, example in enumerate(_read(self._source, rows.ravel().tolist())):
+            for role, stream in self._roles.items():
+                features[role][place] = example[stream]
+        for role, stream in self._roles.items():
+            if not np.isfinite(features[role]).all():
+                folder = self._source.dataset_info.data_dir
+                raise _damaged(folder, f"it has NaN or infinity in {stream}")
+        return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
+
+
+def features_of(features: dict | StoredFeatures, rows: Int[np.ndarray, " rows"]) -> dict:
+    """Features of some videos of a split, [rows, segments, width]."""
+    if isinstance(features, StoredFeatures):
+        return features.read(rows)
+    return {role: x[rows] for role, x in features.items()}
+
+
+def stream_widths(streams: str) -> tuple[int, int, int]:
+    """Widths of the audio, visual and snippet features of `config.data.streams`."""
+    return tuple(STREAMS[name].width for name in STREAM_SETS[streams])
+
+
+def open_dataset(config: ConfigDict):
+    """The prepared data set of `config.data`, prepared now if it is not there yet.
+
+    Of several processes the first prepares, while the others wait.
+    """
+    # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.prepare import prepare
+
+    # The others find it prepared, unless it is on a disk of their own.
+    if not processes.first():
+        processes.meet()
+    builder = prepare(
+        config.dataset,
+        config.data_dir,
+        manual_dir=config.manual_dir or None,
+        allow_missing_features=config.allow_missing_features,
+        synthetic_seed=config.synthetic_seed,
+    )
+    if processes.first():
+        processes.meet()
+    # However long the others take to prepare theirs.
+    processes.meet()
+    return builder
+
+
+def stays_on_disk(config: ConfigDict, builder) -> bool:
+    """Whether features are read when they are needed: as `config.data.feed` says, or too many."""
+    if config.feed != "auto":
+        return config.feed == "stream"
+    videos = sum(builder.info.splits[name].num_examples for name in ("train", "val"))
+    needed = videos * 4 * SEGMENTS * sum(stream_widths(config.streams))
+    return bool(processes.as_the_first(needed > _SHARE * device_memory()))
+
+
+def load_split(builder, name: str, streams: str, stored: bool = False) -> Split:
+    """A split of a prepared data set; where `stored` its features stay on disk.
+
+    Raises:
+      UserError: the data set has no such split or the split has no video.
+    """
+    if name not in builder.info.splits:
+        known = ", ".join(builder.info.splits)
+        raise UserError(f"config.eval.splits names {name!r}; the data set has {known}")
+    source = builder.as_data_source(name)
+    if not len(source):
+        raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
+    roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
+    by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
+    kept = {} if stored else roles
+    columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
+    features = {role: columns[stream] for role, stream in kept.items()}
+    labels = ["weak_label", *by_segment]
+    if reason := _nonsense(columns, labels, kept.values()):
+        raise _damaged(builder.data_dir, f"{name} {reason}")
+    dense = columns["densely_labelled"].all()
+    truth, pseudo_label = (
+        np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)
+        for kind in ("label", "pseudo_label")
+    )
+    return Split(
+        name=name,
+        ids=columns["id"],
+        filenames=columns["filename"],
+        features=StoredFeatures(builder, name, streams) if stored else features,
+        csv_row=columns["csv_row"],
+        weak_label=columns["weak_label"].astype(np.float32),
+        truth=truth if dense else None,
+        pseudo_label=pseudo_label if builder.info.metadata["pseudo_labels"] else None,
+        left_out=len(builder.info.metadata["left_out"]),
+    )
+
+
+def _nonsense(columns: dict, labels: list[str], streams: Iterable[str]) -> str | None:
+    """What is wrong with the content of a split whose files are whole."""
+    for name in labels:
+        if columns[name].max() > 1:
+            return f"has labels in {name} that are not 0 or 1"
+    for name in streams:
+        if not np.isfinite(columns[name]).all():
+            return f"has NaN or infinity in {name}"
+    if not all(map(_NAME.fullmatch, columns["id"] + columns["filename"])):
+        return "has names that no video can have"
+    return None if len(set(columns["id"])) == len(columns["id"]) else "names a video twice"
+
+
+def _stack(source, names: list[str]) -> dict:
+    """Columns of a data source: arrays for `names`, lists of str for id and filename."""
+    columns, texts = {}, {"id": [], "filename": []}
+    names = [*names, "densely_labelled"]
+    for start in range(0, len(source), _VIDEOS_AT_ONCE):
+        rows = range(start, min(start + _VIDEOS_AT_ONCE, len(source)))
+        for row, example in zip(rows, _read(source, rows), strict=True):
+            for name in texts:
+                texts[name].append(example[name].decode(errors="replace"))
+            for name in names:
+                value = np.asarray(example[name])
+                if name not in columns:
+                    columns[name] = np.empty((len(source), *value.shape), value.dtype)
+                columns[name][row] = value
+    return columns | texts
+
+
+def _read(source, rows: Sequence[int]) -> list[dict]:
+    try:
+        return source.__getitems__(list(rows))
+    # A record's own checksum is looked at here; what fails depends on where the damage is.
+    except Exception as error:
+        folder = source.dataset_info.data_dir
+        if passes(error):
+            raise unreadable_now(folder, error) from error
+        raise _damaged(folder, cause(error)) from error
+
+
+def _damaged(folder: str, reason: str) -> UserError:
+    return UserError(
+        f"{folder}: the prepared data is damaged ({reason}); delete this folder, and it is "
+        "prepared again"
+    )
+
+
+def load_features(folder: str, streams: str) -> Split:
+    """Videos of a feature folder in the published layout, without annotations, sorted by id.
+
+    Raises:
+      UserError: no videos, a video lacks a stream, or a file is damaged.
+    """
+    from tfds_llp.features import read_features
+
+    root = pathlib.Path(folder).expanduser()
+    roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
+    ids = sorted({path.stem for name in roles.values() for path in _files(root, name)})
+    odd = [ascii(name) for name in ids if not name.isprintable()]
+    if odd:
+        raise UserError(f"config.data.features_only={folder}: unusable names: {first_ten(odd)}")
+    if not ids:
+        wanted = ", ".join(f"{STREAMS[name].folder}/ID.npy" for name in roles.values())
+        raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
+    features, problems = {}, []
+    for role, name in roles.items():
+        stream = STREAMS[name]
+        features[role] = np.zeros((len(ids), SEGMENTS, stream.width), np.float32)
+        for row, video in enumerate(ids):
+            file = root / stream.folder / f"{video}.npy"
+            try:
+                features[role][row] = read_features(file, stream)
+            except DamagedFile as problem:
+                problems.append(f"{file} {problem}")
+    if problems:
+        raise UserError(f"{first_ten(problems)}; fetch these files again or remove the videos")
+    return Split(name="features", ids=ids, filenames=ids, features=features)
+
+
+def _files(root: pathlib.Path, stream: str) -> list[pathlib.Path]:
+    return list((root / STREAMS[stream].folder).glob("*.npy"))

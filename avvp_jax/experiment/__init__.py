@@ -1,0 +1,1 @@
+"""An experiment: its config, checked and remembered, and its work directory."""

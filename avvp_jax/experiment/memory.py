@@ -1,0 +1,84 @@
+"""What fits in the memory of a device: networks, and how many seeds together."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+from ml_collections import ConfigDict
+
+from avvp_jax.data.splits import Split, StoredFeatures
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.records import has_begun, recall
+from avvp_jax.runtime.mesh import SEEDS, device_memory, make_mesh
+from avvp_jax.task import SEGMENTS
+from avvp_jax.training.run import all_seeds, groups
+from avvp_jax.training.stages import Training
+
+# Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.
+SHARE = 0.6
+# Copies of the parameters that a seed needs: itself, two moments, best, these four again while a
+# checkpoint is written, and the gradient.
+COPIES, FEWEST_COPIES = 9, 5
+# Numbers that a training step keeps of a token, in multiples of the network's width: an estimate
+# on the safe side.
+ACTIVATIONS = 60
+
+
+def seeds_at_once(
+    config: ConfigDict, stages: Sequence[Training], train: Split, workdir: str
+) -> int:
+    """`config.seeds_at_once`, or if that is 0 what a run began with, or what memory allows."""
+    if config.seeds_at_once:
+        return config.seeds_at_once
+    if has_begun(workdir):
+        return recall(workdir).seeds_at_once
+    free = SHARE * device_memory() - resident_bytes(train)
+    fit = min(fitting(config, stage, free) for stage in stages)
+    counts = range(1, config.num_seeds + 1)
+    return max(count for count in counts if seeds_on_a_device(config, count) <= fit or count == 1)
+
+
+def resident_bytes(split: Split) -> int:
+    """What the features of a split take on every device."""
+    if isinstance(split.features, StoredFeatures):
+        return 0
+    return sum(x.nbytes for x in split.features.values())
+
+
+def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:
+    """How many seeds of one group a device holds at most; the last group may be smaller."""
+    sizes = {len(group) for group in groups(all_seeds(config), at_once)}
+    return max(size // make_mesh(size, **config.mesh).shape[SEEDS] for size in sizes)
+
+
+def fitting(config: ConfigDict, stage: Training, free: float) -> int:
+    """How many seeds of a stage fit into so many bytes, at least one."""
+    count, config = parameters(config, stage), stage.settings(config)
+    tokens = 2 * SEGMENTS * max(config.train.batch_size, config.eval.batch_size)
+    activations = tokens * config.model.width * ACTIVATIONS * config.model.layers
+    return max(1, int(free / (4 * (COPIES * count + activations))))
+
+
+def refuse_too_large(config: ConfigDict, stages: Sequence[Training]) -> None:
+    """Refuses networks that a device cannot hold, before anything is written.
+
+    Raises:
+      UserError: weights, gradients, moments and the best model are more than its memory.
+    """
+    seeds = seeds_on_a_device(config, min(config.seeds_at_once, config.num_seeds))
+    there = device_memory()
+    for stage in stages:
+        needed = 4 * FEWEST_COPIES * parameters(config, stage) * seeds
+        if needed > there:
+            model = stage.settings(config).model
+            raise UserError(
+                f"config.model.width={model.width}, feed_forward={model.feed_forward}, layers="
+                f"{model.layers}, {seeds} seeds at once on a device: stage {stage.name} takes "
+                f"{needed / 1e9:.1f} GB and there are {there / 1e9:.1f}; lower one of them"
+            )
+
+
+def parameters(config: ConfigDict, stage: Training) -> int:
+    """How many weights a stage trains for one seed."""
+    shapes = jax.tree.leaves(stage.trained_network(config).shapes()["params"])
+    return sum(math.prod(leaf.shape) for leaf in shapes)

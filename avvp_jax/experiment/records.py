@@ -1,0 +1,131 @@
+"""What a work directory remembers of its run: the config, versions and commit."""
+
+import itertools
+import json
+
+import jax
+from etils import epath
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError, cause
+from avvp_jax.experiment.settings import by_key, check_config
+from avvp_jax.experiment.versions import commit, versions
+from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
+from avvp_jax.storage.writing import write_lines
+
+# What may differ when a run goes on in its work directory: nothing that changes its numbers.
+FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
+FREE_ON_RESUME += (
+    "mesh.devices",
+    "mesh.seeds",
+    "data.feed",
+    "train.steps_per_call",
+    "train.save_seconds",
+    "pick_seed",
+    "eval.splits",
+    "eval.batch_size",
+    "eval.plots",
+    "eval.stage",
+)
+
+_LONGEST_RECORD = 1 << 20
+
+
+def remember(config: ConfigDict, workdir: str) -> None:
+    """Writes W/config.json: the config, versions and commit of a run.
+
+    Raises:
+      UserError: the work directory belongs to a run whose config gives other numbers.
+    """
+    path = epath.Path(workdir) / "config.json"
+    if path.exists() and has_begun(workdir):
+        refuse_other_config(config, workdir)
+        return
+    record = {
+        "config": json.loads(config.to_json()),
+        "versions": versions(),
+        "commit": commit(),
+        "devices": [str(device) for device in jax.devices()],
+    }
+    write_lines(path, [json.dumps(record, indent=2)])
+
+
+def refuse_other_config(config: ConfigDict, workdir: str) -> None:
+    """Refuses to go on in W with a config that would give other numbers.
+
+    Raises:
+      UserError: names what differs.
+    """
+    before, now = by_key(recall(workdir)), by_key(config)
+    free = FREE_ON_RESUME if config.seeds_at_once else (*FREE_ON_RESUME, "seeds_at_once")
+    changed = [
+        f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in free
+    ]
+    if changed:
+        raise UserError(
+            f"{workdir} belongs to a run with another config: {'; '.join(changed[:3])}; "
+            "choose a new --workdir"
+        )
+
+
+def has_begun(workdir: str) -> bool:
+    """Whether a work directory holds something that a run could go on from."""
+    # Groups of seeds have folders of their own.
+    places = itertools.product(("*", "*/seeds_*"), ("latest", "best"))
+    found = (epath.Path(workdir).glob(f"{stage}/{kept}/*") for stage, kept in places)
+    return any(map(any, found))
+
+
+def recall_for(workdir: str, mode: str) -> ConfigDict:
+    """The config in W/config.json as the default of a mode.
+
+    What was asked of training alone (where it started from) does not carry over: eval,
+    predict and export use the work directory's own model unless told otherwise.
+    """
+    config = recall(workdir)
+    if mode != "train":
+        config.init_from = config.export_to = config.data.features_only = ""
+    return config
+
+
+def recall(workdir: str) -> ConfigDict:
+    """The config in W/config.json.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    path = epath.Path(workdir) / "config.json"
+    if not is_there(path):
+        raise UserError(
+            f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
+        )
+    way_out = "put a copy back, or give --config=configs/METHOD.py (to train, and a new --workdir)"
+    try:
+        record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique)
+        config = ConfigDict(_tuples(record["config"]))
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; {way_out}") from None
+    # RecursionError: brackets in brackets in brackets.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return config
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    """An object of JSON, which may name a key twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"a key twice among {', '.join(key for key, _ in pairs)}")
+    return dict(pairs)
+
+
+def _tuples(value):
+    """JSON has no tuples; configs have no lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value

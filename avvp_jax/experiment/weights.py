@@ -1,0 +1,148 @@
+"""Trained variables, from a work directory or from published files."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.settings import value_of
+from avvp_jax.interchange import state_dicts
+from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.torch_files import read_published
+from avvp_jax.methods import stages_of
+from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.storage.reading import is_folder, odd_file
+from avvp_jax.training.checkpoints import restore_best
+from avvp_jax.training.run import Run, groups
+from avvp_jax.training.selection import no_best, of_seed, of_seeds
+from avvp_jax.training.stages import final_stage
+
+
+class Leftover(NamedTuple):
+    """Of a published file: tensors that no network reads, and what is beside the state_dict."""
+
+    unused: Mapping[str, np.ndarray]
+    rest: dict | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Where a model's variables came from.
+
+    Attributes:
+      variables: of the network.
+      epoch: the epoch they were selected at (of each part, where parts were selected
+        apart); None for a published file.
+      seed, score: of the run they are from, and their val score, NaN if it diverged; None
+        likewise.
+      leftovers: part of the model -> what its published file holds that no network
+        reads, kept for export.
+    """
+
+    variables: Variables
+    epoch: int | dict[str, int] | None = None
+    seed: int | None = None
+    score: float | None = None
+    leftovers: Mapping[str, Leftover] = dataclasses.field(default_factory=dict)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether their run ended early, by a loss or gradient that was not finite."""
+        return self.score is not None and math.isnan(self.score)
+
+    @property
+    def step(self) -> int:
+        """The epoch as a step to log at."""
+        return max(jax.tree.leaves(self.epoch), default=0)
+
+
+def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "") -> Weights:
+    """The weights of `config.pick_seed` in a work directory, or those in a published `.pt`.
+
+    See read_all_weights.
+    """
+    return pick(read_all_weights(path, network, config, stage), config.pick_seed)
+
+
+def pick(weights: list[Weights], seed: int) -> Weights:
+    """The weights of a seed; -1 picks the best on val.
+
+    Raises:
+      UserError: they are of other seeds, or all have diverged.
+    """
+    if weights[0].seed is None:
+        return weights[0]
+    if seed < 0:
+        usable = [each for each in weights if not each.diverged]
+        if not usable:
+            raise UserError(
+                "every seed of this run has diverged; lower config.schedule.learning_rate and "
+                "choose a new --workdir"
+            )
+        return max(usable, key=lambda each: each.score)
+    for each in weights:
+        if each.seed == seed:
+            return each
+    known = ", ".join(str(each.seed) for each in weights)
+    raise UserError(f"config.pick_seed={seed}: the seeds of this run are {known}")
+
+
+def read_all_weights(
+    path: str, network: Network, config: ConfigDict, stage: str = ""
+) -> list[Weights]:
+    """Each seed's weights in a work directory (best models of a stage), or a published `.pt`'s.
+
+    Args:
+      stage: of the work directory's own method; empty is its last.
+
+    Raises:
+      UserError: nothing is there, it is damaged, or it does not fit `network`.
+    """
+    if is_folder(path):
+        source = recall(path)
+        source.eval.stage = stage
+        left = final_stage(source, stages_of(source))
+        refuse_other_model(
+            path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
+        )
+        one = no_best(network.shapes(), left.settings(source).eval.select)
+        run, weights = Run(source, path, []), []
+        for seeds in groups(run.seeds, source.seeds_at_once or len(run.seeds)):
+            folder = run.with_seeds(seeds).folder(left.name)
+            if odd := odd_file(folder):
+                raise UserError(f"{odd}: is not a file; delete {folder} and train again")
+            best = restore_best(folder, of_seeds(one, len(seeds)))
+            for index, seed in enumerate(seeds):
+                variables, epoch, score = of_seed(best, index)
+                weights.append(Weights(variables, epoch, seed, score))
+        return weights
+    layout = LAYOUTS[final_stage(config, stages_of(config)).layout or config.method]
+    return [read_published_weights(path, network, layout)]
+
+
+def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:
+    """Refuses a network that would read the weights of another one; shapes do not tell heads."""
+    settings = [f"model.{key}" for key in trained.model if key not in state_dicts.FREE_OF_WEIGHTS]
+    for key in (*settings, "data.streams"):
+        was, now = value_of(trained, key), value_of(asked, key)
+        if was != now:
+            raise UserError(f"{path} was trained with config.{key}={was!r}, not {now!r}")
+
+
+def read_published_weights(path: str, network: Network, layout: Layout) -> Weights:
+    """The weights in the published `.pt` of a method, or in the several that begin with `path`."""
+    variables, leftovers = network.shapes(), {}
+    for part, part_path in layout.paths(path).items():
+        file = read_published(part_path)
+        template = state_dicts.part_of(variables, part)
+        values, unused = state_dicts.from_published(file.state, template, layout, part_path)
+        leftovers[part] = Leftover(unused, file.rest)
+        for kind in variables:
+            variables[kind] = variables[kind] | {part: values[kind]} if part else values[kind]
+    return Weights(variables, leftovers=leftovers)

@@ -1,0 +1,65 @@
+"""A work directory: made, writable, and the same one for all processes of a run."""
+
+import os
+import random
+
+import numpy as np
+from etils import epath
+
+from avvp_jax.errors import UserError
+from avvp_jax.runtime import processes
+from avvp_jax.storage.reading import bucket_of
+from avvp_jax.storage.writing import make_folder, on_cloud, write_whole
+
+
+def make_workdir(workdir: str) -> None:
+    """Creates the work directory, or says why it cannot be used."""
+    try:
+        if on_cloud(workdir):
+            refuse_no_bucket(workdir)
+        make_folder(workdir)
+    except UserError:
+        raise
+    # Cloud storage answers with exceptions of its own, and epath where it lacks a package.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--workdir={workdir}: {reason}; choose another") from error
+    if not on_cloud(workdir) and not os.access(workdir, os.W_OK):
+        raise UserError(f"--workdir={workdir}: not writable; choose another")
+
+
+def refuse_no_bucket(workdir: str) -> None:
+    """Refuses a bucket that is not there.
+
+    Folders are nothing there, so that making one says nothing of the bucket.
+    """
+    bucket = bucket_of(workdir)
+    if not epath.Path(f"gs://{bucket}").exists():
+        raise UserError(
+            f"--workdir={workdir}: no bucket {bucket} that you may see; make it, or give yourself "
+            "the right storage.buckets.get"
+        )
+
+
+def refuse_separate(workdir: str) -> None:
+    """Refuses a work directory that is another folder on another host.
+
+    Raises:
+      UserError: in every process; names the first one that does not see what process 0 writes.
+    """
+    if not processes.several():
+        return
+    token = processes.as_the_first(random.randrange(2**31))
+    mark = epath.Path(workdir) / f".seen-{token}"
+    try:
+        write_whole(mark, os.urandom(8))
+        processes.meet()
+        seen = processes.gathered(np.array([mark.exists()]))
+    finally:
+        if processes.first():
+            mark.unlink(missing_ok=True)
+    if not seen.all():
+        raise UserError(
+            f"--workdir={workdir}: process {np.argmin(seen)} does not see what process 0 writes "
+            "there; choose a folder that all hosts share, or gs://BUCKET/W"
+        )

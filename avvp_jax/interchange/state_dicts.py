@@ -1,0 +1,197 @@
+"""Published checkpoints: a PyTorch state_dict in and out, unchanged.
+
+A published name is our path with the words below exchanged; matrices and
+convolutions are transposed. A model may be in several files, one for each of its
+parts (DHHN). Modules that the published programs build but never
+call are carried along, so that their programs load our files with strict=True.
+"""
+
+import sys
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.nn.functional import Variables
+
+# Our words for the published ones; an empty string leaves the word out.
+WORDS = {
+    "encoder": "hat_encoder",
+    "self_attention": "self_attn",
+    "cross_attention": "cm_attn",
+    "in_kernel": "in_proj_weight",
+    "in_bias": "in_proj_bias",
+    "kernel": "weight",
+    "scale": "weight",
+    "mmil": "",
+    "visual_tokens": "",
+    "self_encoder": "audio_encoder",  # in the visual network too
+    "pooling": "",
+    "audio_scales": "conv_x1",
+    "visual_scales": "conv_x2",
+    "taps": "blocks.0.0.weight",
+    "norm": "blocks.0.1",
+    "mean": "running_mean",
+    "var": "running_var",
+    "count": "num_batches_tracked",
+}
+# Keys of `config.model` that no weights depend on.
+FREE_OF_WEIGHTS = ("dropout", "visual_dropout", "dtype", "cross_attention")
+TRANSPOSED = ("kernel", "in_kernel", "taps")
+
+
+def published_name(path: tuple) -> str:
+    """The published name of a variable, e.g. ("params", "fc_a", "kernel") -> "fc_a.weight"."""
+    words = (WORDS.get(word, str(word)) for word in path[1:])
+    return ".".join(word for word in words if word)
+
+
+def part_of(variables: Variables, part: str) -> Variables:
+    """The variables of one part of a model; "" is the whole."""
+    return {kind: tree.get(part, {}) if part else tree for kind, tree in variables.items()}
+
+
+def to_published(
+    variables: Variables, layout: Layout, unused: Mapping[str, np.ndarray], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """The variables of a file's network as a published state_dict.
+
+    Modules that the published program never calls come from `unused` where it
+    has them, else they are drawn from `seed` with the published initialisation.
+    """
+    state = {}
+    for path, value in flatten_dict(variables).items():
+        value = np.asarray(value)
+        # PyTorch counts batches in 64 bits.
+        value = value.astype(np.int64) if value.dtype.kind == "i" else value
+        state[published_name(path)] = value.T if path[-1] in TRANSPOSED else value
+    for name, shape in _unused(layout, variables).items():
+        state[name] = unused[name] if name in unused else _initial(name, shape, seed)
+    return state
+
+
+def from_published(
+    state: Mapping[str, np.ndarray], template: Variables, layout: Layout, path: str
+) -> tuple[Variables, dict[str, np.ndarray]]:
+    """A published state_dict as variables of a file's network, and its unused tensors.
+
+    Args:
+      state: name -> array.
+      template: our variables; their shapes are what `state` must fit.
+      layout: of the method that the network was configured for.
+      path: named in errors.
+
+    Raises:
+      UserError: names or shapes are not those of the network.
+    """
+    ours, unused = flatten_dict(template), _unused(layout, template)
+    wanted = _shapes(template) | unused
+    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or unknown:
+        lacks = f"lacks {first_ten(missing)}" if missing else ""
+        has = f"has unknown {first_ten(unknown)}" if unknown else ""
+        raise UserError(
+            f"{path}: not a checkpoint of {layout.method} as configured: it "
+            f"{' and '.join(filter(None, (lacks, has)))}; give the config of the method it is from"
+        )
+    misfits = [
+        f"{name} is {tuple(state[name].shape)}, the network needs {tuple(shape)}"
+        for name, shape in wanted.items()
+        if tuple(state[name].shape) != tuple(shape)
+    ]
+    if misfits:
+        raise UserError(
+            f"{path}: shapes do not fit the configured network: {first_ten(misfits)}; "
+            "set config.model and config.data.streams to what the checkpoint was trained with"
+        )
+    variables = {(kind,): {} for kind, tree in template.items() if not tree}
+    for ours_path, leaf in ours.items():
+        value = state[published_name(ours_path)]
+        value = value.T if ours_path[-1] in TRANSPOSED else value
+        variables[ours_path] = value.astype(leaf.dtype)
+    kept = {name: state[name] for name in unused}
+    if "norm" in layout.options and not all(_untouched(name, kept[name]) for name in kept):
+        print(
+            f"{path}: {', '.join(kept)} are not as they start; if it was trained with norms in "
+            "front, set config.model.norm=pre",
+            file=sys.stderr,
+        )
+    return unflatten_dict(variables), kept
+
+
+def _untouched(name: str, value: np.ndarray) -> bool:
+    """Whether a norm's scale or bias is as it starts."""
+    return bool((value == (1 if name.endswith("weight") else 0)).all())
+
+
+def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
+    """The layout whose published network a state_dict belongs to.
+
+    Raises:
+      UserError: it belongs to none.
+    """
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    for layout in LAYOUTS.values():
+        template = layout.file_network().shapes()
+        if found == _shapes(template) | _unused(layout, template):
+            return layout
+    raise UserError(
+        f"{path}: not the published checkpoint of a known method ({', '.join(LAYOUTS)}): "
+        f"it holds {first_ten(sorted(state))}"
+    )
+
+
+def _shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
+    """Published names and shapes of our variables."""
+    return {
+        published_name(path): tuple(leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape)
+        for path, leaf in flatten_dict(variables).items()
+    }
+
+
+def _unused(layout: Layout, variables: Variables) -> dict[str, tuple[int, ...]]:
+    """Published modules that the network of these variables does not call."""
+    called = _shapes(variables)
+    width = called["fc_prob.weight"][-1]
+    return {name: shape for name, shape in layout.unused(width).items() if name not in called}
+
+
+def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) -> None:
+    """Refuses a network that the published program could not hold.
+
+    Raises:
+      UserError: names the first setting that differs.
+    """
+    settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
+    settings["config.data.streams"] = (streams, layout.streams)
+    for key, (ours, published) in settings.items():
+        if ours != published and key.split(".")[-1] not in FREE_OF_WEIGHTS + layout.options:
+            raise UserError(
+                f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
+                "load this model; only models of the published shape can be exported"
+            )
+
+
+def other_options(model: Mapping[str, object], layout: Layout) -> list[str]:
+    """What a reader of an exported file must set, because it is not as published."""
+    return [
+        f"config.model.{key}={model[key]}"
+        for key in layout.model
+        if key in layout.options and model[key] != layout.model[key]
+    ]
+
+
+def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """What the published program's own initialisation could have drawn for a tensor."""
+    if "norm" in name:
+        return np.full(shape, 1.0 if name.endswith(("weight", "gamma")) else 0.0, np.float32)
+    if name.endswith(("in_proj_bias", "out_proj.bias")):
+        return np.zeros(shape, np.float32)
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    # A bias has its own weight's fan-in; in these layers it is the bias's input width.
+    fan_in = shape[-1]
+    bound = (6 / sum(shape)) ** 0.5 if name.endswith("in_proj_weight") else fan_in**-0.5
+    return rng.uniform(-bound, bound, shape).astype(np.float32)

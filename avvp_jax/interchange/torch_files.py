@@ -1,0 +1,260 @@
+"""Reading and writing `.pt` files, with PyTorch as an optional dependency.
+
+Nothing in a file is ever run: PyTorch's restricted unpickler builds tensors,
+containers and numbers, and refuses every other name. JoMoLD's checkpoints also
+carry NumPy random states, whose arrays are allowed.
+"""
+
+import dataclasses
+import io
+import os
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from avvp_jax.errors import UserError, first_ten, one_line
+from avvp_jax.storage.reading import DamagedFile, read_bytes
+from avvp_jax.storage.writing import on_cloud
+
+# How the name of batch norm's number of batches ends, the only integers in a state_dict.
+COUNTER = "num_batches_tracked"
+
+_ZIP = b"PK\3\4"  # how a zip file begins
+_ENCRYPTED = 1  # a flag of its members
+
+
+def _torch():
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            "a .pt file needs PyTorch: pip install torch (its CPU build will do)"
+        ) from None
+    return torch
+
+
+def _numpy_globals() -> list:
+    """What a pickled NumPy array of numbers names, in old and new NumPy."""
+    reconstruct = np.empty(0).__reduce__()[0]
+    dtypes = [type(np.dtype(code)) for code in ("u4", "i8", "u8", "f8", "i4")]
+    return [
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        (reconstruct, "numpy._core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+    ]
+
+
+def load_safely(path: str):
+    """What a `.pt` file holds, on the CPU, without running anything in it.
+
+    Raises:
+      UserError: there is no such file, it is damaged, or it names something that
+        is neither a tensor, a container, a number nor a NumPy array of numbers.
+    """
+    torch = _torch()
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{path}: no such checkpoint file; give a published .pt or a work directory"
+        )
+    try:
+        with open(path, "rb") as file:
+            _refuse_damaged_zip(file)
+        with torch.serialization.safe_globals(_numpy_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise UserError(f"{path}: claims more data than fits in memory; it is damaged") from None
+    # A damaged file makes the unpickler fail in any way at all; all mean the same to the user.
+    except Exception as error:
+        raise UserError(f"{path}: {_reason(error)}; use a file that holds tensors only") from error
+
+
+def _refuse_damaged_zip(file: BinaryIO) -> None:
+    """What PyTorch does not look at in zip files: checksums, and how much they expand to."""
+    beginning = file.read(len(_ZIP))
+    file.seek(0)
+    if beginning != _ZIP:  # of an older version of PyTorch
+        return
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+                raise ValueError(f"{member.filename} is compressed or encrypted, unlike PyTorch's")
+        if damaged := archive.testzip():
+            raise ValueError(f"checksum of {damaged} does not agree")
+
+
+def _reason(error: Exception) -> str:
+    """What PyTorch's or pickle's long message says about the file."""
+    text = one_line(error)
+    refused = re.search(r"(?:GLOBAL |class )([A-Za-z_][\w.]*\w)", text)
+    if "Weights only load failed" in text and refused:
+        return f"refused, because it names {refused[1]}, which could run code"
+    # The unpickler's own words stand behind advice to load the file unsafely.
+    text = text.partition("WeightsUnpickler error: ")[2] or text
+    return f"not a readable file ({type(error).__name__}: {text[:120]})"
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """A published `.pt`.
+
+    Attributes:
+      state: name -> array, the state_dict: float32, but for int64 numbers of batches.
+      rest: what JoMoLD's file holds beside `model` (optimizer, epochs, random states),
+        as PyTorch loaded it; None where the file is the state_dict itself.
+    """
+
+    state: dict[str, np.ndarray]
+    rest: dict | None = None
+
+
+def read_published(path: str) -> PublishedFile:
+    """Reads a published `.pt`.
+
+    Raises:
+      UserError: see load_safely; also where a value is no finite float32 tensor.
+    """
+    torch = _torch()
+    state, rest = load_safely(path), None
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        rest = {key: value for key, value in state.items() if key != "model"}
+        state = state["model"]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise UserError(f"{path}: holds no state_dict (names and tensors); save model.state_dict()")
+    odd = [
+        f"{name} ({value.dtype}, {value.layout})"
+        for name, value in state.items()
+        # A file may give a tensor attributes that hide its methods.
+        if type(value) not in (torch.Tensor, torch.nn.Parameter)
+        or vars(value)
+        or value.dtype != (torch.int64 if name.endswith(COUNTER) else torch.float32)
+        or value.is_nested
+        or value.is_neg()
+        or value.layout != torch.strided
+        or value.device.type != "cpu"
+        or value.untyped_storage().nbytes() < value.element_size() * value.numel()
+    ]
+    if odd:
+        raise UserError(
+            f"{path}: tensors that are not dense float32: {first_ten(odd)}; save the state_dict of "
+            "a model on the CPU in float32"
+        )
+    arrays = {name: value.detach().numpy().copy() for name, value in state.items()}
+    wild = [name for name, value in arrays.items() if not np.isfinite(value).all()]
+    if wild:
+        raise UserError(f"{path}: NaN or infinity in {first_ten(wild)}; use an earlier checkpoint")
+    return PublishedFile(arrays, rest)
+
+
+def write_published(files: Mapping[str, PublishedFile]) -> None:
+    """Writes published `.pt` files by path; all of them appear, whole, or none."""
+    torch = _torch()
+    partials = {path: f"{path}.partial" for path in files}
+    try:
+        for path, file in files.items():
+            if on_cloud(path):
+                raise OSError("it would be on cloud storage")
+            if os.path.isdir(path):
+                raise IsADirectoryError("a folder is in the way")
+            content = {
+                name: torch.from_numpy(np.array(value)) for name, value in file.state.items()
+            }
+            if file.rest is not None:
+                content = {"model": content, **file.rest}
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            torch.save(content, partials[path])
+        for path, partial in partials.items():
+            os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        for partial in partials.values():
+            if os.path.isfile(partial):
+                os.remove(partial)
+        raise UserError(f"{path}: cannot be written: {error}; choose another place") from error
+
+
+def load_index_lists(path: str) -> list:
+    """A pickle of nested lists of integers, some of them written as torch index scalars.
+
+    MA's need_to_change.pkl holds thousands of small torch files, one in each
+    scalar. The outer pickle may name nothing but such scalars, and the bytes in
+    them are read by PyTorch's restricted unpickler, which refuses what is no tensor.
+
+    Raises:
+      UserError: there is no such file, or it holds anything else.
+    """
+    _torch()
+    try:
+        content = read_bytes(path)
+        _refuse_odd_opcodes(content)
+        with warnings.catch_warnings():
+            # PyTorch warns of the kind of storage that such files hold.
+            warnings.simplefilter("ignore", UserWarning)
+            return _IndexLists(io.BytesIO(content)).load()
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; use the published need_to_change.pkl") from None
+    # As in load_safely: damage can show in any way.
+    except Exception as error:
+        raise UserError(
+            f"{path}: {_reason(error)}; only lists, integers and torch index tensors are accepted"
+        ) from error
+
+
+# What a pickle of lists, integers and tensors is made of. Opcodes that call, build or change
+# objects are not among them, but for REDUCE, whose functions find_class chooses.
+_OPCODES = frozenset(
+    "PROTO FRAME STOP MARK EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "EMPTY_DICT NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 SHORT_BINSTRING BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 GET "
+    "BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE".split()
+)
+
+
+def _refuse_odd_opcodes(content: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name not in _OPCODES:
+            raise ValueError(f"the pickle uses {opcode.name}")
+        if opcode.name.endswith("PUT") and not 0 <= argument <= len(content):
+            raise ValueError("the pickle claims more memory than it has bytes")
+
+
+class _IndexLists(pickle.Unpickler):
+    """Lists, integers and torch index scalars; every other name is refused."""
+
+    def find_class(self, module: str, name: str):
+        allowed = {
+            ("torch.storage", "_load_from_bytes"): _load_storage,
+            ("torch._utils", "_rebuild_tensor_v2"): _index_scalar,
+            ("collections", "OrderedDict"): dict,  # a tensor's hooks, of which there are none
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"Weights only load failed: GLOBAL {module}.{name}")
+        return allowed[module, name]
+
+
+def _load_storage(content: bytes):
+    torch, file = _torch(), io.BytesIO(content)
+    _refuse_damaged_zip(file)
+    file.seek(0)
+    storage = torch.load(file, map_location="cpu", weights_only=True)
+    if not isinstance(storage, torch.storage.TypedStorage) or storage.dtype != torch.int64:
+        raise ValueError("a tensor is not of 64-bit integers")
+    return storage
+
+
+def _index_scalar(storage, offset: int, size: tuple, stride: tuple, *_) -> int:
+    """The integer in a torch scalar that _rebuild_tensor_v2 would make."""
+    torch = _torch()
+    if not isinstance(storage, torch.storage.TypedStorage):
+        raise ValueError("a tensor has no storage")
+    if size != () or type(offset) is not int or offset < 0:
+        raise ValueError("a tensor is no single index")
+    return int(torch.empty(0, dtype=torch.int64).set_(storage.untyped())[offset])

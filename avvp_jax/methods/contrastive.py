@@ -1,0 +1,49 @@
+"""Contrast between the audio and visual segments of one video: a segment belongs to its own time.
+
+MA (Wu and Yang, CVPR 2021, section 3.2) and JoMoLD (Cheng et al., ECCV 2022,
+section 3.4) write the same idea as two different losses.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from avvp_jax.methods.losses import weighted_mean
+
+TEMPERATURE = 0.2
+# Of a segment's target, this much is spread over the other segments.
+SMOOTHING = 0.1
+
+
+def contrastive_logits(
+    audio: Float[Array, "videos segments width"], visual: Float[Array, "videos segments width"]
+) -> Float[Array, "videos segments segments"]:
+    """Cosine similarities divided by 0.2; row = audio segment, column = visual segment."""
+    audio, visual = (_unit(x.astype(jnp.float32)) for x in (audio, visual))
+    return jnp.einsum("btd,bsd->bts", audio, visual) / TEMPERATURE
+
+
+def smoothed_cross_entropy(
+    logits: Float[Array, "videos segments segments"], weight: Float[Array, " videos"]
+) -> Float[Array, ""]:
+    """MA's loss: cross entropy with the smoothed diagonal as target, over videos and segments."""
+    entropy = -(_targets(logits) * jax.nn.log_softmax(logits)).sum(axis=-1)
+    return weighted_mean(entropy.mean(axis=-1), weight)
+
+
+def expected_probability(
+    logits: Float[Array, "videos segments segments"], weight: Float[Array, " videos"]
+) -> Float[Array, ""]:
+    """JoMoLD's loss: minus the log of the probability that the smoothed diagonal expects."""
+    expected = (_targets(logits) * jax.nn.softmax(logits)).sum(axis=-1)
+    return weighted_mean(-jnp.log(expected).mean(axis=-1), weight)
+
+
+def _targets(logits) -> Float[Array, "segments segments"]:
+    segments = logits.shape[-1]
+    diagonal = jnp.eye(segments)
+    return (1 - SMOOTHING) * diagonal + SMOOTHING / (segments - 1) * (1 - diagonal)
+
+
+def _unit(x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)

@@ -1,0 +1,1 @@
+"""JoMoLD: joint-modal label denoising (Cheng et al., ECCV 2022)."""

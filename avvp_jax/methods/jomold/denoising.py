@@ -1,0 +1,131 @@
+"""JoMoLD: noise ratios of the weak labels, and the labels that a batch loses in training.
+
+Cheng et al., "Joint-Modal Label Denoising for Weakly-Supervised Audio-Visual
+Video Parsing", ECCV 2022, sections 3.2 and 3.3.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from avvp_jax.methods.losses import clamp
+
+WARMUPS = ("published", "linear")
+
+# Share of an epoch over which the noise ratios warm up.
+WARMUP_EPOCHS = 0.9
+
+
+class NoiseRatios(NamedTuple):
+    """Per class, the share of videos with the label whose modality lacks it; float64."""
+
+    audio: Float[np.ndarray, " classes"]
+    visual: Float[np.ndarray, " classes"]
+
+
+def noise_ratios(
+    audio_prob: Float[np.ndarray, "videos classes"],
+    visual_prob: Float[np.ndarray, "videos classes"],
+    targets: dict[str, Float[np.ndarray, "videos classes"]],
+    batch_size: int,
+    *,
+    audio_threshold: float,
+    visual_threshold: float,
+) -> NoiseRatios:
+    """Noise ratios from a trained estimator's probabilities of all training videos.
+
+    A label is noisy in a modality if probability times target, divided by the
+    class's mean probability, is below the threshold. The mean is one of batch
+    means, as published, so a short last batch counts as much as a full one.
+    A class without videos has ratio 0.
+    """
+    label = targets["video"] > 0
+    count = label.sum(axis=0)
+
+    def ratio(prob, target, threshold):
+        batches = [prob[i : i + batch_size].mean(axis=0) for i in range(0, len(prob), batch_size)]
+        noisy = prob * target / np.mean(batches, axis=0) < threshold
+        return (noisy & label).sum(axis=0) / np.maximum(count, 1)
+
+    return NoiseRatios(
+        ratio(audio_prob, targets["audio"], audio_threshold),
+        ratio(visual_prob, targets["visual"], visual_threshold),
+    )
+
+
+def removal_counts(
+    ratio: Float[np.ndarray, " classes"],
+    batch_size: int,
+    steps: int,
+    warmup: Literal["published", "linear"],
+) -> Int[np.ndarray, "steps classes positives"]:
+    """How many labels a batch with n positives of a class loses: floor(ratio * n).
+
+    One table for each step of the first epoch, in which the ratio warms up, and a
+    last one for every later step. Made in float64 on the host, as published:
+    float32 products of a ratio and its own count can fall just short of a whole
+    number.
+
+    warmup="published": the program multiplies its running ratio with the progress
+    and keeps the smaller, step after step; the first progress is 0, so nothing is
+    removed in the first epoch and everything after it. "linear": the ratio grows
+    with the progress through the first 0.9 epoch, as the paper describes.
+    """
+    progress = np.zeros(steps)
+    if warmup == "linear":
+        progress = np.minimum(np.arange(steps) / (WARMUP_EPOCHS * steps), 1.0)
+    share = np.append(progress, 1.0)[:, None] * ratio.astype(np.float64)
+    return np.floor(share[:, :, None] * np.arange(batch_size + 1)).astype(np.int32)
+
+
+def denoise(
+    audio_prob: Float[Array, "videos classes"],
+    visual_prob: Float[Array, "videos classes"],
+    targets: dict[str, Float[Array, "videos classes"]],
+    audio_counts: Int[Array, "classes positives"],
+    visual_counts: Int[Array, "classes positives"],
+    weight: Float[Array, " videos"],
+) -> dict[str, Float[Array, "videos classes"]]:
+    """A batch's targets without the labels that the two modalities' losses agree are noise.
+
+    Among the positives of a class (target > 0.5, weight 1) a visual label goes if
+    its audio loss is one of the k smallest and its visual loss one of the k
+    largest; an audio label goes if it is the other way round. Of equal losses the
+    one at the lower position in the batch ranks first, in both orders. Both
+    selections see the targets before either edit.
+    """
+    real = weight[:, None] > 0
+    losses = {
+        "audio": _bce(audio_prob, targets["audio"]),
+        "visual": _bce(visual_prob, targets["visual"]),
+    }
+
+    def removed(modality, counts, small, large):
+        positive = (targets[modality] > 0.5) & real
+        total = positive.sum(axis=0)
+        k = jnp.take_along_axis(counts, total[:, None], axis=1)[:, 0]
+        smallest = _rank(losses[small], positive) < k
+        largest = _rank(-losses[large], positive) < k
+        return positive & smallest & largest
+
+    visual = removed("visual", visual_counts, small="audio", large="visual")
+    audio = removed("audio", audio_counts, small="visual", large="audio")
+    return targets | {
+        "audio": jnp.where(audio, 0.0, targets["audio"]),
+        "visual": jnp.where(visual, 0.0, targets["visual"]),
+    }
+
+
+def _bce(prob, target):
+    prob = clamp(prob)
+    return -(target * jnp.log(prob) + (1 - target) * jnp.log1p(-prob))
+
+
+def _rank(
+    loss: Float[Array, "videos classes"], positive: Bool[Array, "videos classes"]
+) -> Int[Array, "videos classes"]:
+    """Position of each positive among the positives of its class, by loss; others come after."""
+    order = jnp.argsort(jnp.where(positive, loss, jnp.inf), axis=0, stable=True)
+    return jnp.argsort(order, axis=0)

@@ -1,0 +1,129 @@
+"""JoMoLD: joint-modal label denoising.
+
+Cheng et al., "Joint-Modal Label Denoising for Weakly-Supervised Audio-Visual
+Video Parsing", ECCV 2022.
+
+  estimator   train without cross-modal attention
+  ratios      each class's share of noisy labels in each modality, from the estimator
+  denoise     train from scratch, removing labels from every batch
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax.methods.artefacts import read_noise_ratios, write_noise_ratios
+from avvp_jax.methods.contrastive import contrastive_logits, expected_probability
+from avvp_jax.methods.jomold.denoising import NoiseRatios, denoise, noise_ratios, removal_counts
+from avvp_jax.methods.losses import mmil_losses, weighted_mean
+from avvp_jax.methods.targets import targets
+from avvp_jax.reports.bars import draw_bars
+from avvp_jax.reports.tables import ratios_table
+from avvp_jax.runtime import processes
+from avvp_jax.training.run import Run
+from avvp_jax.training.selection import of_seed
+from avvp_jax.training.stages import Artefact, Stage, Training
+
+SECTIONS = ("jomold",)  # of the config, beside those that all methods have
+# Of the audio loss in denoised training; the program's choice.
+AUDIO_WEIGHT = 2.0
+
+
+def estimator_loss(parser, batch, key):
+    """The MMIL loss and the contrast of both streams after the encoder."""
+    parts = _losses(parser(batch["features"], key), batch["targets"], batch["weight"])
+    return sum(parts.values()), parts
+
+
+def denoised_loss(parser, batch, key):
+    """The same on targets that two forward passes' agreement made, audio counted twice.
+
+    The first pass, without gradient and without cross-modal attention but in
+    training mode, on the weights being trained, ranks the losses.
+    """
+    rank_key, key = jax.random.split(key)
+    ranking = parser(batch["features"], rank_key, cross_attention=False)
+    counts = batch["removal_counts"]
+    # The first epoch has a table of its own for each step; the last is for all others.
+    row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)
+    edited = denoise(
+        jax.lax.stop_gradient(ranking["audio_prob"]),
+        jax.lax.stop_gradient(ranking["visual_prob"]),
+        batch["targets"],
+        counts["audio"][row],
+        counts["visual"][row],
+        batch["weight"],
+    )
+    parts = _losses(parser(batch["features"], key), edited, batch["weight"])
+    total = sum(parts.values()) + (AUDIO_WEIGHT - 1) * parts["loss/audio"]
+    return total, parts | _removed_shares(batch["targets"], edited, batch["weight"])
+
+
+def _losses(output, batch_targets, weight):
+    parts = mmil_losses(output, batch_targets, weight)
+    logits = contrastive_logits(output["audio_stream"], output["visual_stream"])
+    return parts | {"loss/contrastive": expected_probability(logits, weight)}
+
+
+def _removed_shares(before, after, weight):
+    """Of a batch's labels, the share that each modality lost."""
+    labels = weighted_mean(before["video"].sum(axis=1), weight)
+    return {
+        f"removed/{modality}": weighted_mean(
+            (before[modality] != after[modality]).sum(axis=1).astype(jnp.float32), weight
+        )
+        / labels
+        for modality in ("audio", "visual")
+    }
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """Estimator, ratios, denoised training; somebody else's ratios replace the first two."""
+    denoised = Training("denoise", denoised_loss, own=denoising_arrays)
+    if config.jomold.noise_ratios:
+        return [denoised]
+    estimator = Training("estimator", estimator_loss, model={"cross_attention": False})
+    ratios = Artefact("ratios", "noise_ratios.npz", write_ratios, read_ratios)
+    return [estimator, ratios, denoised]
+
+
+def write_ratios(run: Run, path: str, index: int) -> None:
+    """Stage 2: a seed's noise ratios of all training labels, in data order, so reproducible."""
+    variables, _, _ = of_seed(run.models("estimator")[1], index)
+    probs = run.predictor("estimator").predict(variables, run.train.features)
+    ratios = noise_ratios(
+        probs["audio_prob"],
+        probs["visual_prob"],
+        targets(run.train.weak_label),
+        run.config.train.batch_size,
+        audio_threshold=run.config.jomold.audio_threshold,
+        visual_threshold=run.config.jomold.visual_threshold,
+    )
+    write_noise_ratios(path, ratios)
+    if not processes.first():
+        return
+    picture = draw_bars(path.replace(".npz", ".png"), "Noise ratios", ratios._asdict())
+    table = ratios_table(*ratios)
+    name = f"{run.scope}ratios/noise ratios"
+    run.writer.write_images(index, {name: picture[None]})
+    run.writer.write_texts(index, {name: table})
+    print(table, flush=True)
+
+
+def read_ratios(run: Run, index: int) -> NoiseRatios:
+    """What stage 2 or `config.jomold.noise_ratios` says, for a seed."""
+    path = run.options.noise_ratios or run.artefact("ratios", "noise_ratios.npz", index)
+    return read_noise_ratios(path)
+
+
+def denoising_arrays(run: Run, index: int) -> dict:
+    """Stage 3: how many labels a batch of one seed loses."""
+    config = run.config
+    ratios, size = read_ratios(run, index), min(config.train.batch_size, len(run.train))
+    steps = -(-len(run.train) // size)
+    counts = {
+        modality: removal_counts(ratio, size, steps, config.jomold.warmup)
+        for modality, ratio in ratios._asdict().items()
+    }
+    return {"shared": {"removal_counts": jax.tree.map(np.asarray, counts)}}

@@ -1,0 +1,1 @@
+"""MA: modality-aware label estimation (Wu and Yang, CVPR 2021)."""

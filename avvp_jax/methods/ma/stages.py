@@ -1,0 +1,102 @@
+"""MA: exploring heterogeneous clues by modality-aware label estimation.
+
+Wu and Yang, "Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual
+Video Parsing", CVPR 2021.
+
+  base       train on the weak labels
+  estimate   find labels that a modality lacks, with the base model
+  retrain    train from scratch without them
+"""
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax.data.splits import Split
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.methods.artefacts import read_removed_labels, write_removed_labels
+from avvp_jax.methods.contrastive import contrastive_logits, smoothed_cross_entropy
+from avvp_jax.methods.losses import mmil_losses
+from avvp_jax.methods.ma.estimation import estimate
+from avvp_jax.methods.targets import RemovedLabels, targets
+from avvp_jax.reports.tables import removed_table
+from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.training import keys
+from avvp_jax.training.run import Run
+from avvp_jax.training.selection import of_seed
+from avvp_jax.training.stages import Artefact, Stage, Training, no_arrays
+
+SECTIONS = ("ma",)  # of the config, beside those that all methods have
+
+
+def loss(parser, batch, key):
+    """The MMIL loss, and the contrast of sound after the encoder with frames before it."""
+    output = parser(batch["features"], key)
+    parts = mmil_losses(output, batch["targets"], batch["weight"])
+    logits = contrastive_logits(output["audio_stream"], output["visual_tokens"])
+    parts["loss/contrastive"] = smoothed_cross_entropy(logits, batch["weight"])
+    return sum(parts.values()), parts
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """Base training, estimation, retraining; somebody else's labels replace the first two."""
+    retrain = Training("retrain", loss, arrays=no_arrays, own=retraining_arrays)
+    if config.ma.removed_labels:
+        return [retrain]
+    return [
+        Training("base", loss),
+        Artefact("estimate", "removed_labels.npz", write_labels, removed_labels),
+        retrain,
+    ]
+
+
+def write_labels(run: Run, path: str, index: int) -> None:
+    """Stage 2: estimates the labels to remove for one seed, reproducibly."""
+    network, best = run.models("base")
+    variables, _, _ = of_seed(best, index)
+    # Partners are drawn anew for every seed, and for each the same again.
+    key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.seeds[index])
+    removed = estimate(
+        network,
+        variables,
+        run.train.features,
+        run.train.weak_label,
+        key,
+        run.config.eval.batch_size,
+        make_mesh(**run.config.mesh),
+    )
+    write_removed_labels(path, removed, run.train.ids)
+    table = removed_table(run.train.weak_label, *removed)
+    run.writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
+    print(table, flush=True)
+
+
+def removed_labels(run: Run, index: int) -> RemovedLabels:
+    """What stage 2 or `config.METHOD.removed_labels` says, for a seed and the videos at hand."""
+    path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz", index)
+    train = run.train
+    removed = read_removed_labels(path, train.ids, train.csv_row, train.left_out)
+    refuse_strange_labels(path, train, removed)
+    return removed
+
+
+def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> None:
+    """A file that removes labels which videos do not have was made from other videos."""
+    strange = (removed.audio | removed.visual) & (train.weak_label == 0)
+    if strange.any():
+        videos = [train.ids[row] for row in np.flatnonzero(strange.any(axis=1))]
+        raise UserError(
+            f"{path}: removes labels that these videos do not have: {first_ten(videos)}; it must "
+            "come from the same training csv"
+        )
+
+
+def refined_targets(run: Run, index: int) -> dict:
+    """Targets of one seed, without the removed labels."""
+    edit = run.options.edit_video_target
+    return targets(run.train.weak_label, removed_labels(run, index), edit_video_target=edit)
+
+
+def retraining_arrays(run: Run, index: int) -> dict:
+    """Stage 3's targets of one seed."""
+    return {"videos": {"targets": refined_targets(run, index)}}

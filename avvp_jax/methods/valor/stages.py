@@ -1,0 +1,76 @@
+"""VALOR, VALOR+ and VALOR++: teachers of one modality label every segment.
+
+Lai, Chen and Wang, "Modality-Independent Teachers Meet Weakly-Supervised
+Audio-Visual Event Parser", NeurIPS 2023. The three differ in their configs alone.
+
+  teachers   how good the teachers' labels are, where that can be told
+  train      train on the weak labels and on the teachers'
+"""
+
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError
+from avvp_jax.methods.losses import bce, teacher_loss
+from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
+from avvp_jax.storage.writing import write_lines
+from avvp_jax.streams import PSEUDO_LABELS
+from avvp_jax.task import MODALITIES
+from avvp_jax.training.run import Run
+from avvp_jax.training.stages import Artefact, Stage, Training
+
+SECTIONS = ()  # of the config, beside those that all methods have
+
+
+def loss(parser, batch, key):
+    """The loss of global_prob on weak labels, and of both streams' segments on their teachers'."""
+    output = parser(batch["features"], key)
+    weight = batch["weight"]
+    parts = {"loss/global": bce(output["global_prob"], batch["targets"]["video"], weight)}
+    for index, modality in enumerate(MODALITIES):
+        logits, taught = output["frame_logits"][:, :, index], batch["pseudo_label"][modality]
+        parts[f"loss/teacher_{modality}"] = teacher_loss(logits, taught, weight)
+    return sum(parts.values()), parts
+
+
+def stages(config: ConfigDict) -> list[Stage]:
+    """The report on the teachers, and training."""
+    return [
+        Artefact("teachers", "quality.txt", write_quality, report=True),
+        Training("train", loss, arrays=taught_arrays),
+    ]
+
+
+def taught_arrays(run: Run) -> dict:
+    """Weak labels, and the teachers' labels of every segment."""
+    train = run.train
+    require_pseudo_labels(run, train)
+    pseudo = {
+        modality: train.pseudo_label[:, :, index].astype("float32")
+        for index, modality in enumerate(MODALITIES)
+    }
+    return {
+        "videos": {"targets": {"video": train.weak_label}, "pseudo_label": pseudo},
+        "shared": {},
+    }
+
+
+def require_pseudo_labels(run: Run, split) -> None:
+    """Stops where the data were prepared without the teachers' labels, and says how to get them."""
+    if split.pseudo_label is None:
+        folders = " and ".join(PSEUDO_LABELS.values())
+        raise UserError(
+            f"{run.dataset.data_dir}: prepared without the teachers' segment pseudo labels; put "
+            f"{folders} beside the features (get {PSEUDO_LABEL_SOURCE}, or make them with "
+            "python -m tfds_llp.elaborate), then delete this folder, and it is prepared again"
+        )
+
+
+def write_quality(run: Run, path: str, _: int) -> None:
+    """Stage 1: scores of the teachers' own labels on the densely annotated splits."""
+    splits = [run.split(name) for name in run.dataset.info.splits if name != "train"]
+    for split in splits:
+        require_pseudo_labels(run, split)
+    report = teachers_report({split.name: (split.pseudo_label, split.truth) for split in splits})
+    write_lines(path, [report])
+    run.writer.write_texts(0, {"teachers/quality": report})
+    print(report, flush=True)

@@ -1,0 +1,95 @@
+"""From probabilities to predicted segments, and from segments to events.
+
+An event is a maximal run of segments in which one class is active in one modality.
+Source: Tian, Li and Xu, ECCV 2020, sections 3 and 6 and the published evaluation program.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from avvp_jax.errors import UserError
+from avvp_jax.storage.writing import write_lines
+from avvp_jax.task import CLASSES, MODALITIES
+
+THRESHOLD = 0.5
+VIDEO_FILTERS = ("global", "per_modality")
+
+
+def predicted_segments(
+    probs: Mapping[str, Float[Array | np.ndarray, "..."]], video_filter: str
+) -> Bool[Array | np.ndarray, "videos segments 2 classes"]:
+    """Segments whose own probability and whose video's probability reach 0.5.
+
+    Args:
+        probs: `frame_prob` [videos, segments, 2, classes] and, [videos, classes], `global_prob`
+            for the filter "global" or `audio_prob` and `visual_prob` for "per_modality". All
+            NumPy or all JAX arrays (traced ones too); they are compared in their own dtype.
+        video_filter: "global" applies the video's probability to both modalities (HAN, VALOR),
+            "per_modality" each modality's own (MA, JoMoLD, DHHN).
+
+    Returns:
+        A boolean array of the same library as `frame_prob`.
+
+    Raises:
+        UserError: for another `video_filter`.
+    """
+    if video_filter not in VIDEO_FILTERS:
+        raise UserError(f"video_filter is {video_filter!r}; choose one of {VIDEO_FILTERS}")
+    segments = probs["frame_prob"] >= THRESHOLD
+    if video_filter == "global":
+        return segments & (probs["global_prob"] >= THRESHOLD)[..., None, None, :]
+    audio, visual = (probs[f"{modality}_prob"] >= THRESHOLD for modality in MODALITIES)
+    stack = segments.__array_namespace__().stack
+    return segments & stack([audio, visual], axis=-2)[..., None, :, :]
+
+
+def runs(active: Bool[Array, "..."], axis: int) -> tuple[Int[Array, "..."], Int[Array, "..."]]:
+    """Start and end (exclusive) of the maximal run along `axis` that each position is in.
+
+    Both have the shape of `active` and mean nothing where it is False.
+    """
+    length = active.shape[axis]
+    position = lax.broadcasted_iota(jnp.int32, active.shape, axis % active.ndim)
+    # A run starts after the last inactive position before it and ends at the next one.
+    start = lax.cummax(jnp.where(active, 0, position + 1), axis=axis % active.ndim)
+    end = lax.cummin(jnp.where(active, length, position), axis=axis % active.ndim, reverse=True)
+    return start, end
+
+
+def events_of(segments: Bool[np.ndarray, "segments classes"]) -> list[tuple[int, int, int]]:
+    """The events of one video and modality as (class index, onset, offset), in that order.
+
+    Onset and offset are in segments (seconds), the offset exclusive.
+    """
+    padded = np.pad(np.asarray(segments, np.int8).T, ((0, 0), (1, 1)))
+    change = np.diff(padded, axis=1)
+    classes, onsets = np.nonzero(change == 1)
+    offsets = np.nonzero(change == -1)[1]
+    return list(zip(classes.tolist(), onsets.tolist(), offsets.tolist(), strict=True))
+
+
+def write_events_csv(
+    path: str | Path,
+    filenames: Sequence[str],
+    segments: Bool[np.ndarray, "videos segments 2 classes"],
+    modality: str,
+    class_names: Sequence[str] = CLASSES,
+) -> None:
+    """Writes one modality's events in the format of the dense annotation files.
+
+    Tab separated, one event a row: filename, onset, offset, event_labels. Videos come in the
+    order given, a video's events by class and onset; a video without events has no row.
+    """
+    lines = ["filename\tonset\toffset\tevent_labels"]
+    chosen = np.asarray(segments)[:, :, MODALITIES.index(modality)]
+    for filename, video in zip(filenames, chosen, strict=True):
+        lines += [
+            f"{filename}\t{onset}\t{offset}\t{class_names[index]}"
+            for index, onset, offset in events_of(video)
+        ]
+    write_lines(path, lines)

@@ -1,0 +1,1 @@
+"""What launch.py does, a file for each mode."""

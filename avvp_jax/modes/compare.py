@@ -1,0 +1,111 @@
+"""Work directories side by side: means, confidence intervals, and tests of their differences."""
+
+import json
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from avvp_jax.errors import UserError, cause
+from avvp_jax.experiment.records import FREE_ON_RESUME, recall
+from avvp_jax.experiment.settings import flat_config
+from avvp_jax.methods import METHODS
+from avvp_jax.metrics.scores import NAMES
+from avvp_jax.metrics.statistics import p_values, summary
+from avvp_jax.reports.tables import p_table, scores_table
+from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
+
+# What runs of one config may differ in, for the test to be a paired one.
+ASIDE = ("num_seeds", "seeds_at_once", *FREE_ON_RESUME)
+SPLITS = ("test", "val")
+
+
+class Result(NamedTuple):
+    """The test scores of a work directory: of each seed, and what the run was."""
+
+    method: str
+    dataset: str
+    seeds: list[dict]
+    config: dict | None
+
+
+def read_result(workdir: str, split: str) -> Result:
+    """The scores of a finished run, or of somebody's weights, which have no config; without the
+    seeds that have diverged.
+
+    Raises:
+      UserError: there are none, or they are damaged.
+    """
+    path = os.path.join(workdir, f"scores_{split}.json")
+    if not is_there(path):
+        raise UserError(f"{path}: not there; run --mode=eval --workdir={workdir} first")
+    way_out = f"run --mode=eval --workdir={workdir} again"
+    try:
+        record = json.loads(read_bytes(path))
+        seeds = [ten for ten in record.get("seeds", [record]) if not ten.get("diverged")]
+        method, dataset = record["method"], record["dataset"]
+        good = method in METHODS and isinstance(dataset, str) and seeds
+        good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; {way_out}") from None
+    # OverflowError: a whole number beyond floats. RecursionError: brackets in brackets.
+    except (
+        ValueError,
+        OverflowError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+    if not good:
+        raise UserError(
+            f"{path}: damaged (it holds no method and its scores from 0 to 100); {way_out}"
+        )
+    seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
+    if not is_there(os.path.join(workdir, "config.json")):
+        return Result(method, dataset, seeds, None)
+    flat = flat_config(recall(workdir))
+    return Result(method, dataset, seeds, {k: v for k, v in flat.items() if k not in ASIDE})
+
+
+def compare(workdirs: Sequence[str]) -> str:
+    """Tables of several work directories' scores and of tests of each against the first.
+
+    The scores are those on the test split, or where not all have them, on val.
+
+    Raises:
+      UserError: fewer than two work directories, or one without scores.
+    """
+    if len(workdirs) < 2:
+        raise UserError(
+            "--mode=compare needs work directories: python launch.py --mode=compare W1 W2"
+        )
+    split = next((s for s in SPLITS if all(map(partial(has_scores, split=s), workdirs))), SPLITS[0])
+    results = [(workdir, read_result(workdir, split)) for workdir in workdirs]
+    rows, tests = {}, {}
+    for workdir, result in results:
+        stats, seeds = summary(result.seeds), len(result.seeds)
+        rows[f"{workdir} ({seeds} seed{'s' * (seeds > 1)})"] = stats["mean"]
+        if seeds > 1:
+            rows[f"{workdir} +-95 %"] = stats["ci95"]
+    (name, first), *others = results
+    for workdir, other in others:
+        paired = is_paired(first, other)
+        test = "paired t-test" if paired else "Welch's t-test"
+        tests[f"{workdir} and {name} ({test})"] = p_values(first.seeds, other.seeds, paired=paired)
+    methods = list(dict.fromkeys(result.method for _, result in results))
+    datasets = sorted({result.dataset for _, result in results})
+    tables = [f"split {split} of {' and '.join(datasets)}"]
+    tables.append(scores_table(rows, methods, "llp/synthetic" in datasets))
+    return "\n".join([*tables, "", p_table(tests)])
+
+
+def has_scores(workdir: str, split: str) -> bool:
+    return is_there(os.path.join(workdir, f"scores_{split}.json"))
+
+
+def is_paired(one: Result, other: Result) -> bool:
+    """Whether the runs are of one config and of the same seeds."""
+    same_seeds = [ten.get("seed") for ten in one.seeds] == [ten.get("seed") for ten in other.seeds]
+    return same_seeds and one.config is not None and one.config == other.config

@@ -1,0 +1,1 @@
+"""Network parts, all flax.nnx modules, and a network as a pure function."""

@@ -1,0 +1,100 @@
+"""What is written about a split: scores, tables, predictions, events and pictures."""
+
+import json
+import os
+
+import numpy as np
+from jaxtyping import Bool
+
+from avvp_jax.data.splits import Split
+from avvp_jax.metrics.events import write_events_csv
+from avvp_jax.metrics.scores import per_class, per_video
+from avvp_jax.metrics.statistics import summary
+from avvp_jax.reports.tables import per_class_table, write_per_video_csv
+from avvp_jax.reports.timelines import draw_timeline
+from avvp_jax.reports.writers import Writer
+from avvp_jax.storage.writing import make_folder, write_lines, write_npz
+from avvp_jax.task import MODALITIES
+
+MEAN = " mean"  # of the row that summarises several seeds
+
+Segments = Bool[np.ndarray, "videos segments 2 classes"]
+
+
+def write_scores(
+    workdir: str, split: Split, results: list[dict], facts: dict[str, object]
+) -> dict[str, dict]:
+    """Writes scores_SPLIT.json: of one seed flat, of several one by one and summarised.
+
+    Args:
+      results: for each seed the ten scores, `seed` and `epoch`; and `diverged` where it did,
+        which the summary then leaves out.
+      facts: of the run, to be written beside them.
+
+    Returns:
+      Rows to print, by what stands after the split's name.
+    """
+    facts = facts | {"videos": len(split)}
+    rows, record = {"": results[0]}, results[0] | facts
+    if len(results) > 1:
+        summarised = summary([result for result in results if not result.get("diverged")])
+        record = facts | {"seeds": results} | summarised
+        rows = {
+            f" seed {result['seed']}" + " (diverged)" * bool(result.get("diverged")): result
+            for result in results
+        }
+        rows |= {f" {name}": row for name, row in summarised.items()}
+    path = os.path.join(workdir, f"scores_{split.name}.json")
+    write_lines(path, [json.dumps(record, indent=2)])
+    return rows
+
+
+def write_details(workdir: str, split: Split, segments: Segments) -> str:
+    """Writes per_video_SPLIT.csv and per_class_SPLIT.txt of one seed; returns the latter."""
+    truth = split.truth > 0
+    path = os.path.join(workdir, f"per_video_{split.name}.csv")
+    write_per_video_csv(path, split.filenames, per_video(segments, truth))
+    table = per_class_table(per_class(segments, truth))
+    write_lines(os.path.join(workdir, f"per_class_{split.name}.txt"), [table])
+    return table
+
+
+def write_predictions(
+    workdir: str, split: Split, probs: dict[str, np.ndarray], segments: Segments
+) -> str:
+    """Writes predictions_SPLIT.npz and events_SPLIT_MODALITY.csv; returns the former's path."""
+    path = os.path.join(workdir, f"predictions_{split.name}.npz")
+    write_npz(path, id=np.array(split.ids), filename=np.array(split.filenames), **probs)
+    for modality in MODALITIES:
+        events = os.path.join(workdir, f"events_{split.name}_{modality}.csv")
+        write_events_csv(events, split.filenames, segments, modality)
+    return path
+
+
+def draw_timelines(
+    count: int,
+    workdir: str,
+    split: Split,
+    probs: dict[str, np.ndarray],
+    segments: Segments,
+    writer: Writer,
+    step: int,
+) -> None:
+    """Draws the first `count` videos as W/timelines/SPLIT/VIDEO.png and to TensorBoard."""
+    folder = os.path.join(workdir, "timelines", split.name)
+    count = min(count, len(split))
+    if count:
+        make_folder(folder)
+    truth = None if split.truth is None else split.truth[:count] > 0
+    each = None if truth is None or not count else per_video(segments[:count], truth)
+    for row in range(count):
+        name = split.filenames[row]
+        picture = draw_timeline(
+            os.path.join(folder, f"{name}.png"),
+            name,
+            probs["frame_prob"][row],
+            segments[row],
+            None if truth is None else truth[row],
+            None if each is None else each[row],
+        )
+        writer.write_images(step, {f"timelines/{split.name}/{name}": picture[None]})

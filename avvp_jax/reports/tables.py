@@ -1,0 +1,126 @@
+"""Scores as plain text for the terminal, and per-video scores as a file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from avvp_jax.metrics.scores import LEVELS, NAMES, PER_VIDEO_NAMES
+from avvp_jax.reports.published_scores import PUBLISHED
+from avvp_jax.storage.writing import write_lines
+from avvp_jax.task import CLASSES
+
+HEADS = {"audio": "A", "visual": "V", "audio_visual": "AV", "type": "Type", "event": "Event"}
+CELL = 6
+SYNTHETIC_NOTE = "synthetic data: made up from a seed, not comparable with published scores"
+
+
+def scores_table(
+    rows: Mapping[str, Mapping[str, float]], published: Sequence[str] = (), synthetic: bool = False
+) -> str:
+    """The ten scores in percent, one row a split (or any other label).
+
+    Args:
+        rows: label -> the ten scores by the names in scores.NAMES.
+        published: keys of published_scores.PUBLISHED whose rows are put underneath.
+        synthetic: adds a line which says that the data are synthetic.
+    """
+    lines = {label: [scores[name] for name in NAMES] for label, scores in rows.items()}
+    for row in (PUBLISHED[key] for key in published):
+        lines[f"{row.method} (paper, test)"] = row.scores
+    table = _table("F-score, percent", NAMES, lines)
+    return f"{table}\n{SYNTHETIC_NOTE}" if synthetic else table
+
+
+def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
+    """Each score's p, one row a test; "-" where seeds are too few."""
+    lines = {label: list(row) for label, row in rows.items()}
+    return _table("p", NAMES, lines, ".3f")
+
+
+def per_class_table(
+    per_class: Mapping[str, Float[ndarray, " classes"]], class_names: Sequence[str] = CLASSES
+) -> str:
+    """The result of scores.per_class, one row a class; "-" where a class does not occur."""
+    names = [name for name in NAMES if name in per_class]
+    rows = {
+        label: [per_class[name][index] for name in names] for index, label in enumerate(class_names)
+    }
+    return _table("F-score, percent", names, rows)
+
+
+def removed_table(
+    weak_label: Float[ndarray, "videos classes"],
+    audio: Bool[ndarray, "videos classes"],
+    visual: Bool[ndarray, "videos classes"],
+) -> str:
+    """How many labels of each class are removed from each modality, and of how many."""
+    columns = {"labels": weak_label, "no audio": audio, "no visual": visual}
+    rows = {name: [int(x[:, i].sum()) for x in columns.values()] for i, name in enumerate(CLASSES)}
+    rows["all classes"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    return _plain_table("labels removed", list(columns), rows, "d")
+
+
+def ratios_table(audio: Float[ndarray, " classes"], visual: Float[ndarray, " classes"]) -> str:
+    """Noise ratios of each class, audio and visual."""
+    rows = {name: [audio[i], visual[i]] for i, name in enumerate(CLASSES)}
+    return _plain_table("noise ratio", ["audio", "visual"], rows, ".3f")
+
+
+def teachers_table(
+    columns: Mapping[str, Float[ndarray, " classes"]], means: Mapping[str, float]
+) -> str:
+    """Segment F-scores in percent of VALOR's teachers: each class, and the mean over videos."""
+    rows = {name: [column[i] for column in columns.values()] for i, name in enumerate(CLASSES)}
+    rows["mean over videos"] = list(means.values())
+    return _plain_table("teachers' segment F, percent", list(columns), rows, ".1f")
+
+
+def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str) -> str:
+    stub = max(map(len, (corner, *rows)))
+    lines = [f"{corner:<{stub}}" + "".join(f"  {head:>9}" for head in heads)]
+    for label, row in rows.items():
+        cells = (_cell(value, form) for value in row)
+        lines.append(f"{label:<{stub}}" + "".join(f"  {cell:>9}" for cell in cells))
+    return "\n".join(lines)
+
+
+def write_per_video_csv(
+    path: str | Path, filenames: Sequence[str], per_video: Float[ndarray, "videos 8"]
+) -> None:
+    """Writes the result of scores.per_video, in percent, so that columns average to the scores.
+
+    Tab separated like the annotation files, with a header line; replaces an older file at once.
+    """
+    lines = ["\t".join(("filename", *PER_VIDEO_NAMES))]
+    for filename, row in zip(filenames, per_video, strict=True):
+        lines.append("\t".join((filename, *(f"{100 * value:.4f}" for value in row))))
+    write_lines(path, lines)
+
+
+def _table(
+    corner: str, names: Sequence[str], rows: Mapping[str, Sequence[float]], form: str = ".1f"
+) -> str:
+    """Rows of numbers under two header lines: the level, and the stream within it.
+
+    The first half of `names` is segment-level, the second half event-level.
+    """
+    half = len(names) // 2
+    stub = max(map(len, (corner, *rows)))
+
+    def line(label: str, cells: Sequence[str]) -> str:
+        cells = [f"{cell:>{CELL}}" for cell in cells]
+        return f"{label:<{stub}}  {''.join(cells[:half])}  {''.join(cells[half:])}"
+
+    levels = "  ".join(
+        f"{f' {level}-level ':-^{CELL * half - 2}}".rjust(CELL * half) for level in LEVELS
+    )
+    heads = [HEADS[name.split("/")[1]] for name in names]
+    numbers = (line(label, [_cell(value, form) for value in row]) for label, row in rows.items())
+    return "\n".join((f"{'':<{stub}}  {levels}", line(corner, heads), *numbers))
+
+
+def _cell(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"

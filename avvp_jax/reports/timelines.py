@@ -1,0 +1,182 @@
+"""A picture of one parsed video: what was predicted against what is annotated."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.patches import Patch, Rectangle
+
+from avvp_jax.metrics.events import events_of
+from avvp_jax.metrics.scores import PER_VIDEO_NAMES
+from avvp_jax.storage.writing import write_whole
+from avvp_jax.task import CLASSES, MODALITIES
+
+# Blue and orange stay apart for every kind of colour vision.
+COLOURS = {"audio": "#1f6fb2", "visual": "#d1661c"}
+ANNOTATED = "#30343a"
+QUIET = "#6b7280"  # secondary text and ticks
+# Inches. Height grows with the rows, so that text and bars keep their size.
+WIDTH, ROW, ABOVE, BELOW, LEFT, RIGHT = 10.5, 0.36, 0.9, 0.85, 2.0, 0.25
+
+
+def draw_timeline(
+    path: str | Path | None,
+    filename: str,
+    frame_prob: Float[np.ndarray, "segments 2 classes"],
+    predicted: Bool[np.ndarray, "segments 2 classes"],
+    annotated: Bool[np.ndarray, "segments 2 classes"] | None = None,
+    scores: Float[np.ndarray, "8"] | None = None,
+    class_names: Sequence[str] = CLASSES,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draws one video, audio and visual side by side, a row for each class that occurs.
+
+    Each row shows the segments' probability as shading, annotated events as a dark bar and
+    predicted events as a bar in the modality's colour.
+
+    Args:
+        path: .png file to write (an older one is replaced at once), or None for none.
+        filename: the video's name, for the title.
+        annotated: None where there is no annotation.
+        scores: the video's row of scores.per_video; its segment-level Type and Event F-scores
+            go into the title.
+
+    Returns:
+        The picture as an array, for TensorBoard.
+    """
+    occurs = predicted if annotated is None else predicted | annotated
+    shown = np.flatnonzero(occurs.any(axis=(0, 1)))
+    rows = max(len(shown), 1)
+    height = ABOVE + ROW * rows + BELOW
+    figure = Figure(figsize=(WIDTH, height), dpi=110, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(
+        1,
+        2,
+        sharey=True,
+        gridspec_kw={
+            "left": LEFT / WIDTH,
+            "right": 1 - RIGHT / WIDTH,
+            "bottom": BELOW / height,
+            "top": 1 - ABOVE / height,
+            "wspace": 0.07,
+        },
+    )
+    for index, (modality, panel) in enumerate(zip(MODALITIES, panels, strict=True)):
+        _axes(panel, modality, len(frame_prob), rows)
+        if not len(shown):
+            panel.text(len(frame_prob) / 2, 0.5, "no event", ha="center", va="center", color=QUIET)
+            continue
+        truth = None if annotated is None else annotated[:, index, shown]
+        _spans(panel, modality, frame_prob[:, index, shown], predicted[:, index, shown], truth)
+    names = [class_names[index].replace("_", " ") for index in shown]
+    panels[0].set_yticks(np.arange(len(names)) + 0.5, names)
+    _title(figure, height, filename, scores)
+    _legend(figure, height, annotated is not None)
+
+    return write_picture(path, canvas)
+
+
+def write_picture(
+    path: str | Path | None, canvas: FigureCanvasAgg
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draws a canvas; writes it as .png, whole or not at all, where a path is given."""
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    if path is not None:
+        content = io.BytesIO()
+        imsave(content, image, format="png")
+        write_whole(path, content.getvalue())
+    return image
+
+
+def _axes(panel: Axes, modality: str, segments: int, rows: int) -> None:
+    """An empty section: time in seconds to the right, classes downwards."""
+    panel.set_xlim(0, segments)
+    panel.set_ylim(rows, 0)
+    panel.set_title(modality, color=COLOURS[modality], fontsize=11, fontweight="bold", loc="left")
+    step = max(1, segments // 10)
+    panel.set_xticks(np.arange(0, segments + 1, step))
+    panel.set_yticks([])
+    panel.tick_params(axis="x", length=0, labelsize=9, labelcolor=QUIET)
+    panel.tick_params(axis="y", length=0, labelsize=10, labelcolor=ANNOTATED)
+    panel.set_xlabel("seconds", fontsize=9, color=QUIET)
+    for side in panel.spines.values():
+        side.set_visible(False)
+
+
+def _spans(
+    panel: Axes,
+    modality: str,
+    prob: Float[np.ndarray, "segments rows"],
+    predicted: Bool[np.ndarray, "segments rows"],
+    annotated: Bool[np.ndarray, "segments rows"] | None,
+) -> None:
+    """Shading and bars of one section; row r occupies r .. r + 1."""
+    segments, rows = prob.shape
+    panel.pcolormesh(
+        np.arange(segments + 1),
+        np.arange(rows + 1),
+        prob.T,
+        cmap=_shades(modality),
+        vmin=0,
+        vmax=1,
+        edgecolors="white",
+        linewidth=0.6,
+    )
+    panel.hlines(np.arange(1, rows), 0, segments, color="white", linewidth=4)
+    lanes = [(predicted, 0.5, COLOURS[modality])]
+    if annotated is not None:
+        lanes = [(annotated, 0.3, ANNOTATED), (predicted, 0.7, COLOURS[modality])]
+    for active, middle, colour in lanes:
+        for row, onset, offset in events_of(active):
+            corner = (onset + 0.06, row + middle - 0.12)
+            panel.add_patch(Rectangle(corner, offset - onset - 0.12, 0.24, color=colour, lw=0))
+
+
+def _shades(modality: str) -> LinearSegmentedColormap:
+    """White to a light tint of the modality's colour, so that bars stand out on it."""
+    dark = np.array([int(COLOURS[modality][i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return LinearSegmentedColormap.from_list(modality, [(0.955, 0.96, 0.965), 0.45 + 0.55 * dark])
+
+
+def _title(figure: Figure, height: float, filename: str, scores: np.ndarray | None) -> None:
+    left, right, top = 0.2 / WIDTH, 1 - RIGHT / WIDTH, 1 - 0.3 / height
+    figure.text(left, top, filename, fontsize=13, fontweight="bold", va="center", parse_math=False)
+    if scores is None:
+        return
+    f = dict(zip(PER_VIDEO_NAMES, 100 * np.asarray(scores), strict=True))
+    kind = np.mean([f["segment/audio"], f["segment/visual"], f["segment/audio_visual"]])
+    text = f"segment-level F-score:  Type {kind:.1f}   Event {f['segment/event']:.1f}"
+    figure.text(right, top, text, fontsize=10.5, ha="right", va="center", color=QUIET)
+
+
+def _legend(figure: Figure, height: float, with_annotated: bool) -> None:
+    """What the bars and the shading mean, once for both sections."""
+    entries = [
+        Patch(color=COLOURS[modality], label=f"predicted, {modality}") for modality in MODALITIES
+    ]
+    if with_annotated:
+        entries.insert(0, Patch(color=ANNOTATED, label="annotated"))
+    entries += [
+        Patch(color=_shades(modality)(0.8), label=f"{modality} probability, darker is higher")
+        for modality in MODALITIES
+    ]
+    figure.legend(
+        handles=entries,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.04 / height),
+        ncols=len(entries),
+        fontsize=8.5,
+        frameon=False,
+        handlelength=1.4,
+        handleheight=0.7,
+        columnspacing=1.4,
+        labelcolor=QUIET,
+    )

@@ -1,0 +1,1 @@
+"""The machine: its processes, its devices, and how a process ends."""

@@ -1,0 +1,1 @@
+"""Bytes that somebody else made, and bytes that must not be torn."""

@@ -1,0 +1,233 @@
+"""Checkpoints of a training stage with Orbax: the two latest states and the best model.
+
+  STAGE/latest/STEPS   the whole training state after so many steps, to go on from
+  STAGE/best/EPOCH     the best model on val, to evaluate, predict with and export
+
+Both are written in the background and appear whole or not at all. The state
+holds the best model too, so the latest state alone is enough to go on from.
+Each has checksums of its arrays beside them. What is damaged is set aside, as
+STEPS.damaged, and the one before it used.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+from etils import epath
+
+from avvp_jax.errors import UserError, warn
+from avvp_jax.runtime import processes
+from avvp_jax.storage.writing import absolute
+from avvp_jax.training.checkpoint_files import (
+    Damaged,
+    ignore_afterthoughts,
+    latest_step,
+    read,
+    read_together,
+    reason,
+    set_damaged_aside,
+    to_save,
+    writer,
+)
+from avvp_jax.training.selection import Best, diverged
+
+LATEST_KEPT = 2
+
+
+class Checkpoints:
+    """Writes and restores the checkpoints of one stage, states of all its seeds in one.
+
+    Leaving it as a context waits until everything is written.
+
+    Args:
+      folder: the stage's.
+      every_seconds: epochs that end sooner after the last save are not saved, because
+        states of many seeds are gigabytes.
+    """
+
+    def __init__(self, folder: str, every_seconds: float = 0.0):
+        self.folder = epath.Path(absolute(folder))
+        self._every_seconds, self._saved_at, self._asked_at = every_seconds, -math.inf, math.inf
+        self._saved, self._saved_best = -1, _mark(None)
+        ignore_afterthoughts()
+        with self._writing():
+            self._latest = writer(self.folder / "latest", LATEST_KEPT)
+            self._best = writer(self.folder / "best", 1)
+
+    def save(
+        self,
+        state: dict,
+        steps: int,
+        *,
+        now: bool = False,
+        even_stopped: bool = False,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Starts writing the state after `steps` training steps if it is time, or `now`.
+
+        It is time if the next epoch, as long as the last one, would end later than
+        `every_seconds` after the last save. The best model is written first, if that is new.
+        A training that has stopped goes on, if at all, from the state before: nothing is
+        written, unless it is `even_stopped`, as where other seeds have other checkpoints.
+        `before` is called first where something is written.
+
+        Raises:
+          UserError: it cannot be written, or the one before could not.
+        """
+        began, self._asked_at = self._asked_at, time.monotonic()
+        epoch_seconds = max(0.0, self._asked_at - began)
+        due = now or self._asked_at + epoch_seconds >= self._saved_at + self._every_seconds
+        if not processes.as_the_first(due):
+            return
+        if steps == self._saved:
+            return
+        if not even_stopped and bool((state["stopped"] >= 0).all()):
+            return
+        before()
+        self._saved_at, self._saved = time.monotonic(), steps
+        with self._writing():
+            if _mark(state["best"]) != self._saved_best:
+                self._save_best(state["best"])
+                # In this order, so that a stage whose last state is there has its best model too.
+                self._best.wait_until_finished()
+            self._latest.save(steps, args=to_save(state), force=True)
+
+    def restore(self, template: dict) -> dict | None:
+        """The latest state that is not damaged, or None if there is none.
+
+        `template` has the same shapes. The best model is put in line with the state: it
+        may be damaged, or newer (the run was killed between the two).
+
+        Raises:
+          UserError: the state is of another network, or the folder cannot be written.
+        """
+        with self._writing():
+            state = self._restore_latest(template)
+            self._mend_best(state["best"] if state else None)
+        return state
+
+    def _restore_latest(self, template: dict) -> dict | None:
+        there = sorted(self._latest.all_steps(), reverse=True)
+        for steps in there:
+            path = self.folder / "latest" / str(steps)
+            try:
+                state = read_together(path, template)
+            except Damaged as damage:
+                set_damaged_aside(path, damage)
+                self._latest.reload()
+            else:
+                self._saved = steps
+                return state
+        alone = self._best.all_steps()
+        for step in alone:
+            set_damaged_aside(
+                self.folder / "best" / str(step), Damaged("it has no state beside it")
+            )
+        self._best.reload()
+        if there or alone:
+            warn(f"{self.folder}: no undamaged state is left; training it again from its start")
+        return None
+
+    def _mend_best(self, best: dict | None) -> None:
+        """Leaves the best model of the state, undamaged, and no other."""
+        self._saved_best = _mark(best)
+        for step in self._best.all_steps():
+            path = self.folder / "best" / str(step)
+            try:
+                if (
+                    step != self._saved_best[0]
+                    or _mark(read_together(path, best)) != self._saved_best
+                ):
+                    self._best.delete(step)
+            except Damaged as damage:
+                set_damaged_aside(path, damage)
+                self._best.reload()
+        if self._saved_best != _mark(None) and not self._best.all_steps():
+            self._save_best(best)
+
+    def _save_best(self, best: dict) -> None:
+        self._saved_best = step, _ = _mark(best)
+        if step in self._best.all_steps():
+            self._best.delete(step)
+        self._best.save(step, args=to_save(best), force=True)
+
+    def close(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+          UserError: it cannot be.
+        """
+        with self._writing():
+            self._latest.close()
+            self._best.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Says in one line what keeps a checkpoint from being written."""
+        try:
+            yield
+        except UserError:
+            raise
+        # Orbax and TensorStore raise every sort of exception, also for what a thread met before.
+        except Exception as error:
+            raise UserError(
+                f"{self.folder}: checkpoints cannot be written ({reason(error)}); the last one "
+                "is kept: make room or choose another --workdir, then start the same command again"
+            ) from error
+
+
+def _mark(best: Best | None) -> tuple[int, int]:
+    """What tells one best model from the next: the latest epoch of its seeds and parts, which is
+    its number, and how many seeds have diverged."""
+    if best is None:
+        return 0, 0
+    epochs = jax.tree.leaves(best["epoch"])
+    return max(int(epoch.max()) for epoch in epochs), int(diverged(best).sum())
+
+
+def restore_best(folder: str, template: Best) -> Best:
+    """The best models of a stage's folder, of all its seeds, on the host.
+
+    `template` is one of the same shapes, see selection.no_best.
+
+    Raises:
+      UserError: there is none, it is damaged, or it belongs to another network.
+    """
+    while True:
+        epoch = best_epoch(folder)
+        if epoch is None:
+            raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
+        path = epath.Path(absolute(folder)) / "best" / str(epoch)
+        try:
+            return jax.device_get(read(path, template))
+        except Damaged as damage:
+            # A training that is under way may have exchanged it.
+            if epoch == best_epoch(folder):
+                raise UserError(
+                    f"{path}: damaged checkpoint ({damage}); --mode=train in its work directory "
+                    "makes it anew"
+                ) from damage
+
+
+def is_finished(folder: str, steps: int, template: Best) -> bool:
+    """Whether a stage's folder holds the state after its last step, and undamaged best models."""
+    if latest_step(epath.Path(absolute(folder)) / "latest") != steps:
+        return False
+    try:
+        restore_best(folder, template)
+    except UserError:
+        return False
+    return True
+
+
+def best_epoch(folder: str) -> int | None:
+    """The epoch of the best model in a stage's folder; None without one. Changes nothing."""
+    return latest_step(epath.Path(absolute(folder)) / "best")

@@ -1,0 +1,85 @@
+"""From variables and features to probabilities and scores, compiled, in bounded batches."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float
+
+from avvp_jax.data.splits import StoredFeatures
+from avvp_jax.metrics.events import predicted_segments
+from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.nn.parser import PROBABILITIES, Features
+from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, whole_batch
+from avvp_jax.training.feed import in_parts
+
+# A single video is filled up to this many, so that few programs serve small numbers.
+FEWEST = 32
+
+
+def probabilities(
+    network: Network, variables: Variables, features: Features, batch_size: int, mesh: Mesh
+) -> dict[str, Float[Array, "videos ..."]]:
+    """Evaluation-mode probabilities of all videos, `batch_size` at a time; pure.
+
+    The devices of the mesh's second axis share out every batch.
+
+    Returns:
+      frame_prob [videos, segments, 2, classes]; global_prob (where the network has it),
+      audio_prob, visual_prob [videos, classes].
+    """
+    parser = network.module(variables)
+    videos = len(features["audio"])
+    batch_size = whole_batch(min(batch_size, videos), mesh)
+    # The last batch repeats the last video, and the surplus is cut off below.
+    rows = jnp.minimum(jnp.arange(-(-videos // batch_size) * batch_size), videos - 1)
+
+    def one_batch(batch_rows):
+        batch = jax.tree.map(lambda x: jnp.take(x, batch_rows, axis=0), features)
+        output = parser(jax.lax.with_sharding_constraint(batch, by_video(mesh)))
+        return {name: output[name] for name in PROBABILITIES if name in output}
+
+    batches = jax.lax.map(one_batch, rows.reshape(-1, batch_size))
+    return {name: x.reshape(-1, *x.shape[2:])[:videos] for name, x in batches.items()}
+
+
+class Predictor:
+    """Compiled prediction with one network, on the devices of a mesh."""
+
+    def __init__(self, network: Network, video_filter: str, batch_size: int, mesh: Mesh):
+        one_seed = partial(probabilities, network, batch_size=batch_size, mesh=mesh)
+        split, whole = by_seed(mesh), everywhere(mesh)
+        self._probabilities = jax.jit(one_seed, in_shardings=whole, out_shardings=whole)
+
+        def segments(variables, features):
+            def of_seed(variables):
+                return predicted_segments(one_seed(variables, features), video_filter)
+
+            return over_seeds(mesh, of_seed, variables)
+
+        self._segments = jax.jit(segments, in_shardings=(split, whole), out_shardings=split)
+        self._batch_size = batch_size
+
+    def segments(
+        self, variables: Variables, features: Features
+    ) -> Bool[Array, "seeds videos segments 2 classes"]:
+        """Predicted segments of several seeds' variables, on the devices."""
+        return self._segments(variables, features)
+
+    def predict(
+        self, variables: Variables, features: Features | StoredFeatures
+    ) -> dict[str, np.ndarray]:
+        """Probabilities on the host, float32.
+
+        Few programs serve any number of videos: they are filled up to whole batches.
+        """
+        if isinstance(features, StoredFeatures):
+            parts = [self.predict(variables, part) for part in in_parts(features)]
+            return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+        videos = len(features["audio"])
+        surplus = -videos % min(self._batch_size, max(videos, FEWEST))
+        padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}
+        probs = jax.device_get(self._probabilities(variables, padded))
+        return {name: x[:videos] for name, x in probs.items()}

@@ -1,0 +1,241 @@
+"""Every method and variant that one training makes, through launch.py: killed, resumed, used."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import time
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from avvp_jax.api import load
+from avvp_jax.errors import UserError
+from avvp_jax.interchange.layouts import LAYOUTS
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
+from avvp_jax.methods import dhhn
+from avvp_jax.methods.targets import RemovedLabels
+from avvp_jax.methods.valor import stages as valor
+from avvp_jax.modes.modes import run
+from avvp_jax.training.run import Run
+
+SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+SMALL += ["--config.train.save_seconds=0"]
+GUIDES = [f"--config.{net}.feed_forward=16" for net in ("audio_net", "video_net")]
+GUIDES += ["--config.base.train.epochs=2", "--config.base.train.batch_size=2"]
+VARIANTS = ("valor", "valor.py:plus", "valor.py:plus_plus", "dhhn", "dhhn.py:origin")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_killed_midway_ends_as_one_that_was_not(
+    launch, published_folder, data_dir, tmp_path, variant
+):
+    name = variant if ".py" in variant else f"{variant}.py"
+    flags = [f"--config=configs/{name}", *SMALL, *(GUIDES if "dhhn" in name else [])]
+    flags += [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
+    flags += ["--config.train.epochs=6"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = launch(*flags, f"--workdir={whole}")
+    assert done.returncode == 0, done.stderr
+    process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
+    deadline = time.monotonic() + 180
+    while not any(killed.glob("train/latest/[2-5]")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (killed / "scores_test.json").exists()
+    resumed = launch(*flags, f"--workdir={killed}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "train: going on after epoch" in resumed.stdout
+    same_predictions(whole, killed)
+
+
+def same_predictions(one: pathlib.Path, two: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    parsers = [load(workdir) for workdir in (one, two)]
+    widths = {"vggish": 128, "resnet152": 2048, "r2plus1d": 512, "clap": 768, "clip": 768}
+    inputs = {
+        name: rng.standard_normal((3, 10, widths[name]), np.float32) for name in parsers[0].streams
+    }
+    first, second = (parser.predict(inputs) for parser in parsers)
+    np.testing.assert_array_equal(first.frame_prob, second.frame_prob)
+    np.testing.assert_array_equal(first.audio_prob, second.audio_prob)
+
+
+@pytest.fixture
+def published_files(tmp_path, published_state):
+    """method -> (what to give to init_from, its state_dicts by part)."""
+
+    def write(method: str):
+        layout, prefix = LAYOUTS[method], str(tmp_path / f"{method}-published")
+        states = {
+            part: published_state(method, 3 + i) for i, part in enumerate(sorted(layout.files))
+        }
+        paths = layout.paths(prefix)
+        write_published({paths[part]: PublishedFile(state) for part, state in states.items()})
+        return prefix, states
+
+    return write
+
+
+@pytest.mark.parametrize("method", ["valor", "valor_plus_plus", "dhhn"])
+def test_published_checkpoints_are_evaluated_and_exported_unchanged(
+    published_files, published_folder, data_dir, tmp_path, method
+):
+    torch = pytest.importorskip("torch")
+    import importlib
+
+    module, variant = ("dhhn", "") if method == "dhhn" else ("valor", method[6:])
+    config = importlib.import_module(f"configs.{module}").get_config(variant)
+    config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
+    config.init_from, states = published_files(method)
+    workdir = str(tmp_path / "W")
+    run(config, workdir, "predict")
+    predicted = dict(np.load(f"{workdir}/predictions_test.npz"))
+    assert ("global_prob" in predicted) == (method != "dhhn")
+    config.export_to = str(tmp_path / "out")
+    run(config, workdir, "export")
+    for part, state in states.items():
+        path = LAYOUTS[method].paths(config.export_to)[part]
+        written = torch.load(path, weights_only=True)
+        assert written.keys() == state.keys()
+        for name, value in state.items():
+            assert written[name].numpy().dtype == value.dtype
+            np.testing.assert_array_equal(written[name].numpy(), value)
+
+
+def test_a_published_dhhn_is_loaded_by_what_its_names_have_in_common(published_files):
+    prefix, _ = published_files("dhhn")
+    parser = load(prefix)
+    rng = np.random.default_rng(0)
+    widths = {"vggish": 128, "resnet152": 2048, "r2plus1d": 512}
+    inputs = {name: rng.standard_normal((10, w), np.float32) for name, w in widths.items()}
+    prediction = parser.predict(inputs)
+    assert prediction.global_prob is None
+    assert prediction.frame_prob.shape == (1, 10, 2, 25)
+    same = load(f"{prefix}_audio.pt").predict(inputs)
+    np.testing.assert_array_equal(same.frame_prob, prediction.frame_prob)
+
+
+def test_a_missing_half_is_named_from_python_too(published_files, tmp_path):
+    prefix, _ = published_files("dhhn")
+    (tmp_path / "dhhn-published_video.pt").unlink()
+    with pytest.raises(UserError, match="dhhn-published_video.pt: no such checkpoint"):
+        load(prefix)
+
+
+def test_a_missing_half_of_a_dhhn_is_named(published_files, small_config, tmp_path):
+    config = small_config("dhhn")
+    config.model.width = config.model.feed_forward = 512
+    config.init_from, _ = published_files("dhhn")
+    (tmp_path / "dhhn-published_video.pt").unlink()
+    with pytest.raises(UserError, match="dhhn-published_video.pt: no such checkpoint"):
+        run(config, str(tmp_path / "W"), "eval")
+
+
+def test_training_from_a_published_dhhn_is_refused(published_files, small_config, tmp_path):
+    config = small_config("dhhn", "origin")
+    config.init_from, _ = published_files("dhhn")
+    with pytest.raises(UserError, match="trains networks that a finished one does not hold"):
+        run(config, str(tmp_path / "W"), "train")
+
+
+def test_valor_without_teachers_labels_says_how_to_get_them(small_config, tmp_path):
+    from tests.tfds_llp.published_folder import write_published
+
+    config = small_config("valor")
+    folder = write_published(tmp_path / "DATA", ("vggish", "resnet152", "r2plus1d"))
+    config.data.manual_dir, config.data.data_dir = str(folder), str(tmp_path / "tfds")
+    with pytest.raises(UserError, match=r"CLAP/segment_pseudo_labels.*tfds_llp\.elaborate"):
+        run(config, str(tmp_path / "W"), "train")
+    assert not list((tmp_path / "W").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("method", "model"),
+    [("valor", {"norm": "pre", "heads": 2}), ("valor", {"layers": 2}), ("dhhn", {})],
+    ids=["valor pre-norm", "valor deeper", "dhhn"],
+)
+def test_an_exported_model_says_the_same_when_it_is_read_again(
+    small_config, quick_compile, tmp_path, method, model
+):
+    config, workdir = (
+        small_config(method, "origin" if method == "dhhn" else ""),
+        str(tmp_path / "W"),
+    )
+    config.train.epochs = 1
+    if method == "dhhn":  # whose published program has one size alone
+        config.model.width = config.model.feed_forward = 512
+    config.model.update(model)
+    run(config, workdir, "train")
+    config.export_to = str(tmp_path / "out.pt")
+    run(config, workdir, "export")
+    overrides = {key: config.model[key] for key in ("width", "feed_forward", *model)}
+    again = load(config.export_to, method, None if method == "dhhn" else overrides)
+    rng = np.random.default_rng(0)
+    widths = {"vggish": 128, "resnet152": 2048, "r2plus1d": 512}
+    inputs = {name: rng.standard_normal((2, 10, w), np.float32) for name, w in widths.items()}
+    ours, theirs = load(workdir).predict(inputs), again.predict(inputs)
+    np.testing.assert_array_equal(ours.frame_prob, theirs.frame_prob)
+    np.testing.assert_array_equal(ours.visual_prob, theirs.visual_prob)
+
+
+def test_weights_are_not_read_into_another_network(small_config, quick_compile, tmp_path):
+    config, workdir = small_config("valor"), str(tmp_path / "W")
+    config.train.epochs = 1
+    run(config, workdir, "train")
+    config.model.heads = 4
+    with pytest.raises(UserError, match=r"trained with config\.model\.heads=8, not 4"):
+        run(config, workdir, "predict")
+
+
+def test_an_earlier_stages_results_do_not_replace_the_last_ones(
+    small_config, quick_compile, tmp_path
+):
+    config, workdir = small_config("dhhn"), tmp_path / "W"
+    config.train.epochs = config.base.train.epochs = 1
+    run(config, str(workdir), "train")
+    before = (workdir / "scores_test.json").read_text()
+    config.eval.stage = "base"
+    run(config, str(workdir), "eval")
+    assert (workdir / "scores_test.json").read_text() == before
+    record = json.loads((workdir / "base/scores_test.json").read_text())
+    assert record["stage"] == "base"
+
+
+def test_dhhns_guides_learn_each_from_their_own_modality():
+    """In both modes; audio_net hears and video_net sees."""
+    label = np.zeros((2, 25), np.float32)
+    label[:, :3] = 1
+    removed = RemovedLabels(*(np.zeros((2, 25), bool) for _ in range(2)))
+    removed.audio[0, 0] = removed.visual[1, 1] = True
+    run_ = SimpleNamespace(train=SimpleNamespace(weak_label=label))
+    arrays = dhhn.weak_arrays(run_)["videos"]["targets"]
+    for guide in ("audio_net", "video_net"):
+        np.testing.assert_array_equal(arrays[guide], label)
+    run_.options = SimpleNamespace(removed_labels="", edit_video_target=True)
+    with mock.patch.object(dhhn.ma, "removed_labels", lambda run, index: removed):
+        arrays = dhhn.refined_arrays(run_, 0)["videos"]["targets"]
+    assert arrays["audio_net"][0, :3].tolist() == [0, 1, 1]
+    np.testing.assert_allclose(arrays["video_net"][1, :4], [0.95, 0, 0.95, 0.05])
+    np.testing.assert_array_equal(arrays["video"], arrays["audio_net"])
+
+
+def test_clap_teaches_hearing_and_clip_seeing(small_config, tmp_path):
+    config = small_config("valor")
+    run_ = Run(config, str(tmp_path), [])
+    taught = valor.taught_arrays(run_)["videos"]["pseudo_label"]
+    # The nine videos' labels of CLAP are in segments 3 and 4, those of CLIP in 6 to 8.
+    assert np.flatnonzero(taught["audio"][0, :, 0]).tolist() == [3, 4]
+    assert np.flatnonzero(taught["visual"][0, :, 0]).tolist() == [6, 7, 8]
+
+
+def test_origin_with_removed_labels_is_refused(small_config, tmp_path):
+    config = small_config("dhhn", "origin")
+    config.dhhn.removed_labels = "x.npz"
+    with pytest.raises(UserError, match="origin trains on weak labels alone"):
+        run(config, str(tmp_path / "W"), "train")

@@ -1,0 +1,134 @@
+"""Thresholding, runs and events, against plain Python and by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avvp_jax.errors import UserError
+from avvp_jax.metrics.events import events_of, predicted_segments, runs, write_events_csv
+from avvp_jax.task import CLASSES
+
+masks = st.lists(st.booleans(), min_size=1, max_size=15)
+
+
+def slow_runs(active):
+    """(start, end) of every maximal run, by walking."""
+    found, start = [], None
+    for position, value in enumerate([*active, False]):
+        if value and start is None:
+            start = position
+        if not value and start is not None:
+            found.append((start, position))
+            start = None
+    return found
+
+
+def one_video(frame, **video):
+    """Probabilities of one video, one segment, one class; `frame` is (audio, visual)."""
+    probs = {"frame_prob": np.array(frame).reshape(1, 1, 2, 1)}
+    return probs | {name: np.array([[value]]) for name, value in video.items()}
+
+
+def test_a_probability_of_exactly_one_half_counts():
+    probs = one_video((0.5, np.nextafter(0.5, 0)), global_prob=0.5)
+    assert predicted_segments(probs, "global").ravel().tolist() == [True, False]
+
+
+def test_float64_is_not_rounded_before_it_is_compared():
+    probs = one_video((0.9, 0.9), global_prob=np.nextafter(0.5, 0))
+    assert not predicted_segments(probs, "global").any()
+
+
+def test_the_global_filter_applies_the_video_probability_to_both_modalities():
+    frame = (0.9, 0.9)
+    low, high = one_video(frame, global_prob=0.4), one_video(frame, global_prob=0.6)
+    assert predicted_segments(low, "global").ravel().tolist() == [False, False]
+    assert predicted_segments(high, "global").ravel().tolist() == [True, True]
+
+
+def test_the_modality_filter_applies_each_modality_to_itself():
+    probs = one_video((0.9, 0.9), audio_prob=0.4, visual_prob=0.6)
+    assert predicted_segments(probs, "per_modality").ravel().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("video_filter", ["global", "per_modality"])
+def test_numpy_and_jax_arrays_give_the_same_segments(video_filter):
+    rng = np.random.default_rng(0)
+    probs = {"frame_prob": rng.random((7, 10, 2, 25), np.float32)}
+    for name in ("global_prob", "audio_prob", "visual_prob"):
+        probs[name] = rng.random((7, 25), np.float32)
+    on_host = predicted_segments(probs, video_filter)
+    traced = jax.jit(predicted_segments, static_argnums=1)(
+        jax.tree.map(jnp.asarray, probs), video_filter
+    )
+    assert isinstance(on_host, np.ndarray) and isinstance(traced, jax.Array)
+    assert on_host.dtype == traced.dtype == bool
+    assert on_host.shape == (7, 10, 2, 25) and 0 < on_host.sum() < on_host.size
+    np.testing.assert_array_equal(on_host, traced)
+
+
+def test_another_filter_is_refused_by_name():
+    with pytest.raises(UserError, match="'both'.*global.*per_modality"):
+        predicted_segments(one_video((0.9, 0.9), global_prob=0.9), "both")
+
+
+@settings(deadline=None)
+@given(masks)
+def test_every_active_position_knows_its_run(active):
+    padded = np.zeros((15, 2), bool)  # one shape, so that nothing is compiled again
+    padded[: len(active), 1] = active
+    start, end = runs(jnp.asarray(padded), axis=0)
+    assert start.shape == end.shape == padded.shape
+    for first, last in slow_runs(active):
+        assert start[first:last, 1].tolist() == [first] * (last - first)
+        assert end[first:last, 1].tolist() == [last] * (last - first)
+
+
+@pytest.mark.parametrize("axis", [1, -2])
+def test_runs_follow_any_axis(axis):
+    active = np.random.default_rng(0).random((3, 8, 2)) < 0.6
+    start, end = runs(jnp.asarray(active), axis=axis)
+    moved = np.moveaxis(active, 1, 0)
+    expected = runs(jnp.asarray(moved), axis=0)
+    for found, wanted in zip((start, end), expected, strict=True):
+        np.testing.assert_array_equal(np.moveaxis(np.asarray(found), 1, 0)[moved], wanted[moved])
+
+
+@given(masks, masks)
+def test_events_are_the_maximal_runs_of_each_class(first, second):
+    length = min(len(first), len(second))
+    segments = np.array([first[:length], second[:length]]).T
+    expected = [(c, *run) for c in range(2) for run in slow_runs(segments[:, c].tolist())]
+    assert events_of(segments) == expected
+
+
+def test_the_csv_is_in_the_format_of_the_dense_annotation_files(tmp_path):
+    segments = np.zeros((3, 10, 2, 25), bool)
+    segments[0, 8:10, 0, 23] = segments[0, 0:8, 0, 0] = True
+    segments[0, 3:5, 1, 1] = True  # visual: not in this file
+    segments[2, [0, 2], 0, 5] = True
+    path = tmp_path / "events_test_audio.csv"
+    path.write_text("an older file")
+    write_events_csv(path, ["b_0_10", "a_0_10", "-c_5_15"], segments, "audio")
+    assert path.read_text() == (
+        "filename\tonset\toffset\tevent_labels\n"
+        "b_0_10\t0\t8\tSpeech\n"
+        "b_0_10\t8\t10\tBlender\n"
+        "-c_5_15\t0\t1\tFrying_(food)\n"
+        "-c_5_15\t2\t3\tFrying_(food)\n"
+    )
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_csv_read_with_slice_rules_gives_the_segments_back(tmp_path):
+    segments = np.random.default_rng(0).random((4, 10, 2, 25)) < 0.4
+    names = [f"video{i}_0_10" for i in range(4)]
+    write_events_csv(tmp_path / "events.csv", names, segments, "visual")
+    read = np.zeros((4, 10, 25), bool)
+    for line in (tmp_path / "events.csv").read_text().splitlines()[1:]:
+        name, onset, offset, label = line.split("\t")
+        read[names.index(name), int(onset) : int(offset), CLASSES.index(label)] = True
+    np.testing.assert_array_equal(read, segments[:, :, 1])

@@ -1,0 +1,75 @@
+"""Tables for the terminal, the per-video file, and the published rows."""
+
+import numpy as np
+import pytest
+
+from avvp_jax.metrics.scores import NAMES, PER_VIDEO_NAMES, per_class, per_video, scores
+from avvp_jax.reports.published_scores import PUBLISHED
+from avvp_jax.reports.tables import (
+    SYNTHETIC_NOTE,
+    per_class_table,
+    scores_table,
+    write_per_video_csv,
+)
+from avvp_jax.task import CLASSES
+
+
+def ten(first):
+    return {name: first + i for i, name in enumerate(NAMES)}
+
+
+def numbers(line, label):
+    assert line.startswith(label)
+    return line.removeprefix(label).split()
+
+
+def test_splits_stand_above_the_published_row():
+    table = scores_table({"val": ten(10.04), "test": ten(20.06)}, published=["han"]).splitlines()
+    assert table[0].index("segment-level") < table[0].index("event-level")
+    assert numbers(table[1], "F-score, percent") == "A V AV Type Event A V AV Type Event".split()
+    assert numbers(table[2], "val") == [f"{10 + i}.0" for i in range(10)]
+    assert numbers(table[3], "test") == [f"{20 + i}.1" for i in range(10)]
+    assert numbers(table[4], "HAN (paper, test)") == [f"{x:.1f}" for x in PUBLISHED["han"].scores]
+    assert len(table) == 5 and len({len(line) for line in table}) == 1
+
+
+def test_synthetic_data_are_marked():
+    assert SYNTHETIC_NOTE in scores_table({"val": ten(1.0)}, synthetic=True).splitlines()
+    assert SYNTHETIC_NOTE not in scores_table({"val": ten(1.0)})
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_published_rows_hold_ten_percentages_whose_types_are_means(method):
+    row = dict(zip(NAMES, PUBLISHED[method].scores, strict=True))
+    assert all(40 < value < 70 for value in row.values()) and PUBLISHED[method].source
+    for level in ("segment", "event"):
+        mean = np.mean([row[f"{level}/{part}"] for part in ("audio", "visual", "audio_visual")])
+        misprint = method == "ma" and level == "segment"
+        assert row[f"{level}/type"] == pytest.approx(58.9 if misprint else mean, abs=0.11)
+
+
+def test_classes_that_do_not_occur_get_a_dash():
+    pred, true = np.zeros((2, 1, 10, 2, 25), bool)
+    pred[0, :4, 0, 3] = true[0, :8, 0, 3] = True
+    table = per_class_table(per_class(pred, true)).splitlines()
+    assert len(table) == 2 + len(CLASSES)
+    assert numbers(table[1], "F-score, percent") == "A V AV Event A V AV Event".split()
+    assert numbers(table[2 + 3], "Dog") == ["66.7", "-", "-", "66.7", "100.0", "-", "-", "100.0"]
+    assert numbers(table[2], "Speech") == ["-"] * 8
+
+
+def test_the_per_video_file_averages_to_the_scores(tmp_path):
+    rng = np.random.default_rng(0)
+    true = rng.random((6, 10, 2, 25)) < 0.1
+    pred = true ^ (rng.random(true.shape) < 0.03)
+    names = [f"video{i}_0_10" for i in range(6)]
+    path = tmp_path / "per_video.csv"
+    write_per_video_csv(path, names, per_video(pred, true))
+    header, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    assert header == ["filename", *PER_VIDEO_NAMES]
+    assert [row[0] for row in rows] == names
+    means = np.array([row[1:] for row in rows], float).mean(axis=0)
+    found = scores(pred, true)
+    for name, mean in zip(PER_VIDEO_NAMES, means, strict=True):
+        assert mean == pytest.approx(found[name], abs=1e-3)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

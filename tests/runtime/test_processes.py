@@ -1,0 +1,281 @@
+"""Several processes through launch.py: as one, and what happens when one of them is lost."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.weights import read_weights
+from avvp_jax.methods import stages_of
+from avvp_jax.metrics.scores import NAMES
+from avvp_jax.runtime.endings import LOST, unanswered
+from avvp_jax.runtime.processes import _alone_on_host, _check
+from avvp_jax.training.stages import final_stage
+from tests.programs import PATIENCE, started
+from tests.test_launch import SMALL, wait_for
+from tests.weights import assert_same_training
+
+EPOCHS = 40
+# Longer than the heartbeats, shorter than what is promised.
+PROMISED_SECONDS = 30
+
+
+@pytest.fixture
+def flags(published_folder, data_dir):
+    """The command line of a small run but for its work directory."""
+    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
+    return ["--config=configs/han.py", *SMALL, *data, f"--config.train.epochs={EPOCHS}"]
+
+
+def free_port() -> int:
+    with socket.socket() as here:
+        here.bind(("localhost", 0))
+        return here.getsockname()[1]
+
+
+@pytest.fixture
+def launch_two(launch):
+    """Starts launch.py in two processes; all are killed at the end."""
+    started = []
+
+    def start(*arguments: str) -> list[subprocess.Popen]:
+        common = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
+        both = [
+            launch(*arguments, *common, f"--process_id={index}", start=subprocess.Popen)
+            for index in range(2)
+        ]
+        started.extend(both)
+        return both
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def weights_of(workdir: pathlib.Path) -> dict:
+    config = recall(str(workdir))
+    network = final_stage(config, stages_of(config)).result_network(config)
+    return jax.device_get(read_weights(str(workdir), network, config).variables)
+
+
+def checkpoints(workdir: pathlib.Path, beyond: int) -> bool:
+    found = (path.name for path in workdir.glob("train/latest/*"))
+    return any(name.isdigit() and int(name) > beyond for name in found)
+
+
+def test_two_processes_train_as_one_also_when_one_is_lost(launch, launch_two, flags, tmp_path):
+    """The second is killed in training; the same command goes on."""
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    first, second = launch_two(*flags, f"--workdir={both}")
+    wait_for(first, lambda: checkpoints(both, beyond=4))
+    second.kill()
+    killed_at = time.monotonic()
+    _, error = first.communicate(timeout=PROMISED_SECONDS)
+    assert time.monotonic() - killed_at < PROMISED_SECONDS
+    assert first.returncode == LOST, error
+    assert error.count("launch.py") == 1
+    assert "launch.py: process 0: another process of this run is lost; start the same" in error
+    assert not (both / "scores_test.json").exists()
+
+    first, second = launch_two(*flags, f"--workdir={both}")
+    outputs = [process.communicate() for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outputs
+    assert "going on after epoch" in outputs[0][0]
+    assert "2 x cpu of 2 processes" in outputs[0][0]
+    assert f"epoch {EPOCHS}/{EPOCHS}" in outputs[0][0]
+    assert outputs[1] == ("", "")
+
+    assert launch(*flags, f"--workdir={alone}").returncode == 0
+    assert_same_training(weights_of(alone), weights_of(both), moved=3e-4 * EPOCHS * 2)
+    one, two = (json.loads((w / "scores_test.json").read_text()) for w in (alone, both))
+    for name in NAMES:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-3)
+    logged = [json.loads(line) for line in (both / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line["step"] for line in logged if "train/loss" in line]
+    assert sorted(set(epochs)) == list(range(1, EPOCHS + 1))
+    assert {p.name for p in alone.iterdir()} == {p.name for p in both.iterdir()}
+
+
+def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_path):
+    first, second = launch_two(*flags, f"--workdir={tmp_path}/W")
+    wait_for(second, lambda: checkpoints(tmp_path / "W", beyond=4))
+    first.kill()
+    _, error = second.communicate(timeout=PROMISED_SECONDS)
+    assert second.returncode == LOST, error
+    assert error.count("\n") == 1
+    assert "launch.py: process 1: another process of this run is lost" in error
+
+
+@pytest.mark.parametrize("when", ["at once", "when the first one has stopped"])
+def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
+    launch_two, flags, tmp_path, when
+):
+    """A scheduler signals hosts one after the other."""
+    first, second = launch_two(*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400")
+    wait_for(first, lambda: checkpoints(tmp_path / "W", beyond=4))
+    first.terminate()
+    said = "" if when == "at once" else first.stderr.readline()
+    second.terminate()
+    errors = [process.communicate()[1] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [75, 75], errors
+    stopped = "launch.py: stopped by SIGTERM; start the same command again to go on\n"
+    assert [said + errors[0], errors[1]] == [stopped, ""]
+    assert not list((tmp_path / "W").rglob("*.orbax-checkpoint-tmp"))
+
+
+def test_processes_that_are_not_started_alike_are_refused(launch_two, flags, tmp_path, launch):
+    port = free_port()
+    both = [
+        launch(
+            *flags,
+            f"--workdir={tmp_path}/{place}",
+            f"--coordinator=localhost:{port}",
+            "--num_processes=2",
+            f"--process_id={index}",
+            f"--config.seed={seed}",
+            start=subprocess.Popen,
+        )
+        for index, (place, seed) in enumerate((("W", 1), ("W", 2)))
+    ]
+    for process in both:
+        error = process.communicate(timeout=120)[1]
+        assert process.returncode == 2, error
+        assert "config.seed differs between process 0 and process 1" in error
+    assert not (tmp_path / "W").exists()
+
+
+def test_a_port_that_is_taken_is_refused(launch, flags, tmp_path):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        several = [f"--coordinator=localhost:{port}", "--num_processes=2", "--process_id=0"]
+        result = launch(*flags, f"--workdir={tmp_path}/W", *several)
+    assert result.returncode == 2
+    assert f"--coordinator=localhost:{port}: port {port} cannot be used here" in result.stderr
+
+
+def test_a_cluster_is_found_by_itself(launch, tmp_path):
+    """Two tasks of Slurm make the same mistake: the first one's line, and exit code 2."""
+    flags = ["--config=configs/han.py", f"--workdir={tmp_path}/W", "--mode=eval"]
+    slurm = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost"}
+    both = []
+    for index in range(2):
+        task = {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
+        both.append(launch(*flags, start=subprocess.Popen, extra=slurm | task))
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    for index, (process, error) in enumerate(zip(both, errors, strict=True)):
+        assert process.returncode == 2, error
+        assert f"launch.py: process {index}: " in error
+        assert "--mode=train" in error or "config.json" in error
+
+
+ABORT = """
+import os, sys
+from avvp_jax.runtime import endings, preemption
+endings.take_over(0)
+endings.found_others()
+{settle}
+os.abort()
+"""
+
+
+@pytest.mark.parametrize(("code", "lines"), [(1, 1), (0, 0), (75, 0)])
+def test_what_is_aborted_after_all_have_come_to_an_end_keeps_its_exit_code(
+    code, lines, tmp_path, monkeypatch
+):
+    """As where another process is gone before this one has closed its connections."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    settle = "" if lines else f"preemption.settle({code})"
+    program = [sys.executable, "-c", ABORT.format(settle=settle)]
+    result = subprocess.run(program, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (code, lines), result.stderr
+    assert len(list(tmp_path.iterdir())) == lines  # the details are kept where a line names them
+
+
+def test_a_signal_to_a_process_that_has_said_its_mistake_changes_nothing():
+    """As from a launcher that ends the others once one has."""
+    process = started(
+        "from avvp_jax.runtime import endings, preemption\n"
+        "from avvp_jax.errors import UserError\n"
+        "preemption.watch()\n"
+        "endings.take_over(0)\n"
+        "endings.end(UserError('a mistake'), 2)"
+    )
+    said = process.stderr.readline()
+    process.terminate()
+    assert process.wait(PATIENCE) == 2
+    assert "process 0: a mistake (details: " in said and process.stderr.read() == ""
+    pathlib.Path(said.rpartition("details: ")[2].rstrip(")\n")).unlink()
+
+
+MISTAKES = {
+    "one of three": (("host:1", None, None), "go together"),
+    "two of three": ((None, 2, 0), "go together"),
+    "no port": (("host", 2, 0), "--coordinator=host: must be HOST:PORT"),
+    "no host": ((":80", 2, 0), "must be HOST:PORT"),
+    "a port beyond": (("host:70000", 2, 0), "must be HOST:PORT"),
+    "an address": (("http://host:80", 2, 0), "must be HOST:PORT"),
+    "no process": (("host:80", 0, 0), "--num_processes=0"),
+    "an index too far": (("host:80", 2, 2), "--process_id=2 must be 0 to 1"),
+    "a negative index": (("host:80", 2, -1), "--process_id=-1 must be 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_flags_that_do_not_go_together(mistake):
+    arguments, message = MISTAKES[mistake]
+    with pytest.raises(UserError, match=message):
+        _check(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("environment", "alone"),
+    [
+        ({}, False),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1"}, True),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x16)"}, True),
+        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, False),
+        ({"SLURM_STEP_TASKS_PER_NODE": "2,1"}, False),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, True),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, False),
+    ],
+)
+def test_a_task_alone_on_its_host_has_all_devices(environment, alone, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _alone_on_host() is alone
+
+
+def test_flags_are_checked_before_anything_starts(launch, tmp_path):
+    flags = ["--config=configs/han.py", f"--workdir={tmp_path}/W", "--num_processes=2"]
+    result = launch(*flags)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "--coordinator=HOST:PORT" in result.stderr
+    assert not (tmp_path / "W").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer"), True),
+        (RuntimeError("UNAVAILABLE: Socket closed"), True),
+        (UserError("config.train.epochs=0 must be greater than 0"), False),
+        (UserError("the barrier of heartbeats"), False),
+        (ValueError("shapes differ"), False),
+    ],
+)
+def test_what_another_process_is_to_blame_for(error, expected):
+    assert unanswered(error) is expected
+    wrapped = UserError("checkpoints cannot be written")
+    wrapped.__cause__ = error
+    assert unanswered(wrapped) is expected

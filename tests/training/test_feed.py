@@ -1,0 +1,152 @@
+"""Features on the device and features on disk feed a training the same batches."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avvp_jax.data import splits as data
+from avvp_jax.data.splits import StoredFeatures, load_split, open_dataset
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.weights import read_all_weights
+from avvp_jax.methods import stages_of
+from avvp_jax.modes.modes import run
+from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.task import SEGMENTS
+from avvp_jax.training import keys
+from avvp_jax.training.feed import Feed, in_parts
+from avvp_jax.training.run import configured_split
+from avvp_jax.training.stages import final_stage
+from avvp_jax.training.trainer import Trainer
+from tests.weights import assert_same_training
+from tfds_llp import llp
+from tfds_llp.annotations import Split
+from tfds_llp.prepare import prepare
+from tfds_llp.videos import Videos
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+MANY_VIDEOS = {"train": 3000, "val": 40, "test": 2}
+
+
+@pytest.fixture
+def splits(config):
+    """The training videos with features in memory, and with features on disk."""
+    dataset = open_dataset(config.data)
+    return [load_split(dataset, "train", "base", stored=stored) for stored in (False, True)]
+
+
+def make_trainer(videos: int, batch_size: int = 3) -> Trainer:
+    """Of two seeds; it knows the order of videos, and could not train."""
+    roots = jnp.stack([keys.root_key(seed) for seed in (1, 2)])
+    options = {"videos": videos, "batch_size": batch_size, "shuffle": True, "steps_per_call": 4}
+    return Trainer(None, None, None, None, mesh=make_mesh(2), roots=roots, **options)
+
+
+def test_blocks_hold_the_rows_that_the_device_would_take(splits):
+    held, stored = splits
+    trainer = make_trainer(len(held))
+    feed = Feed(stored.features, trainer, 3, make_mesh(2))
+    assert trainer.steps == 2  # the smaller last batch is padded
+    for epoch, start, stop in ((1, 0, 2), (2, 0, 1), (2, 1, 2), (3, 1, 2), (1, 1, 2)):
+        order = np.asarray(trainer.order(trainer.roots, jnp.full(2, epoch)))[:, start:stop]
+        block = feed.block(epoch, start, stop)
+        for role, features in held.features.items():
+            found = np.asarray(block[role])[:, : stop - start]
+            np.testing.assert_array_equal(found, features[np.maximum(order, 0)], err_msg=role)
+
+
+def test_all_parts_are_the_split(splits, monkeypatch):
+    held, stored = splits
+    monkeypatch.setattr("avvp_jax.training.feed.PART_VIDEOS", 3)
+    parts = list(in_parts(stored.features))
+    assert [len(part["audio"]) for part in parts] == [3, 1]
+    for role, features in held.features.items():
+        np.testing.assert_array_equal(np.concatenate([part[role] for part in parts]), features)
+
+
+@pytest.mark.parametrize("method", ["han", "ma", "jomold"])
+def test_both_feeds_end_in_the_same_models(method, small_config, tmp_path, quick_compile):
+    models, logged = [], []
+    for feed in ("device", "stream"):
+        config = small_config(method)
+        config.data.feed, config.num_seeds, config.train.steps_per_call = feed, 2, 1
+        workdir = tmp_path / feed
+        run(config, str(workdir), "train")
+        stage = final_stage(config, stages_of(config))
+        found = read_all_weights(str(workdir), stage.result_network(config), config)
+        models.append(jax.device_get([weights.variables for weights in found]))
+        lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+        losses = [{k: v for k, v in line.items() if k.endswith("/loss")} for line in lines]
+        logged.append([line for line in losses if line])
+    assert len(logged[0]) == len(logged[1]) > 0
+    for one, two in zip(*logged, strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
+    assert_same_training(*models, moved=3e-4 * 4)
+
+
+def test_auto_streams_what_is_too_large_for_the_device(config, monkeypatch):
+    dataset = open_dataset(config.data)
+    assert not isinstance(configured_split(config, dataset, "train").features, StoredFeatures)
+    monkeypatch.setattr(data, "device_memory", lambda: 2e6)
+    assert isinstance(configured_split(config, dataset, "train").features, StoredFeatures)
+
+
+def make_many(config: llp.LlpConfig) -> dict[str, Videos]:
+    """More videos than memory will be given for, all of whose features are 0."""
+    made, rng = {}, np.random.default_rng(0)
+    for name, size in MANY_VIDEOS.items():
+        ids = [f"{name}{row}" for row in range(size)]
+        dense = (rng.random((2, size, SEGMENTS, 25)) < 0.1).astype(np.uint8)
+        weak = dense.any(axis=(0, 2)).astype(np.uint8)
+        labels = Split(ids, ids, weak, *dense, np.arange(size))
+        made[name] = Videos.allocate(labels, config.streams)
+    return made
+
+
+def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(llp, "_make_up", make_many)
+    builder = prepare("llp/synthetic", tmp_path)
+    features = StoredFeatures(builder, "train", "base")
+    allowed = len(features) * features.video_bytes // 2
+
+    def train(feed: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "tests.under_cap", str(tmp_path), feed, str(allowed)]
+        environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+
+    streamed, held = train("stream"), train("device")
+    assert streamed.returncode == 0, streamed.stderr
+    assert held.returncode != 0
+    assert re.search("MemoryError|RESOURCE_EXHAUSTED|bad_alloc", held.stderr), held.stderr
+
+
+def test_nan_on_disk_stops_the_stream(splits, monkeypatch):
+    _, stored = splits
+    source = type(stored.features._source)
+    read = source.__getitems__
+
+    def damaged(self, rows):
+        examples = read(self, rows)
+        return [example | {"resnet152": example["resnet152"] * np.nan} for example in examples]
+
+    monkeypatch.setattr(source, "__getitems__", damaged)
+    with pytest.raises(UserError, match="NaN or infinity in resnet152"):
+        list(in_parts(stored.features))
+
+
+def test_features_that_are_damaged_on_disk_stop_the_stream(splits, monkeypatch):
+    _, stored = splits
+
+    def fail(*_):
+        raise ValueError("crc mismatch")
+
+    monkeypatch.setattr(type(stored.features._source), "__getitems__", fail)
+    with pytest.raises(UserError, match="the prepared data is damaged .*crc mismatch"):
+        list(in_parts(stored.features))

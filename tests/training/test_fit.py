@@ -1,0 +1,110 @@
+"""A training stage: what of the config reaches the trainer, selection and the log."""
+
+import jax
+import numpy as np
+import pytest
+
+import avvp_jax.training.fit
+from avvp_jax.data.splits import load_split, open_dataset
+from avvp_jax.errors import UserError
+from avvp_jax.methods import han
+from avvp_jax.methods.targets import targets
+from avvp_jax.metrics.events import predicted_segments
+from avvp_jax.metrics.scores import NAMES, scores
+from avvp_jax.nn.functional import parser_network
+from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.training.checkpoints import restore_best
+from avvp_jax.training.fit import fit
+from avvp_jax.training.predictor import Predictor
+from avvp_jax.training.selection import no_best, of_seed, of_seeds
+
+
+class Recorder:
+    """A writer that remembers scalars by epoch."""
+
+    def __init__(self):
+        self.epochs = {}
+
+    def write_scalars(self, step, scalars):
+        self.epochs[step] = scalars
+
+    def write_texts(self, step, texts):
+        assert "fc_prob" in texts["parameters"]
+
+    def flush(self):
+        pass
+
+
+@pytest.fixture
+def fitted(config, tmp_path):
+    """Fits the nine videos; returns what was logged and the splits."""
+    dataset = open_dataset(config.data)
+    train, val = (load_split(dataset, name, "base") for name in ("train", "val"))
+    network = parser_network((128, 2048, 512), config.model.to_dict())
+
+    def run(folder="stage"):
+        recorder = Recorder()
+        arrays = {"videos": {"targets": targets(train.weak_label)}, "shared": {}}
+        path = str(tmp_path / folder)
+        data, where = (arrays, train, val), {"seeds": [config.seed], "mesh": make_mesh()}
+        fit(config, path, network, han.loss, *data, recorder, **where)
+        shapes = of_seeds(no_best(network.shapes(), config.eval.select), 1)
+        variables, epoch, _ = of_seed(restore_best(path, shapes), 0)
+        return recorder.epochs, epoch, variables, network, val
+
+    return run
+
+
+@pytest.mark.parametrize("video_filter", ["global", "per_modality"])
+def test_validation_uses_the_methods_own_filter(config, fitted, video_filter):
+    config.eval.video_filter, config.eval.select = video_filter, "last"
+    config.schedule.learning_rate = 0.01
+    config.train.epochs = 6
+    logged, epoch, variables, network, val = fitted()
+    assert epoch == 6
+    probs = Predictor(network, video_filter, 4, make_mesh()).predict(variables, val.features)
+    expected = scores(predicted_segments(probs, video_filter), val.truth > 0)
+    for name, value in expected.items():
+        np.testing.assert_allclose(logged[6][f"val/{name}"], value, atol=1e-4)
+
+
+@pytest.mark.parametrize(("ties", "chosen"), [("later", 3), ("earlier", 1)])
+def test_selection_and_ties_are_the_configs(config, fitted, monkeypatch, ties, chosen):
+    config.eval.ties, config.train.epochs = ties, 3
+    config.schedule.learning_rate = 1e-12  # every epoch scores the same
+    assert fitted()[1] == chosen
+
+
+def test_the_selected_score_is_the_configs(config, fitted, monkeypatch):
+    """Epochs 1, 2, 3 are best in turn, each in another score."""
+    columns = {"segment/audio": 1, "segment/visual": 2, "event/event": 3}
+    config.train.epochs = 3
+    chosen = avvp_jax.training.fit.selection_score
+
+    def scripted(select, scores, epoch):
+        ten = [jax.numpy.float32(epoch == columns.get(name)) for name in NAMES]
+        return chosen(select, jax.numpy.stack(ten), epoch)
+
+    monkeypatch.setattr(avvp_jax.training.fit, "selection_score", scripted)
+    for name, epoch in columns.items():
+        config.eval.select = name
+        assert fitted(name.replace("/", "-"))[1] == epoch
+
+
+def test_shuffling_and_the_logged_learning_rate_are_the_configs(config, fitted):
+    config.schedule.every_epochs, config.model.dropout = 1, 0.0
+    shuffled = fitted("shuffled")[0]
+    config.train.shuffle = False
+    ordered = fitted("ordered")[0]
+    assert shuffled[1]["train/loss"] != ordered[1]["train/loss"]
+    rates = [ordered[epoch]["train/learning_rate"] for epoch in (1, 2)]
+    np.testing.assert_allclose(rates, [3e-4, 3e-5], rtol=1e-5)
+
+
+def test_a_diverging_loss_stops_the_run(config, fitted):
+    config.schedule.learning_rate = 1e30
+    with pytest.raises(
+        UserError,
+        match="epoch ., step .: loss or gradient is not finite on the videos .*; training",
+    ):
+        fitted()

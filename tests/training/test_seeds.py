@@ -1,0 +1,303 @@
+"""Many seeds in one program: each is the single run of its seed, and stops alone."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.training.test_trainer import STEP, WIDTHS, data
+
+from avvp_jax.api import load
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.weights import read_all_weights
+from avvp_jax.methods import han, stages_of
+from avvp_jax.methods.jomold import stages as jomold
+from avvp_jax.metrics.scores import NAMES
+from avvp_jax.metrics.statistics import p_values, summary
+from avvp_jax.modes.compare import compare
+from avvp_jax.modes.modes import run
+from avvp_jax.nn.functional import parser_network
+from avvp_jax.runtime.mesh import by_seed, make_mesh, place
+from avvp_jax.training import keys
+from avvp_jax.training.optimizer import make_optimizer, make_schedule
+from avvp_jax.training.stages import final_stage
+from avvp_jax.training.trainer import Trainer
+from configs.han import get_config
+from tests.first_states import begin
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+METHODS = {
+    "han": ("han", ""),
+    "ma": ("ma", ""),
+    "jomold": ("jomold", ""),
+    "valor": ("valor", ""),
+    "dhhn": ("dhhn", "refinement"),
+}
+
+
+def weights_of(config, workdir) -> list:
+    stage = final_stage(config, stages_of(config))
+    return read_all_weights(str(workdir), stage.result_network(config), config)
+
+
+def assert_close(one, two, moved: float) -> None:
+    """Weights of two runs; what a softmax ignores follows rounding noise."""
+    for (path, x), (_, y) in zip(
+        jax.tree_util.tree_leaves_with_path(one),
+        jax.tree_util.tree_leaves_with_path(two),
+        strict=True,
+    ):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        idle = name.endswith(("in_bias", "fc_frame_att/bias", "fc_av_att/bias"))
+        np.testing.assert_allclose(x, y, rtol=0, atol=2 * moved if idle else 1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_several_seeds_are_single_runs(small_config, tmp_path, method):
+    """Of every method and all its stages: the same epochs chosen, the same weights."""
+    config = small_config(*METHODS[method])
+    config.num_seeds = 2
+    run(config, str(tmp_path / "both"), "train")
+    both = weights_of(config, tmp_path / "both")
+    assert [weights.seed for weights in both] == [config.seed, config.seed + 1]
+    record = json.loads((tmp_path / "both/scores_test.json").read_text())
+    # The second seed, alone: it shares nothing with the config of both but what all seeds share.
+    single, workdir = small_config(*METHODS[method]), tmp_path / "single"
+    single.seed += 1
+    run(single, str(workdir), "train")
+    (alone,) = weights_of(single, workdir)
+    assert alone.epoch == both[1].epoch
+    assert_close(alone.variables, both[1].variables, moved=3e-4 * 2 * 2)
+    scores = json.loads((workdir / "scores_test.json").read_text())
+    assert record["seeds"][1]["seed"] == single.seed
+    for name in NAMES:
+        np.testing.assert_allclose(record["seeds"][1][name], scores[name], atol=1e-3)
+    one, other = (jax.tree.leaves(weights.variables["params"]) for weights in both)
+    assert max(np.abs(x - y).max() for x, y in zip(one, other, strict=True)) > 1e-2
+
+
+@pytest.fixture(params=["in turn", "side by side"])
+def arrangement(request, monkeypatch):
+    """How the seeds of a compiled call run, on a CPU and elsewhere."""
+    monkeypatch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
+
+
+def trainer_of(model: dict, seeds: list[int]):
+    network, optimizer = parser_network(WIDTHS, model), make_optimizer(get_config().optimizer)
+    roots = jnp.stack([keys.root_key(seed) for seed in seeds])
+    options = {"videos": 8, "batch_size": 4, "shuffle": True, "steps_per_call": 10}
+    options |= {"mesh": make_mesh(len(seeds)), "roots": roots}
+    trainer = Trainer(network, han.loss, optimizer, make_schedule(STEP, 40), **options)
+    states = [begin(optimizer, network.init(keys.init_key(root))) for root in roots]
+    states = jax.tree.map(lambda *each: np.stack(each), *states)
+    return trainer, place(states, by_seed(options["mesh"]))
+
+
+def test_seeds_see_their_own_batches_and_dropout(small_model, arrangement):
+    """The first epoch's order, losses and gradients, with dropout, to 1e-5."""
+    both, state = trainer_of(small_model, [3, 4])
+    order = np.asarray(both.order(both.roots, jnp.ones(2, jnp.int32)))
+    _, logged = both.run_epoch(state, data(8), {})
+    for index, seed in enumerate((3, 4)):
+        alone, state = trainer_of(small_model, [seed])
+        np.testing.assert_array_equal(
+            alone.order(alone.roots, jnp.ones(1, jnp.int32))[0], order[index]
+        )
+        _, expected = alone.run_epoch(state, data(8), {})
+        for name in ("loss", "gradient_norm"):
+            np.testing.assert_allclose(logged[name][index], expected[name][0], rtol=1e-5)
+    assert (order[0] != order[1]).any()
+    assert logged["loss"][0] != logged["loss"][1]
+
+
+def test_a_seed_that_diverges_stops_alone(small_model, arrangement):
+    """From the step on at which its loss is not finite it keeps its weights; the other goes on."""
+    trainer, state = trainer_of(small_model, [3, 4])
+    arrays = data(8)
+    targets = arrays["videos"].pop("targets")
+    own = {name: np.stack([x, x]) for name, x in targets.items()}
+    second = int(trainer.order(trainer.roots, jnp.ones(2, jnp.int32))[1, 1, 0])
+    own["video"][1, second, 0] = np.nan  # a video of the second seed's second step
+    reference, _ = trainer.run_epoch(
+        jax.tree.map(jnp.copy, state),
+        arrays,
+        {"videos": {"targets": own | {"video": np.stack([targets["video"]] * 2)}}},
+    )
+    after, logged = trainer.run_epoch(state, arrays, {"videos": {"targets": own}})
+    assert np.asarray(after["stopped"]).tolist() == [-1, 1]
+    assert np.isfinite(logged["loss"][0])
+    assert np.isnan(logged["loss"][1])
+    jax.tree.map(
+        lambda x, y: np.testing.assert_array_equal(x[0], y[0]), after["params"], reference["params"]
+    )
+    assert int(after["optimizer"].count[1]) == 1
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(after["params"]))
+
+
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_seed_that_diverges_is_left_out(small_config, tmp_path, monkeypatch, capsys, at_once):
+    """Also where it is the only one of its group: the others train, and the mean is theirs."""
+    config = small_config("han")
+    config.num_seeds, config.seeds_at_once, config.eval.splits = 3, at_once, ("val",)
+    network = final_stage(config, stages_of(config)).trained_network(config)
+    marked = network.init(keys.init_key(keys.root_key(2)))["params"]["fc_a"]["bias"][0]
+    plain = han.loss
+
+    def loss(parser, batch, key):
+        total, parts = plain(parser, batch, key)
+        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
+
+    monkeypatch.setattr(han, "loss", loss)
+    run(config, str(tmp_path), "train")
+    said = capsys.readouterr()
+    assert "seed 2, epoch 1, step 1: loss or gradient is not finite" in said.out + said.err
+    record = json.loads((tmp_path / "scores_val.json").read_text())
+    assert [seed.get("diverged", False) for seed in record["seeds"]] == [False, True, False]
+    good = [record["seeds"][index]["segment/type"] for index in (0, 2)]
+    np.testing.assert_allclose(record["mean"]["segment/type"], np.mean(good))
+    run(config, str(tmp_path), "train")  # finished before, and known to have diverged
+    again = json.loads((tmp_path / "scores_val.json").read_text())
+    assert again["seeds"] == record["seeds"]
+    assert load(str(tmp_path)) is not None
+    with pytest.raises(UserError, match="the seeds of this run are 1, 2, 3"):
+        load(str(tmp_path), seed=4)
+
+
+def test_where_every_seed_diverges_the_run_says_so(small_config, tmp_path):
+    config = small_config("han")
+    config.num_seeds, config.schedule.learning_rate = 2, 1e9
+    with pytest.raises(UserError, match="every seed of this run has diverged"):
+        run(config, str(tmp_path), "train")
+
+
+def test_a_seed_that_diverges_takes_no_part_in_later_stages(small_config, tmp_path, monkeypatch):
+    config = small_config("jomold")
+    config.num_seeds = 2
+    network = stages_of(config)[0].trained_network(config)
+    marked = network.init(keys.init_key(keys.root_key(config.seed)))["params"]["fc_a"]["bias"][0]
+    plain = jomold.estimator_loss
+
+    def loss(parser, batch, key):
+        total, parts = plain(parser, batch, key)
+        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
+
+    monkeypatch.setattr(jomold, "estimator_loss", loss)
+    run(config, str(tmp_path), "train")
+    assert [weights.diverged for weights in weights_of(config, tmp_path)] == [True, False]
+
+
+def test_a_run_in_groups_refuses_another_config(small_config, tmp_path):
+    config = small_config("han")
+    config.num_seeds, config.seeds_at_once = 2, 1
+    run(config, str(tmp_path), "train")
+    config.schedule.learning_rate = 0.5
+    with pytest.raises(UserError, match="schedule.learning_rate was 0.0003 and is now 0.5"):
+        run(config, str(tmp_path), "train")
+    config.schedule.learning_rate, config.pick_seed = 3e-4, 9
+    with pytest.raises(UserError, match=r"config\.pick_seed=9: the seeds of this run are 1, 2"):
+        run(config, str(tmp_path), "train")
+
+
+def test_groups_of_seeds_are_the_same_runs(small_config, tmp_path):
+    config = small_config("han")
+    config.num_seeds, config.seeds_at_once = 3, 2
+    run(config, str(tmp_path / "groups"), "train")
+    assert sorted(p.name for p in (tmp_path / "groups/train").iterdir()) == [
+        "seeds_1-2",
+        "seeds_3-3",
+    ]
+    together = small_config("han")
+    together.num_seeds = 3
+    run(together, str(tmp_path / "together"), "train")
+    one, two = (
+        weights_of(c, tmp_path / d) for c, d in ((config, "groups"), (together, "together"))
+    )
+    for x, y in zip(one, two, strict=True):
+        assert (x.seed, x.epoch) == (y.seed, y.epoch)
+        assert_close(x.variables, y.variables, moved=3e-4 * 2 * 2)
+
+
+@pytest.fixture(scope="module")
+def finished(small_config, tmp_path_factory, quick_compile):
+    """HAN with three seeds."""
+    config, workdir = small_config("han"), tmp_path_factory.mktemp("seeds") / "W"
+    config.num_seeds = 3
+    run(config, str(workdir), "train")
+    return config, workdir
+
+
+def test_scores_are_stored_by_seed_and_summarised(finished):
+    _, workdir = finished
+    record = json.loads((workdir / "scores_val.json").read_text())
+    assert [seed["seed"] for seed in record["seeds"]] == [1, 2, 3]
+    table = np.array([[seed[name] for name in NAMES] for seed in record["seeds"]])
+    for index, name in enumerate(NAMES):
+        values = table[:, index]
+        np.testing.assert_allclose(record["mean"][name], values.mean())
+        np.testing.assert_allclose(record["std"][name], values.std(ddof=1), atol=1e-12)
+        # Student's t of two degrees of freedom at 97.5 %.
+        expected = 4.302653 * values.std(ddof=1) / 3**0.5
+        np.testing.assert_allclose(record["ci95"][name], expected, rtol=1e-5, atol=1e-12)
+
+
+def test_predict_takes_the_picked_seed(finished, tmp_path):
+    config, workdir = finished
+    shutil.copytree(workdir, tmp_path / "W")
+    probs = {}
+    for seed in (-1, 1, 2, 3):
+        config.pick_seed = seed
+        run(config, str(tmp_path / "W"), "predict")
+        probs[seed] = np.load(tmp_path / "W/predictions_val.npz")["frame_prob"]
+    scores = [w.score for w in weights_of(config, workdir)]
+    np.testing.assert_array_equal(probs[-1], probs[1 + int(np.argmax(scores))])
+    assert np.abs(probs[1] - probs[2]).max() > 1e-4
+    config.pick_seed = 7
+    with pytest.raises(UserError, match=r"config\.pick_seed=7.*are 1, 2, 3"):
+        run(config, str(tmp_path / "W"), "predict")
+    config.pick_seed = -1
+
+
+def test_work_directories_are_compared(finished, small_config, tmp_path):
+    _, workdir = finished
+    other = small_config("ma")
+    run(other, str(tmp_path / "MA"), "train")
+    shutil.copytree(workdir, again := tmp_path / "again")
+    text = compare([str(workdir), str(again), str(tmp_path / "MA")])
+    assert f"{workdir} (3 seeds)" in text
+    assert f"{tmp_path / 'MA'} (1 seed)" in text
+    assert f"{again} and {workdir} (paired t-test)" in text
+    assert f"{tmp_path / 'MA'} and {workdir} (Welch's t-test)" in text
+    assert "HAN (paper, test)" in text and "MA (paper, test)" in text
+    with pytest.raises(UserError, match="needs work directories"):
+        compare([str(workdir)])
+    with pytest.raises(UserError, match="scores_test.json: not there; run --mode=eval"):
+        compare([str(workdir), str(tmp_path / "nowhere")])
+    (again / "config.json").unlink()  # as where somebody's weights were evaluated
+    assert f"{again} and {workdir} (Welch's t-test)" in compare([str(workdir), str(again)])
+    for damage in ({"seeds": []}, {"method": "other"}, {"seeds": [{"seed": 1}]}):
+        path = again / "scores_test.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        with pytest.raises(UserError, match="scores_test.json: damaged"):
+            compare([str(workdir), str(again)])
+
+
+def test_p_values_are_the_textbooks():
+    """Welch (1938) by hand: t, degrees of freedom, and its two-sided tail."""
+    from scipy import stats
+
+    a, b = np.array([1.0, 2.0, 4.0, 5.0]), np.array([3.0, 6.0, 7.0])
+    sides = [[dict.fromkeys(NAMES, x) for x in side] for side in (a, b)]
+    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    t = (a.mean() - b.mean()) / sum(variances) ** 0.5
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 3 + variances[1] ** 2 / 2)
+    expected = 2 * stats.t.sf(abs(t), freedom)
+    np.testing.assert_allclose(p_values(*sides, paired=False), [expected] * 10)
+    d = a - np.array([2.0, 2.5, 4.0, 7.0])
+    t = d.mean() / (d.std(ddof=1) / 2)
+    paired = [sides[0], [dict.fromkeys(NAMES, x) for x in (2.0, 2.5, 4.0, 7.0)]]
+    np.testing.assert_allclose(p_values(*paired, paired=True), [2 * stats.t.sf(abs(t), 3)] * 10)
+    assert np.isnan(p_values(sides[0][:1], sides[1], paired=False)).all()
+    assert np.isnan(summary(sides[0][:1])["ci95"]["segment/type"])

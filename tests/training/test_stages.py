@@ -1,0 +1,227 @@
+"""Methods of several stages: run, skipped, asked for alone, interrupted, fed from outside."""
+
+import contextlib
+import functools
+import io
+import json
+import pathlib
+import pickle
+import shutil
+import signal
+import subprocess
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.records import recall
+from avvp_jax.methods import stages_of
+from avvp_jax.modes.modes import run
+from avvp_jax.training.run import Run
+from avvp_jax.training.stages import Training
+
+SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
+SMALL += ["--config.train.save_seconds=0"]
+STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
+FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
+
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+class Finished(NamedTuple):
+    """A run of all stages, which tests read and copy but leave as it is."""
+
+    workdir: pathlib.Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def finished(small_config, tmp_path_factory, quick_compile):
+    """method -> a finished run of it."""
+
+    @functools.cache
+    def train(method: str) -> Finished:
+        workdir, printed = tmp_path_factory.mktemp(method) / "W", io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            run(small_config(method), str(workdir), "train")
+        return Finished(workdir, printed.getvalue())
+
+    return train
+
+
+def best_models(workdir: pathlib.Path) -> dict:
+    """stage -> the parameters of its best model."""
+    config = recall(str(workdir))
+    made = Run(config, str(workdir), stages_of(config))
+    trained = [stage.name for stage in made.stages if isinstance(stage, Training)]
+    return {name: jax.device_get(made.models(name)[1]) for name in trained}
+
+
+def results(workdir: pathlib.Path) -> dict:
+    """Everything a finished run leaves that a reader compares."""
+    with np.load(next(workdir.glob("*/*.npz"))) as file:
+        artefact = {name: file[name] for name in file.files}
+    return {"scores": json.loads((workdir / "scores_test.json").read_text()), "artefact": artefact}
+
+
+def assert_same(one: pathlib.Path, two: pathlib.Path) -> None:
+    first, second = results(one), results(two)
+    assert without_place(first["scores"]) == without_place(second["scores"])
+    for name, array in first["artefact"].items():
+        np.testing.assert_array_equal(array, second["artefact"][name])
+    jax.tree.map(np.testing.assert_array_equal, best_models(one), best_models(two))
+
+
+def without_place(result: dict) -> dict:
+    """Scores without the path of the weights, which differs between work directories."""
+    return {key: value for key, value in result.items() if key != "weights"}
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_stages_run_in_order(finished, method):
+    places = [finished(method).printed.index(f"{stage}: starting") for stage in STAGES[method]]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_finished_stages_are_skipped(small_config, finished, tmp_path, capsys, method):
+    workdir = shutil.copytree(finished(method).workdir, tmp_path / "W")
+    stamp = (workdir / FILES[method]).stat().st_mtime_ns
+    run(small_config(method), str(workdir), "train")
+    printed = capsys.readouterr().out
+    for stage in STAGES[method]:
+        assert f"{stage}: finished before" in printed
+    assert (workdir / FILES[method]).stat().st_mtime_ns == stamp
+    assert_same(finished(method).workdir, workdir)
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_stages_one_at_a_time_end_as_all_at_once(
+    small_config, finished, tmp_path, monkeypatch, method
+):
+    """Even where the file that a stage leaves was interrupted while it was written."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    config, workdir = small_config(method), tmp_path / "W"
+    for stage in STAGES[method]:
+        config.stages = (stage,)
+        if stage == STAGES[method][1]:
+            with monkeypatch.context() as patched:
+                patched.setattr("avvp_jax.methods.artefacts.write_npz", stop)
+                with pytest.raises(KeyboardInterrupt):
+                    run(config, str(workdir), "train")
+            assert not (workdir / FILES[method]).exists()
+        run(config, str(workdir), "train")
+    assert_same(finished(method).workdir, workdir)
+
+
+def test_unknown_and_premature_stages_are_refused(small_config, tmp_path):
+    config = small_config("ma")
+    config.stages = ("base,denoise",)  # as the command line gives it
+    with pytest.raises(UserError, match="names denoise; ma has base, estimate, retrain"):
+        run(config, str(tmp_path / "W"), "train")
+    config.stages = ("retrain",)
+    with pytest.raises(UserError, match="run estimate first"):
+        run(config, str(tmp_path / "W"), "train")
+    config.stages = ("estimate",)
+    with pytest.raises(UserError, match="is not finished; run base first"):
+        run(config, str(tmp_path / "W"), "train")
+
+
+@pytest.mark.parametrize("method", STAGES)
+def test_somebody_elses_artefact_replaces_the_first_two_stages(
+    small_config, finished, tmp_path, method
+):
+    config, artefact = small_config(method), tmp_path / "theirs.npz"
+    shutil.copy(finished(method).workdir / FILES[method], artefact)
+    if method == "ma":
+        config.ma.removed_labels = str(artefact)
+    else:
+        config.jomold.noise_ratios = str(artefact)
+    run(config, str(tmp_path / "last"), "train")
+    assert not (tmp_path / "last" / STAGES[method][0]).exists()
+    scores = [
+        json.loads((workdir / "scores_test.json").read_text())
+        for workdir in (finished(method).workdir, tmp_path / "last")
+    ]
+    assert without_place(scores[0]) == without_place(scores[1])
+
+
+def test_removed_labels_of_other_videos_are_refused(small_config, tmp_path):
+    lists = [[[] for _ in range(25)] for _ in range(2)]
+    lists[0][24] = [0]  # the first training video has no Clapping
+    (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(lists))
+    config = small_config("ma")
+    config.ma.removed_labels = str(tmp_path / "theirs.pkl")
+    with pytest.raises(UserError, match="do not have: trainvideo1"):
+        run(config, str(tmp_path / "W"), "train")
+    assert not list((tmp_path / "W").iterdir())  # the right file may be given next
+
+
+def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(
+    small_config, finished, tmp_path
+):
+    config, workdir = small_config("jomold"), str(tmp_path / "W")
+    shutil.copytree(finished("jomold").workdir, workdir)
+    final = predictions(config, workdir)
+    config.eval.stage = "estimator"
+    estimator = predictions(config, workdir, "estimator/")
+    # By hand: the estimator's weights in a network whose config turns the attention off.
+    config.eval.stage, config.model.cross_attention = "", False
+    shutil.copytree(f"{workdir}/estimator", f"{workdir}/off/denoise")
+    shutil.copy(f"{workdir}/config.json", f"{workdir}/off/config.json")
+    config.init_from = f"{workdir}/off"
+    by_hand = predictions(config, workdir)
+    np.testing.assert_array_equal(estimator, by_hand)
+    assert not np.array_equal(estimator, final)
+    config.eval.stage = "ratios"
+    with pytest.raises(UserError, match="jomold trains estimator, denoise"):
+        run(config, workdir, "eval")
+
+
+def predictions(config, workdir: str, folder: str = "") -> np.ndarray:
+    run(config, workdir, "predict")
+    return np.load(f"{workdir}/{folder}predictions_test.npz")["frame_prob"]
+
+
+def test_ratios_and_removals_are_shown(finished):
+    workdir, printed = finished("jomold")
+    assert (workdir / "ratios/noise_ratios.png").stat().st_size > 1000
+    assert "noise ratio" in printed
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    shares = [
+        line["denoise/train/removed/visual"] for line in lines if "denoise/train/loss" in line
+    ]
+    assert len(shares) == 2
+    assert shares[0] == 0  # the published warm-up spares the first epoch
+
+
+@pytest.mark.parametrize("method", ["ma"])  # JoMoLD in test_chaos.py
+def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
+    launch, published_folder, data_dir, tmp_path, method
+):
+    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
+    flags = [f"--config=configs/{method}.py", *SMALL, *data, "--config.train.epochs=12"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch(*flags, f"--workdir={whole}").returncode == 0
+    first, second, third = STAGES[method]
+    for sign in (f"{first}/latest/[3-9]", second, f"{third}/latest/[3-9]"):
+        process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
+        deadline = time.monotonic() + 180
+        while not any(killed.glob(sign)):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (killed / "scores_test.json").exists()
+    resumed = launch(*flags, f"--workdir={killed}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{third}: going on after epoch" in resumed.stdout
+    assert_same(whole, killed)
