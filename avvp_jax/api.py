@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from avvp_jax.data.splits import ROLES
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.limits import check_heads, check_value
 from avvp_jax.experiment.records import recall
@@ -20,8 +19,8 @@ from avvp_jax.metrics.events import events_of, predicted_segments
 from avvp_jax.nn.functional import Network
 from avvp_jax.runtime.mesh import own_mesh
 from avvp_jax.storage.reading import is_folder
-from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
-from avvp_jax.task import CLASSES, MODALITIES
+from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
+from avvp_jax.task import CLASSES, LLP, MODALITIES
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.stages import final_stage
 
@@ -164,11 +163,11 @@ def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segment
         array = array[None]
     if array.ndim != 3 or array.dtype.kind not in "fiu":
         raise UserError(
-            f"features of {name} must be numbers of shape [videos, {stream.rows}, {stream.width}], "
-            f"not {array.dtype} {array.shape}"
+            f"features of {name} must be numbers of shape [videos, {stream.rows(LLP)}, "
+            f"{stream.width}], not {array.dtype} {array.shape}"
         )
     with np.errstate(over="ignore"):
-        segments = pool_to_segments(stream, array)
+        segments = pool_to_segments(stream, LLP, array)
     if not np.isfinite(segments).all():
         raise UserError(f"features of {name} hold NaN, infinity or numbers beyond float32")
     return segments

@@ -1,76 +1,134 @@
-"""The five published feature streams of LLP, and their way to one row per segment.
+"""Feature streams: what a parser reads of a clip, and their way to one row per segment.
 
-A stream longer than ten rows is averaged to segments before the network projects
+A stream with several rows a segment is averaged to segments before the network projects
 it. The published programs project first and average afterwards; both steps are
 linear and every row of the averaging matrix sums to one, so the result is the
 same at a fraction of the work and storage.
 """
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from avvp_jax.errors import UserError
-from avvp_jax.task import SEGMENTS
+from avvp_jax.task import LLP, Task
+
+# What a parser's three streams are to it, in the order of its arguments.
+ROLES = ("audio", "visual", "snippet")
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One kind of feature: `folder`/ID.npy holds `rows` x `width` numbers per video."""
+    """One kind of feature: `folder`/ID.npy holds rows of `width` numbers for a clip.
+
+    Attributes:
+      name, folder: of the stream, and of its files below the published folder.
+      width: of a row, as published; a data set may declare another.
+      per_second: rows for a second of the clip; 0 for a map over the whole clip.
+      map_rows: of such a map.
+    """
 
     name: str
     folder: str
-    rows: int
     width: int
+    per_second: int = 0
+    map_rows: int = 0
+
+    def rows(self, task: Task) -> int:
+        """How many rows a clip of the task has; every segment has as many."""
+        if self.map_rows:
+            return self.map_rows
+        return task.segments * max(1, round(self.per_second * task.seconds))
 
 
 STREAMS = {
     stream.name: stream
     for stream in (
         # 128-d VGGish embedding of each second of sound.
-        Stream("vggish", "feats/vggish", 10, 128),
+        Stream("vggish", "feats/vggish", 128, per_second=1),
         # ResNet-152 of eight frames a second.
-        Stream("resnet152", "feats/res152", 80, 2048),
+        Stream("resnet152", "feats/res152", 2048, per_second=8),
         # R(2+1)D-18 of one snippet a second.
-        Stream("r2plus1d", "feats/r2plus1d_18", 10, 512),
+        Stream("r2plus1d", "feats/r2plus1d_18", 512, per_second=1),
         # L2-normalised CLIP ViT-L/14 image embedding of one frame a second.
-        Stream("clip", "CLIP/features", 10, 768),
-        # CLAP (fusion) feature map, row = 32 * frequency half + time.
-        Stream("clap", "CLAP/features", 64, 768),
+        Stream("clip", "CLIP/features", 768, per_second=1),
+        # CLAP (fusion) feature map, row = 32 * frequency half + time. The published network
+        # sees clips up to ten seconds whole; of longer ones it makes no such map by itself.
+        Stream("clap", "CLAP/features", 768, map_rows=64),
     )
 }
 
-# What a parser reads, in the order of its arguments: audio, visual frames, visual snippets.
+# What a parser reads, by role: audio, visual frames, visual snippets.
 STREAM_SETS = {
     "base": ("vggish", "resnet152", "r2plus1d"),
     "clip_clap": ("clap", "clip", "r2plus1d"),
 }
 
-# Folders of VALOR's segment pseudo labels, [10, 25] per video: what CLAP hears and CLIP sees.
+# Folders of VALOR's segment pseudo labels, [segments, classes] per video: what CLAP hears and
+# CLIP sees.
 PSEUDO_LABELS = {
     "audio": "CLAP/segment_pseudo_labels",
     "visual": "CLIP/segment_pseudo_labels",
 }
 
 
+@dataclass(frozen=True)
+class DataSpec:
+    """What a network has to fit: the task, and the stream of each role with its width."""
+
+    task: Task
+    streams: tuple[Stream, Stream, Stream]
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Widths of the audio, visual and snippet features."""
+        audio, visual, snippet = self.streams
+        return audio.width, visual.width, snippet.width
+
+    @property
+    def roles(self) -> dict[str, Stream]:
+        """The streams by what they are to a parser."""
+        return dict(zip(ROLES, self.streams, strict=True))
+
+    @property
+    def video_bytes(self) -> int:
+        """Of one clip's pooled features."""
+        return 4 * self.task.segments * sum(self.widths)
+
+
+def data_spec(streams: str, task: Task = LLP, widths: Mapping[str, int] | None = None) -> DataSpec:
+    """The spec of a named set of streams.
+
+    Args:
+      streams: one of STREAM_SETS, `config.data.streams`.
+      task: what is parsed.
+      widths: by the names of streams, where they are not as published.
+    """
+    chosen = (STREAMS[name] for name in STREAM_SETS[streams])
+    widths = widths or {}
+    return DataSpec(task, tuple(replace(s, width=widths.get(s.name, s.width)) for s in chosen))
+
+
 @functools.cache
-def clap_pooling_matrix() -> Float[np.ndarray, "10 64"]:
-    """The fixed weights that turn CLAP's 64 rows into ten segments, float32, rows sum to one.
+def clap_pooling_matrix(segments: int) -> Float[np.ndarray, "segments 64"]:
+    """The fixed weights that turn CLAP's 64 rows into segments, float32, rows sum to one.
 
     The chain behind it: the 64 rows are two frequency halves of 32 times; each half is
     resized bicubically from 32 to 1024 times, the two are averaged, and 1024 is pooled to
-    ten by windows [floor(102.4 t), ceil(102.4 (t + 1))), which overlap by one.
+    ten (or as many segments as the task has) by windows [floor(102.4 t), ceil(102.4 (t + 1))),
+    which overlap by one.
 
     Source: VALOR (Lai, Chen and Wang, NeurIPS 2023), its resizing of CLAP's feature map.
     """
     times, resized = 32, 1024
     resize = _bicubic_matrix(times, resized)
-    windows = np.zeros((SEGMENTS, resized))
-    for segment in range(SEGMENTS):
-        start = segment * resized // SEGMENTS
-        stop = -(-(segment + 1) * resized // SEGMENTS)
+    windows = np.zeros((segments, resized))
+    for segment in range(segments):
+        start = segment * resized // segments
+        stop = -(-(segment + 1) * resized // segments)
         windows[segment, start:stop] = 1 / (stop - start)
     half = windows @ resize / 2
     pooling = np.concatenate([half, half], axis=1).astype(np.float32)
@@ -99,29 +157,29 @@ def _cubic_kernel(offset: Float[np.ndarray, " taps"]) -> Float[np.ndarray, " tap
 
 
 def pool_to_segments(
-    stream: Stream, features: Float[np.ndarray, "*videos rows width"]
-) -> Float[np.ndarray, "*videos 10 width"]:
+    stream: Stream, task: Task, features: Float[np.ndarray, "*videos rows width"]
+) -> Float[np.ndarray, "*videos segments width"]:
     """One float32 row per segment.
 
     Args:
         stream: which stream `features` come from.
-        features: any float type, [..., rows, width] as published, or [..., 10, width]
+        task: which says how many segments there are.
+        features: any float type, [..., rows, width] as published, or [..., segments, width]
             already pooled, which is only converted.
 
     Raises:
         UserError: the last two axes are neither of these shapes.
     """
-    shape = features.shape[-2:]
-    if shape not in {(stream.rows, stream.width), (SEGMENTS, stream.width)}:
+    shape, rows, segments = features.shape[-2:], stream.rows(task), task.segments
+    if shape not in {(rows, stream.width), (segments, stream.width)}:
         raise UserError(
-            f"{stream.name}: features are [..., {stream.rows}, {stream.width}] per video "
-            f"(or [..., {SEGMENTS}, {stream.width}] pooled), not {list(features.shape)}"
+            f"{stream.name}: features are [..., {rows}, {stream.width}] per video "
+            f"(or [..., {segments}, {stream.width}] pooled), not {list(features.shape)}"
         )
     features = np.asarray(features, np.float32)
-    if shape[0] == SEGMENTS:
+    if shape[0] == segments:
         return features
-    if stream.name == "clap":
-        return clap_pooling_matrix() @ features
-    frames = stream.rows // SEGMENTS
-    by_segment = features.reshape(*features.shape[:-2], SEGMENTS, frames, stream.width)
+    if stream.map_rows:
+        return clap_pooling_matrix(segments) @ features
+    by_segment = features.reshape(*features.shape[:-2], segments, rows // segments, stream.width)
     return by_segment.mean(axis=-2)

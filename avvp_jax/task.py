@@ -1,40 +1,99 @@
-"""The facts of audio-visual video parsing on LLP: classes, segments, modalities.
+"""What is parsed: the classes, and the segments of a clip. LLP is one task.
 
 Source: Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervised
 Audio-Visual Video Parsing", ECCV 2020, section 3.
 """
 
-CLASSES = (
-    "Speech",
-    "Car",
-    "Cheering",
-    "Dog",
-    "Cat",
-    "Frying_(food)",
-    "Basketball_bounce",
-    "Fire_alarm",
-    "Chainsaw",
-    "Cello",
-    "Banjo",
-    "Singing",
-    "Chicken_rooster",
-    "Violin_fiddle",
-    "Vacuum_cleaner",
-    "Baby_laughter",
-    "Accordion",
-    "Lawn_mower",
-    "Motorcycle",
-    "Helicopter",
-    "Acoustic_guitar",
-    "Telephone_bell_ringing",
-    "Baby_cry_infant_cry",
-    "Blender",
-    "Clapping",
-)
-NUM_CLASSES = len(CLASSES)
-
-# A video lasts ten seconds; a segment is one of them.
-SEGMENTS = 10
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 # The order of the modality axis, everywhere.
 MODALITIES = ("audio", "visual")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The names of the classes in order, and the segments that a clip is cut into.
+
+    Attributes:
+      name: for people.
+      classes: in the order of every class axis.
+      segments: of a clip.
+      seconds: how long a segment lasts.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    segments: int
+    seconds: float
+
+    @property
+    def duration(self) -> float:
+        """Seconds of a clip."""
+        return self.time(self.segments)
+
+    def time(self, boundary: int) -> float:
+        """Seconds from the clip's start to the start of a segment; an int where it is whole."""
+        seconds = boundary * self.seconds
+        return int(seconds) if seconds == int(seconds) else seconds
+
+    def to_json(self) -> dict:
+        """What json can store."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "segments": self.segments,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping) -> "Task":
+        """What `to_json` gave.
+
+        Raises:
+          ValueError: it is something else.
+        """
+        task = cls(stored["name"], tuple(stored["classes"]), stored["segments"], stored["seconds"])
+        texts = all(isinstance(text, str) and text for text in (task.name, *task.classes))
+        whole = type(task.segments) is int and task.segments > 0
+        long = type(task.seconds) in (int, float) and 0 < task.seconds < 1e6
+        if not (texts and whole and long and len(set(task.classes)) == len(task.classes) > 0):
+            raise ValueError("it describes no task")
+        return task
+
+
+LLP = Task(
+    name="llp",
+    classes=(
+        "Speech",
+        "Car",
+        "Cheering",
+        "Dog",
+        "Cat",
+        "Frying_(food)",
+        "Basketball_bounce",
+        "Fire_alarm",
+        "Chainsaw",
+        "Cello",
+        "Banjo",
+        "Singing",
+        "Chicken_rooster",
+        "Violin_fiddle",
+        "Vacuum_cleaner",
+        "Baby_laughter",
+        "Accordion",
+        "Lawn_mower",
+        "Motorcycle",
+        "Helicopter",
+        "Acoustic_guitar",
+        "Telephone_bell_ringing",
+        "Baby_cry_infant_cry",
+        "Blender",
+        "Clapping",
+    ),
+    segments=10,
+    seconds=1,
+)
+
+# On their way out, file by file.
+CLASSES, NUM_CLASSES, SEGMENTS = LLP.classes, len(LLP.classes), LLP.segments

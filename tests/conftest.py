@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import recipe
 
-from avvp_jax.data.splits import ROLES
 from avvp_jax.interchange.layouts import LAYOUTS, Layout
 from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network
-from avvp_jax.streams import STREAM_SETS, STREAMS, pool_to_segments
-from avvp_jax.task import MODALITIES
+from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
+from avvp_jax.task import LLP, MODALITIES
 from tests.tfds_llp.published_folder import write_published
 
 # Programs that launch.py compiles serve all its processes of this session, and none of another.
@@ -80,7 +79,7 @@ def recipe_batch():
         drawn = recipe.inputs(streams, videos, seed)
         arrays = [drawn[name] for name in ("audio", "video_s", "video_st")]
         features = {
-            role: pool_to_segments(STREAMS[name], array)
+            role: pool_to_segments(STREAMS[name], LLP, array)
             for role, name, array in zip(ROLES, STREAM_SETS[streams], arrays, strict=True)
         }
         weight = np.ones(videos, np.float32)

@@ -21,12 +21,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import avvp_jax.training.fit
-from avvp_jax.data.splits import ROLES, Split, StoredFeatures
+from avvp_jax.data.splits import Split, StoredFeatures
 from avvp_jax.methods import stages_of
 from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
 from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.methods.targets import RemovedLabels
-from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import Run
 from avvp_jax.training.selection import parts_of

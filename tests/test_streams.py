@@ -15,34 +15,35 @@ from avvp_jax.streams import (
     clap_pooling_matrix,
     pool_to_segments,
 )
+from avvp_jax.task import LLP
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def features(name: str, *videos: int, seed: int = 0) -> np.ndarray:
     stream = STREAMS[name]
-    shape = (*videos, stream.rows, stream.width)
+    shape = (*videos, stream.rows(LLP), stream.width)
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def test_clap_pooling_matrix_is_the_measured_one():
     measured = np.load(GOLDEN / "clap_pooling.npy")
-    assert clap_pooling_matrix().dtype == np.float32
-    np.testing.assert_allclose(clap_pooling_matrix(), measured, rtol=0, atol=3e-8)
+    assert clap_pooling_matrix(LLP.segments).dtype == np.float32
+    np.testing.assert_allclose(clap_pooling_matrix(LLP.segments), measured, rtol=0, atol=3e-8)
 
 
 def test_clap_pooling_rows_sum_to_one_so_that_projecting_afterwards_is_the_same():
-    np.testing.assert_allclose(clap_pooling_matrix().sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(clap_pooling_matrix(LLP.segments).sum(axis=1), 1, atol=1e-6)
 
 
 def test_clap_pooling_cannot_be_changed_by_a_caller():
     with pytest.raises(ValueError):
-        clap_pooling_matrix()[0, 0] = 1
+        clap_pooling_matrix(LLP.segments)[0, 0] = 1
 
 
 def test_frames_are_averaged_by_eights():
     frames = features("resnet152", 3)
-    pooled = pool_to_segments(STREAMS["resnet152"], frames)
+    pooled = pool_to_segments(STREAMS["resnet152"], LLP, frames)
     for segment in range(10):
         expected = sum(frames[:, 8 * segment + k] for k in range(8)) / 8
         np.testing.assert_allclose(pooled[:, segment], expected, atol=1e-6)
@@ -50,7 +51,7 @@ def test_frames_are_averaged_by_eights():
 
 def test_clap_is_pooled_for_any_number_of_leading_axes():
     rows = features("clap", 2, 3)
-    pooled = pool_to_segments(STREAMS["clap"], rows)
+    pooled = pool_to_segments(STREAMS["clap"], LLP, rows)
     expected = np.einsum("st,abtw->absw", np.load(GOLDEN / "clap_pooling.npy"), rows)
     np.testing.assert_allclose(pooled, expected, atol=1e-5)
 
@@ -58,33 +59,33 @@ def test_clap_is_pooled_for_any_number_of_leading_axes():
 @pytest.mark.parametrize("name", ["vggish", "r2plus1d", "clip"])
 def test_streams_of_ten_rows_stay_as_they_are(name):
     rows = features(name, 2)
-    assert (pool_to_segments(STREAMS[name], rows) == rows).all()
+    assert (pool_to_segments(STREAMS[name], LLP, rows) == rows).all()
 
 
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
 def test_any_float_type_becomes_float32(name, dtype):
     rows = features(name).astype(dtype)
-    pooled = pool_to_segments(STREAMS[name], rows)
+    pooled = pool_to_segments(STREAMS[name], LLP, rows)
     assert pooled.dtype == np.float32
     assert pooled.shape == (10, STREAMS[name].width)
-    expected = pool_to_segments(STREAMS[name], rows.astype(np.float32))
+    expected = pool_to_segments(STREAMS[name], LLP, rows.astype(np.float32))
     np.testing.assert_allclose(pooled, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_pooled_features_pass_through(name):
-    pooled = pool_to_segments(STREAMS[name], features(name, 2))
-    assert (pool_to_segments(STREAMS[name], pooled) == pooled).all()
+    pooled = pool_to_segments(STREAMS[name], LLP, features(name, 2))
+    assert (pool_to_segments(STREAMS[name], LLP, pooled) == pooled).all()
 
 
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("change", [(1, 0), (0, 1), (-1, -1)])
 def test_other_shapes_are_refused_by_name(name, change):
     stream = STREAMS[name]
-    wrong = np.zeros((stream.rows + change[0], stream.width + change[1]), np.float32)
+    wrong = np.zeros((stream.rows(LLP) + change[0], stream.width + change[1]), np.float32)
     with pytest.raises(UserError, match=name):
-        pool_to_segments(stream, wrong)
+        pool_to_segments(stream, LLP, wrong)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["resnet152", "clap"]))
@@ -92,10 +93,10 @@ def test_pooling_before_a_projection_equals_pooling_after_it(seed, name):
     stream = STREAMS[name]
     rows = features(name, seed=seed)
     projection = np.random.default_rng(seed + 1).standard_normal((stream.width, 4)) / stream.width
-    before = pool_to_segments(stream, rows) @ projection
+    before = pool_to_segments(stream, LLP, rows) @ projection
     narrow = rows @ projection
     if name == "clap":
-        after = clap_pooling_matrix() @ narrow
+        after = clap_pooling_matrix(LLP.segments) @ narrow
     else:
         after = np.stack([narrow[8 * t : 8 * t + 8].mean(axis=0) for t in range(10)])
     np.testing.assert_allclose(before, after, atol=1e-6)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from avvp_jax.storage.reading import LONGEST_HEADER, DamagedFile, parse_npy, read_bytes
 from avvp_jax.streams import Stream, pool_to_segments
-from avvp_jax.task import NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP, NUM_CLASSES, SEGMENTS
 
 # Bytes of the widest real number NumPy knows.
 _WIDEST_NUMBER = 16
@@ -27,10 +27,10 @@ def read_features(path: Path, stream: Stream) -> Float32[np.ndarray, "10 width"]
     Raises:
         DamagedFile: it does not, or it holds NaN, infinity or numbers beyond float32.
     """
-    array = _read_array(path, (stream.rows, stream.width), "f", "floating point numbers")
+    array = _read_array(path, (stream.rows(LLP), stream.width), "f", "floating point numbers")
     # Averages of finite numbers can leave float32 too, and NaN stays NaN.
     with np.errstate(over="ignore", invalid="ignore"):
-        pooled = pool_to_segments(stream, array)
+        pooled = pool_to_segments(stream, LLP, array)
     if not np.isfinite(pooled).all():
         raise DamagedFile("holds NaN, infinity or numbers beyond float32")
     if np.abs(pooled).max() > LARGEST or 0 < np.abs(pooled).max() < 1 / LARGEST:

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS
-from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import CLASSES, LLP, MODALITIES, NUM_CLASSES, SEGMENTS
 from tfds_llp.annotations import DENSE_FILES, DENSELY_LABELLED, SPLIT_FILES
 from tfds_llp.synthetic_labels import draw_labels
 
@@ -218,7 +218,9 @@ class _Look:
                 scene[how.modality] + how.noise * noise[how.modality]
             )
             clean = how.level + how.contrast * seen.astype(np.float32) @ self.views[name]
-            features = rng.standard_normal((STREAMS[name].rows, STREAMS[name].width), np.float32)
+            features = rng.standard_normal(
+                (STREAMS[name].rows(LLP), STREAMS[name].width), np.float32
+            )
             features *= how.grain
             features += clean[_segment_of_row(name)]
             if how.clipped:
@@ -232,7 +234,7 @@ class _Look:
 
 def _segment_of_row(stream: str) -> np.ndarray:
     halves = 2 if stream == "clap" else 1  # CLAP's rows are two frequency halves
-    rows = STREAMS[stream].rows // halves
+    rows = STREAMS[stream].rows(LLP) // halves
     return np.tile(np.arange(rows) * SEGMENTS // rows, halves)
 
 

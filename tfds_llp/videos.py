@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS, pool_to_segments
-from avvp_jax.task import NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP, NUM_CLASSES, SEGMENTS
 from tfds_llp.annotations import Split
 
 
@@ -47,7 +47,7 @@ class Videos:
             pseudo_labels["audio"].append(video.audio_pseudo_label)
             pseudo_labels["visual"].append(video.visual_pseudo_label)
             for name in streams:
-                features[name].append(pool_to_segments(STREAMS[name], video.streams[name]))
+                features[name].append(pool_to_segments(STREAMS[name], LLP, video.streams[name]))
         weak, audio, visual = (
             np.array(labels[name], np.uint8) for name in ("weak", "audio", "visual")
         )

@@ -13,10 +13,9 @@ from avvp_jax.errors import UserError, cause, first_ten, passes, unreadable_now
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import device_memory
 from avvp_jax.storage.reading import DamagedFile
-from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS
 from avvp_jax.task import MODALITIES, SEGMENTS
 
-ROLES = ("audio", "visual", "snippet")
 FEEDS = ("auto", "device", "stream")
 
 # Of a device's memory, what the features that training and validation read may take.

@@ -19,6 +19,7 @@ from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import device_scores, scores
 from avvp_jax.streams import STREAMS, pool_to_segments
+from avvp_jax.task import LLP
 
 seeds = st.integers(0, 2**32 - 1)
 # Sixteenths are exact in every float type, and 0.5 is among them.
@@ -99,7 +100,7 @@ def slow_clap_pool(rows: list[float]) -> list[float]:
 def test_clap_rows_are_resized_and_pooled(rows):
     features = np.zeros((64, 768), np.float32)
     features[:, 5] = rows
-    pooled = pool_to_segments(STREAMS["clap"], features)
+    pooled = pool_to_segments(STREAMS["clap"], LLP, features)
     np.testing.assert_allclose(pooled[:, 5], slow_clap_pool(rows), atol=1e-5)
     assert not pooled[:, :5].any() and not pooled[:, 6:].any()
 
@@ -109,7 +110,7 @@ def test_clap_rows_are_resized_and_pooled(rows):
 def test_frames_are_averaged_by_segment(rows):
     features = np.zeros((2, 80, 2048), np.float16)
     features[1, :, 7] = rows
-    pooled = pool_to_segments(STREAMS["resnet152"], features)
+    pooled = pool_to_segments(STREAMS["resnet152"], LLP, features)
     wanted = [sum(rows[8 * t : 8 * t + 8]) / 8 for t in range(10)]
     np.testing.assert_allclose(pooled[1, :, 7], wanted, atol=1e-6)
     assert not pooled[0].any()

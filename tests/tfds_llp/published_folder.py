@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS
+from avvp_jax.task import LLP
 
 TRAIN = {
     "trainvideo1_30_40": "Speech,Dog",
@@ -56,7 +57,7 @@ def write_published(
         stream = STREAMS[name]
         (folder / stream.folder).mkdir(parents=True)
         for video in everything:
-            features = rng.standard_normal((stream.rows, stream.width), np.float32)
+            features = rng.standard_normal((stream.rows(LLP), stream.width), np.float32)
             np.save(folder / stream.folder / f"{video}.npy", features)
     if pseudo_labels:
         segments = {"audio": slice(3, 5), "visual": slice(6, 9)}

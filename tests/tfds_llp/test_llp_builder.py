@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 import tfds_llp
 from avvp_jax.errors import UserError
 from avvp_jax.streams import PSEUDO_LABELS, STREAM_SETS, STREAMS, pool_to_segments
+from avvp_jax.task import LLP
 from tests.tfds_llp.published_folder import (
     TEST,
     TRAIN,
@@ -76,7 +77,7 @@ def test_segments_and_labels_come_back_in_file_order(folder, data_dir):
             for name in STREAM_SETS["base"]:
                 file = folder / STREAMS[name].folder / f"{example['id'].decode()}.npy"
                 assert example[name].dtype == np.float32
-                assert (example[name] == pool_to_segments(STREAMS[name], np.load(file))).all()
+                assert (example[name] == pool_to_segments(STREAMS[name], LLP, np.load(file))).all()
     first, second = read(builder, "val")
     assert first["weak_label"].dtype == first["audio_label"].dtype == np.uint8
     assert np.flatnonzero(first["weak_label"]).tolist() == [0, 13]
@@ -91,7 +92,7 @@ def test_clip_clap_holds_its_three_streams(tmp_path, data_dir):
     example = read(prepare(folder, data_dir, "clip_clap"), "test")[2]
     assert set(STREAMS) & set(example) == set(STREAM_SETS["clip_clap"])
     clap = np.load(folder / "CLAP/features/testvideo03.npy")
-    assert (example["clap"] == pool_to_segments(STREAMS["clap"], clap)).all()
+    assert (example["clap"] == pool_to_segments(STREAMS["clap"], LLP, clap)).all()
 
 
 def test_tfds_finds_the_builder_and_its_data_by_name(folder, data_dir):
@@ -480,7 +481,7 @@ class TestSynthetic:
                 id=f"{split}{number}",
                 filename=f"{split}{number}_0_10",
                 streams={
-                    name: rng.standard_normal((stream.rows, stream.width), np.float32)
+                    name: rng.standard_normal((stream.rows(LLP), stream.width), np.float32)
                     for name, stream in STREAMS.items()
                 },
                 weak_label=weak,
@@ -506,7 +507,7 @@ class TestSynthetic:
                 for label in ("weak_label", "audio_label", "visual_pseudo_label"):
                     assert (example[label] == getattr(video, label)).all()
                 for name, features in video.streams.items():
-                    assert (example[name] == pool_to_segments(STREAMS[name], features)).all()
+                    assert (example[name] == pool_to_segments(STREAMS[name], LLP, features)).all()
         assert builder.info.metadata["pseudo_labels"] is True
         assert builder.info.metadata["left_out"] == []
 

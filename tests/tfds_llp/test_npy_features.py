@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avvp_jax.streams import STREAMS, pool_to_segments
+from avvp_jax.task import LLP
 from tfds_llp.features import DamagedFile, read_features, read_pseudo_labels
 
 VGGISH = STREAMS["vggish"]
@@ -18,7 +19,7 @@ def file(tmp_path):
 
 def rows(name="vggish"):
     stream = STREAMS[name]
-    return np.random.default_rng(0).standard_normal((stream.rows, stream.width))
+    return np.random.default_rng(0).standard_normal((stream.rows(LLP), stream.width))
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -26,7 +27,7 @@ def test_a_published_file_is_averaged_to_segments(file, name):
     np.save(file, rows(name).astype(np.float32))
     read = read_features(file, STREAMS[name])
     assert read.dtype == np.float32
-    assert (read == pool_to_segments(STREAMS[name], rows(name).astype(np.float32))).all()
+    assert (read == pool_to_segments(STREAMS[name], LLP, rows(name).astype(np.float32))).all()
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8", "g"])

@@ -9,7 +9,7 @@ import pytest
 
 from avvp_jax.metrics import scores
 from avvp_jax.streams import STREAMS, pool_to_segments
-from avvp_jax.task import CLASSES, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import CLASSES, LLP, NUM_CLASSES, SEGMENTS
 from tfds_llp import synthetic
 from tfds_llp.annotations import DENSE_FILES, SPLIT_FILES, read_annotations
 from tfds_llp.published import annotations_in, has_pseudo_labels, read_features_into
@@ -74,7 +74,7 @@ class TestVideos:
             for video in few[split]:
                 assert video.streams.keys() == STREAMS.keys()
                 for name, features in video.streams.items():
-                    assert features.shape == (STREAMS[name].rows, STREAMS[name].width)
+                    assert features.shape == (STREAMS[name].rows(LLP), STREAMS[name].width)
                     assert features.dtype == np.float32 and np.isfinite(features).all()
                 assert video.weak_label.shape == (NUM_CLASSES,)
                 for label in ("audio_label", "visual_label"):
@@ -133,7 +133,7 @@ class TestVideos:
         """Pooled to segments they tell the same story as the stream of ten rows."""
 
         def story(name):
-            segments = pool_to_segments(STREAMS[name], few["train"][0].streams[name])
+            segments = pool_to_segments(STREAMS[name], LLP, few["train"][0].streams[name])
             return np.corrcoef(segments)[np.triu_indices(SEGMENTS, 1)]
 
         assert np.corrcoef(story(long), story(short))[0, 1] > 0.7

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.training.test_trainer import STEP, WIDTHS, data
 
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
@@ -26,6 +25,7 @@ from avvp_jax.training.stages import final_stage
 from avvp_jax.training.trainer import Trainer
 from configs.han import get_config
 from tests.first_states import begin
+from tests.training.test_trainer import STEP, WIDTHS, data
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
