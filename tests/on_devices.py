@@ -26,7 +26,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
 from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.methods.targets import RemovedLabels
-from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS
+from avvp_jax.streams import ROLES, STREAM_SETS, data_spec
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import Run
 from avvp_jax.training.selection import parts_of
@@ -68,15 +68,16 @@ class Recorder:
 def made_up_split(name: str, streams: str) -> Split:
     """Random features and labels; the same every time."""
     videos, rng = VIDEOS[name], np.random.default_rng(len(name))
-    widths = [STREAMS[stream].width for stream in STREAM_SETS[streams]]
+    spec = data_spec(streams)
     dense = (rng.random((videos, 10, 2, 25)) < 0.2).astype(np.uint8)
     return Split(
         name=name,
         ids=[f"{name}{row}" for row in range(videos)],
         filenames=[f"{name}{row}_0_10" for row in range(videos)],
+        spec=spec,
         features={
             role: rng.standard_normal((videos, 10, width), np.float32)
-            for role, width in zip(ROLES, widths, strict=True)
+            for role, width in zip(ROLES, spec.widths, strict=True)
         },
         csv_row=np.arange(videos),
         weak_label=dense.any(axis=(1, 2)).astype(np.float32),
@@ -148,7 +149,7 @@ def train(
     """Trains a method's last stage in `folder`; returns what each epoch logged."""
     run, stage = run_of(method, folder)
     for name in VIDEOS if streamed else ():
-        stored = StoredFeatures(Stored("base"), name, "base")
+        stored = StoredFeatures(Stored("base"), name, data_spec("base"))
         run.splits[name] = dataclasses.replace(run.splits[name], features=stored)
     run.config.mesh.devices, run.config.train.epochs = devices, epochs
     stage.run(run)

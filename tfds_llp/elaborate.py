@@ -30,11 +30,11 @@ from avvp_jax.methods.valor.elaboration import (
     teachers_report,
 )
 from avvp_jax.runtime import preemption
+from avvp_jax.storage.feature_files import read_numbers
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
 from tfds_llp.annotations import DENSELY_LABELLED, Split, read_annotations
-from tfds_llp.features import read_numbers
 from tfds_llp.flags import OneLineParser
 from tfds_llp.prompts import (
     has_direction,

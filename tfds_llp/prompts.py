@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avvp_jax.errors import UserError, first_ten
+from avvp_jax.storage.feature_files import read_numbers
 from avvp_jax.storage.reading import DamagedFile, read_bytes, read_npz
 from avvp_jax.task import NUM_CLASSES
-from tfds_llp.features import read_numbers
 
 _WIDEST_EMBEDDING = 1 << 14
 _LONGEST_TEXT = 1 << 20

@@ -12,10 +12,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from avvp_jax.errors import UserError, first_ten
+from avvp_jax.storage.feature_files import read_features, read_pseudo_labels
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS
+from avvp_jax.task import LLP
 from tfds_llp.annotations import FILES, Split
-from tfds_llp.features import read_features, read_pseudo_labels
 from tfds_llp.videos import Videos
 
 SOURCES = (
@@ -140,14 +141,14 @@ def _read_video(folder: Path, videos: Videos, row: int, pseudo_labels: bool) -> 
     for stream, features in videos.streams.items():
         file = f"{STREAMS[stream].folder}/{name}"
         try:
-            features[row] = read_features(folder / file, STREAMS[stream])
+            features[row] = read_features(folder / file, STREAMS[stream], LLP)
         except DamagedFile as problem:
             problems.append(f"{file} {problem}")
     if pseudo_labels:
         for modality, labels in videos.pseudo_labels.items():
             file = f"{PSEUDO_LABELS[modality]}/{name}"
             try:
-                labels[row] = read_pseudo_labels(folder / file)
+                labels[row] = read_pseudo_labels(folder / file, LLP)
             except DamagedFile as problem:
                 problems.append(f"{file} {problem}")
     return problems

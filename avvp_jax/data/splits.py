@@ -1,25 +1,16 @@
 """Prepared videos as arrays: what training, validation and prediction read."""
 
 import dataclasses
-import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from ml_collections import ConfigDict
 
-from avvp_jax.errors import UserError, cause, first_ten, passes, unreadable_now
-from avvp_jax.runtime import processes
-from avvp_jax.runtime.mesh import device_memory
-from avvp_jax.storage.reading import DamagedFile
-from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS
-from avvp_jax.task import MODALITIES, SEGMENTS
+from avvp_jax.errors import UserError, cause, passes, unreadable_now
+from avvp_jax.streams import DataSpec, data_spec
+from avvp_jax.task import MODALITIES, Task
 
-FEEDS = ("auto", "device", "stream")
-
-# Of a device's memory, what the features that training and validation read may take.
-_SHARE = 0.25
 # Bounds the host memory that decoded examples take while a split is stacked.
 _VIDEOS_AT_ONCE = 256
 
@@ -35,6 +26,7 @@ class Split:
       name: "train", "val", "test" or "features".
       ids: YouTube ids; features are stored under them.
       filenames: id_start_end, as the annotation files name videos.
+      spec: the task, and the streams that the features are of.
       csv_row: int [videos], the videos' rows in the split's csv; None without one.
       features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width], or
         where they are too many to hold, what reads them.
@@ -48,6 +40,7 @@ class Split:
     name: str
     ids: list[str]
     filenames: list[str]
+    spec: DataSpec
     features: "dict[str, Float[np.ndarray, 'videos segments _']] | StoredFeatures"
     csv_row: Int[np.ndarray, " videos"] | None = None
     weak_label: Float[np.ndarray, "videos classes"] | None = None
@@ -58,6 +51,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def task(self) -> Task:
+        """What is parsed."""
+        return self.spec.task
+
 
 class StoredFeatures:
     """Features of a split that stay in the prepared data.
@@ -67,12 +65,12 @@ class StoredFeatures:
       video_bytes: of all three.
     """
 
-    def __init__(self, builder, name: str, streams: str):
+    def __init__(self, builder, name: str, spec: DataSpec):
         self._source = builder.as_data_source(name)
-        self._roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
-        widths = stream_widths(streams)
-        self.shapes = {role: (SEGMENTS, w) for role, w in zip(ROLES, widths, strict=True)}
-        self.video_bytes = 4 * SEGMENTS * sum(widths)
+        self._streams = {role: stream.name for role, stream in spec.roles.items()}
+        segments = spec.task.segments
+        self.shapes = {role: (segments, stream.width) for role, stream in spec.roles.items()}
+        self.video_bytes = spec.video_bytes
 
     def __len__(self) -> int:
         return len(self._source)
@@ -87,9 +85,9 @@ class StoredFeatures:
             role: np.empty((rows.size, *shape), np.float32) for role, shape in self.shapes.items()
         }
         for place, example in enumerate(_read(self._source, rows.ravel().tolist())):
-            for role, stream in self._roles.items():
+            for role, stream in self._streams.items():
                 features[role][place] = example[stream]
-        for role, stream in self._roles.items():
+        for role, stream in self._streams.items():
             if not np.isfinite(features[role]).all():
                 folder = self._source.dataset_info.data_dir
                 raise _damaged(folder, f"it has NaN or infinity in {stream}")
@@ -105,44 +103,10 @@ def features_of(features: dict | StoredFeatures, rows: Int[np.ndarray, " rows"])
 
 def stream_widths(streams: str) -> tuple[int, int, int]:
     """Widths of the audio, visual and snippet features of `config.data.streams`."""
-    return tuple(STREAMS[name].width for name in STREAM_SETS[streams])
+    return data_spec(streams).widths
 
 
-def open_dataset(config: ConfigDict):
-    """The prepared data set of `config.data`, prepared now if it is not there yet.
-
-    Of several processes the first prepares, while the others wait.
-    """
-    # Imported here: reading features for a prediction needs no TFDS.
-    from tfds_llp.prepare import prepare
-
-    # The others find it prepared, unless it is on a disk of their own.
-    if not processes.first():
-        processes.meet()
-    builder = prepare(
-        config.dataset,
-        config.data_dir,
-        manual_dir=config.manual_dir or None,
-        allow_missing_features=config.allow_missing_features,
-        synthetic_seed=config.synthetic_seed,
-    )
-    if processes.first():
-        processes.meet()
-    # However long the others take to prepare theirs.
-    processes.meet()
-    return builder
-
-
-def stays_on_disk(config: ConfigDict, builder) -> bool:
-    """Whether features are read when they are needed: as `config.data.feed` says, or too many."""
-    if config.feed != "auto":
-        return config.feed == "stream"
-    videos = sum(builder.info.splits[name].num_examples for name in ("train", "val"))
-    needed = videos * 4 * SEGMENTS * sum(stream_widths(config.streams))
-    return bool(processes.as_the_first(needed > _SHARE * device_memory()))
-
-
-def load_split(builder, name: str, streams: str, stored: bool = False) -> Split:
+def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Split:
     """A split of a prepared data set; where `stored` its features stay on disk.
 
     Raises:
@@ -154,9 +118,8 @@ def load_split(builder, name: str, streams: str, stored: bool = False) -> Split:
     source = builder.as_data_source(name)
     if not len(source):
         raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
-    roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
     by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
-    kept = {} if stored else roles
+    kept = {} if stored else {role: stream.name for role, stream in spec.roles.items()}
     columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
     features = {role: columns[stream] for role, stream in kept.items()}
     labels = ["weak_label", *by_segment]
@@ -171,7 +134,8 @@ def load_split(builder, name: str, streams: str, stored: bool = False) -> Split:
         name=name,
         ids=columns["id"],
         filenames=columns["filename"],
-        features=StoredFeatures(builder, name, streams) if stored else features,
+        spec=spec,
+        features=StoredFeatures(builder, name, spec) if stored else features,
         csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
         truth=truth if dense else None,
@@ -226,39 +190,3 @@ def _damaged(folder: str, reason: str) -> UserError:
         f"{folder}: the prepared data is damaged ({reason}); delete this folder, and it is "
         "prepared again"
     )
-
-
-def load_features(folder: str, streams: str) -> Split:
-    """Videos of a feature folder in the published layout, without annotations, sorted by id.
-
-    Raises:
-      UserError: no videos, a video lacks a stream, or a file is damaged.
-    """
-    from tfds_llp.features import read_features
-
-    root = pathlib.Path(folder).expanduser()
-    roles = dict(zip(ROLES, STREAM_SETS[streams], strict=True))
-    ids = sorted({path.stem for name in roles.values() for path in _files(root, name)})
-    odd = [ascii(name) for name in ids if not name.isprintable()]
-    if odd:
-        raise UserError(f"config.data.features_only={folder}: unusable names: {first_ten(odd)}")
-    if not ids:
-        wanted = ", ".join(f"{STREAMS[name].folder}/ID.npy" for name in roles.values())
-        raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
-    features, problems = {}, []
-    for role, name in roles.items():
-        stream = STREAMS[name]
-        features[role] = np.zeros((len(ids), SEGMENTS, stream.width), np.float32)
-        for row, video in enumerate(ids):
-            file = root / stream.folder / f"{video}.npy"
-            try:
-                features[role][row] = read_features(file, stream)
-            except DamagedFile as problem:
-                problems.append(f"{file} {problem}")
-    if problems:
-        raise UserError(f"{first_ten(problems)}; fetch these files again or remove the videos")
-    return Split(name="features", ids=ids, filenames=ids, features=features)
-
-
-def _files(root: pathlib.Path, stream: str) -> list[pathlib.Path]:
-    return list((root / STREAMS[stream].folder).glob("*.npy"))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from numbers import Integral
 
-from avvp_jax.data.splits import FEEDS
+from avvp_jax.data.prepared import FEEDS
 from avvp_jax.errors import UserError
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import MODES

@@ -8,7 +8,8 @@ import os
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import Split, load_features, open_dataset
+from avvp_jax.data.prepared import load_features, open_dataset
+from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError, cause
 from avvp_jax.experiment.memory import refuse_too_large, seeds_at_once
 from avvp_jax.experiment.records import has_begun, refuse_other_config, remember
@@ -33,6 +34,7 @@ from avvp_jax.reports.writers import make_writer
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.storage.locks import lock
+from avvp_jax.streams import data_spec
 from avvp_jax.training.run import Run, all_seeds, configured_split, groups, make_predictor
 from avvp_jax.training.stages import (
     Training,
@@ -188,7 +190,7 @@ def predict(config: ConfigDict, workdir: str) -> None:
 
 def _splits_to_predict(config: ConfigDict) -> list[Split]:
     if config.data.features_only:
-        split = load_features(config.data.features_only, config.data.streams)
+        split = load_features(config.data.features_only, data_spec(config.data.streams))
         refuse_differences({f"config.data.features_only={config.data.features_only}": split.ids})
         return [split]
     dataset = open_dataset(config.data)

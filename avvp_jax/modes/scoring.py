@@ -4,7 +4,8 @@ import os
 
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import Split, open_dataset
+from avvp_jax.data.prepared import open_dataset
+from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import Weights, pick
 from avvp_jax.methods import stages_of

@@ -11,7 +11,8 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import Split, load_split, open_dataset, stays_on_disk
+from avvp_jax.data.prepared import open_dataset, spec_of, stays_on_disk
+from avvp_jax.data.splits import Split, load_split
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.reports.writers import Writer, make_writer
@@ -148,7 +149,7 @@ def groups(seeds: Sequence[int], at_once: int) -> list[Sequence[int]]:
 def configured_split(config: ConfigDict, dataset, name: str) -> Split:
     """A split of a prepared data set, its features in memory or on disk."""
     stored = stays_on_disk(config.data, dataset)
-    split = load_split(dataset, name, config.data.streams, stored=stored)
+    split = load_split(dataset, name, spec_of(dataset, config.data.streams), stored=stored)
     refuse_differences({f"the data set's split {name}": split.ids})
     return split
 

@@ -5,15 +5,17 @@ import shutil
 import numpy as np
 import pytest
 
-from avvp_jax.data.splits import load_features, load_split, open_dataset, stream_widths
+from avvp_jax.data.prepared import load_features, open_dataset
+from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
+from avvp_jax.streams import data_spec
 from tests.tfds_llp.published_folder import TEST, TRAIN, VAL
 
 
 def test_a_split_comes_in_csv_order_with_pooled_features(config, published_folder):
     dataset = open_dataset(config.data)
     for name, videos in (("train", TRAIN), ("val", VAL), ("test", TEST)):
-        split = load_split(dataset, name, "base")
+        split = load_split(dataset, name, data_spec("base"))
         assert split.filenames == list(videos)
         frames = np.load(published_folder / f"feats/res152/{split.ids[1]}.npy")
         pooled = frames.reshape(10, 8, 2048).mean(axis=1)
@@ -21,13 +23,15 @@ def test_a_split_comes_in_csv_order_with_pooled_features(config, published_folde
         audio = np.load(published_folder / f"feats/vggish/{split.ids[-1]}.npy")
         np.testing.assert_array_equal(split.features["audio"][-1], audio)
         assert [split.features[r].shape[2] for r in ("audio", "visual", "snippet")] == [
-            *stream_widths("base")
+            *data_spec("base").widths
         ]
 
 
 def test_labels_and_dense_annotations(config):
     dataset = open_dataset(config.data)
-    train, val, test = (load_split(dataset, name, "base") for name in ("train", "val", "test"))
+    train, val, test = (
+        load_split(dataset, name, data_spec("base")) for name in ("train", "val", "test")
+    )
     assert train.truth is None
     assert train.weak_label.sum() == 5  # a label given twice counts once
     assert val.truth.shape == (2, 10, 2, 25)
@@ -38,15 +42,15 @@ def test_labels_and_dense_annotations(config):
 
 def test_an_unknown_split_is_named_with_the_known_ones(config):
     with pytest.raises(UserError, match="'dev'; the data set has train, val, test"):
-        load_split(open_dataset(config.data), "dev", "base")
+        load_split(open_dataset(config.data), "dev", data_spec("base"))
 
 
 def test_a_feature_folder_needs_no_annotations(config, published_folder, tmp_path):
     shutil.copytree(published_folder / "feats", tmp_path / "feats")
-    split = load_features(str(tmp_path), "base")
+    split = load_features(str(tmp_path), data_spec("base"))
     assert split.ids == sorted(split.ids)
     assert split.truth is None
-    test = load_split(open_dataset(config.data), "test", "base")
+    test = load_split(open_dataset(config.data), "test", data_spec("base"))
     for row, video in enumerate(test.ids):
         for role, features in test.features.items():
             here = split.features[role][split.ids.index(video)]
@@ -55,12 +59,12 @@ def test_a_feature_folder_needs_no_annotations(config, published_folder, tmp_pat
 
 def test_an_incomplete_or_empty_feature_folder_says_what_is_missing(published_folder, tmp_path):
     with pytest.raises(UserError, match=r"no feature files; expected feats/vggish/ID\.npy"):
-        load_features(str(tmp_path), "base")
+        load_features(str(tmp_path), data_spec("base"))
     shutil.copytree(published_folder / "feats", tmp_path / "feats")
     (tmp_path / "feats/res152/testvideo01.npy").unlink()
     (tmp_path / "feats/vggish/testvideo02.npy").write_bytes(b"")
     with pytest.raises(UserError, match="res152/testvideo01.npy") as raised:
-        load_features(str(tmp_path), "base")
+        load_features(str(tmp_path), data_spec("base"))
     assert "vggish/testvideo02.npy" in str(raised.value)
 
 
@@ -72,4 +76,4 @@ def test_a_damaged_record_is_named_with_its_folder(config, tmp_path):
     content[len(content) // 2] ^= 1
     record.write_bytes(content)
     with pytest.raises(UserError, match="the prepared data is damaged"):
-        load_split(open_dataset(config.data), "train", "base")
+        load_split(open_dataset(config.data), "train", data_spec("base"))

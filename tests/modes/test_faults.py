@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import avvp_jax.training.stages
-from avvp_jax.data.splits import open_dataset
+from avvp_jax.data.prepared import open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.modes.modes import run
 from avvp_jax.reports.writers import JsonWriter

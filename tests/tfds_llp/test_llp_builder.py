@@ -286,8 +286,8 @@ def feature_file_for_folder(folder):
     (folder / "feats/vggish").write_text("not a folder")
 
 
-# The kinds of damage to one file are told apart in test_npy_features.py, those to the csv files
-# in test_annotations.py.
+# The kinds of damage to one file are told apart in tests/damage, those to the csv files in
+# test_annotations.py.
 DAMAGE = {
     "eleven empty files": (each_vggish(lambda file: file.touch()), "damaged files (11): feats"),
     "eleven folders": (each_vggish(lambda file: file.mkdir()), "is a folder"),

@@ -6,13 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from avvp_jax.data.splits import load_split, open_dataset
+from avvp_jax.data.prepared import open_dataset
+from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
 from avvp_jax.methods import han
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.reports.writers import JsonWriter
 from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.streams import data_spec
 from avvp_jax.training import fit, keys
 from avvp_jax.training.trainer import epoch_order
 
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 def fitted(config, tmp_path):
     """Fits seeds to nine videos after a change of features, or of one seed's target of a video."""
     dataset = open_dataset(config.data)
-    train, val = (load_split(dataset, name, "base") for name in ("train", "val"))
+    train, val = (load_split(dataset, name, data_spec("base")) for name in ("train", "val"))
     network = parser_network((128, 2048, 512), config.model.to_dict())
 
     def run_fit(seeds, change=lambda features: None, own_damage=None):

@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avvp_jax.data import splits as data
-from avvp_jax.data.splits import StoredFeatures, load_split, open_dataset
+from avvp_jax.data import prepared as data
+from avvp_jax.data.prepared import open_dataset
+from avvp_jax.data.splits import StoredFeatures, load_split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import read_all_weights
 from avvp_jax.methods import stages_of
 from avvp_jax.modes.modes import run
 from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.streams import data_spec
 from avvp_jax.task import SEGMENTS
 from avvp_jax.training import keys
 from avvp_jax.training.feed import Feed, in_parts
@@ -39,7 +41,9 @@ MANY_VIDEOS = {"train": 3000, "val": 40, "test": 2}
 def splits(config):
     """The training videos with features in memory, and with features on disk."""
     dataset = open_dataset(config.data)
-    return [load_split(dataset, "train", "base", stored=stored) for stored in (False, True)]
+    return [
+        load_split(dataset, "train", data_spec("base"), stored=stored) for stored in (False, True)
+    ]
 
 
 def make_trainer(videos: int, batch_size: int = 3) -> Trainer:
@@ -113,7 +117,7 @@ def make_many(config: llp.LlpConfig) -> dict[str, Videos]:
 def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr(llp, "_make_up", make_many)
     builder = prepare("llp/synthetic", tmp_path)
-    features = StoredFeatures(builder, "train", "base")
+    features = StoredFeatures(builder, "train", data_spec("base"))
     allowed = len(features) * features.video_bytes // 2
 
     def train(feed: str) -> subprocess.CompletedProcess:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import avvp_jax.training.fit
-from avvp_jax.data.splits import load_split, open_dataset
+from avvp_jax.data.prepared import open_dataset
+from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
 from avvp_jax.methods import han
 from avvp_jax.methods.targets import targets
@@ -13,6 +14,7 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.streams import data_spec
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.fit import fit
 from avvp_jax.training.predictor import Predictor
@@ -39,7 +41,7 @@ class Recorder:
 def fitted(config, tmp_path):
     """Fits the nine videos; returns what was logged and the splits."""
     dataset = open_dataset(config.data)
-    train, val = (load_split(dataset, name, "base") for name in ("train", "val"))
+    train, val = (load_split(dataset, name, data_spec("base")) for name in ("train", "val"))
     network = parser_network((128, 2048, 512), config.model.to_dict())
 
     def run(folder="stage"):

@@ -1,6 +1,6 @@
-"""One published .npy file, read without trusting it.
+"""One published .npy file of features or labels, read without trusting it.
 
-Shape and type are checked before anything is computed; see avvp_jax.storage.reading for the rest.
+Shape and type are checked before anything is computed; see storage/reading.py for the rest.
 """
 
 import math
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from avvp_jax.storage.reading import LONGEST_HEADER, DamagedFile, parse_npy, read_bytes
 from avvp_jax.streams import Stream, pool_to_segments
-from avvp_jax.task import LLP, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import Task
 
 # Bytes of the widest real number NumPy knows.
 _WIDEST_NUMBER = 16
@@ -19,7 +19,7 @@ _WIDEST_NUMBER = 16
 LARGEST = 1e30
 
 
-def read_features(path: Path, stream: Stream) -> Float32[np.ndarray, "10 width"]:
+def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray, "segments width"]:
     """One video's features of one stream, averaged to segments.
 
     The file holds [rows, width] as published, in any float type.
@@ -27,10 +27,10 @@ def read_features(path: Path, stream: Stream) -> Float32[np.ndarray, "10 width"]
     Raises:
         DamagedFile: it does not, or it holds NaN, infinity or numbers beyond float32.
     """
-    array = _read_array(path, (stream.rows(LLP), stream.width), "f", "floating point numbers")
+    array = _read_array(path, (stream.rows(task), stream.width), "f", "floating point numbers")
     # Averages of finite numbers can leave float32 too, and NaN stays NaN.
     with np.errstate(over="ignore", invalid="ignore"):
-        pooled = pool_to_segments(stream, LLP, array)
+        pooled = pool_to_segments(stream, task, array)
     if not np.isfinite(pooled).all():
         raise DamagedFile("holds NaN, infinity or numbers beyond float32")
     if np.abs(pooled).max() > LARGEST or 0 < np.abs(pooled).max() < 1 / LARGEST:
@@ -38,13 +38,13 @@ def read_features(path: Path, stream: Stream) -> Float32[np.ndarray, "10 width"]
     return pooled
 
 
-def read_pseudo_labels(path: Path) -> UInt8[np.ndarray, "10 25"]:
+def read_pseudo_labels(path: Path, task: Task) -> UInt8[np.ndarray, "segments classes"]:
     """One video's segment pseudo labels, in any real type that holds only 0 and 1.
 
     Raises:
         DamagedFile: the file does not hold that.
     """
-    array = _read_array(path, (SEGMENTS, NUM_CLASSES), "biuf", "numbers")
+    array = _read_array(path, (task.segments, len(task.classes)), "biuf", "numbers")
     if not np.isin(array, (0, 1)).all():
         raise DamagedFile("pseudo labels must be 0 or 1")
     return array.astype(np.uint8)

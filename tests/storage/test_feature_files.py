@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from avvp_jax.storage.feature_files import DamagedFile, read_features, read_pseudo_labels
 from avvp_jax.streams import STREAMS, pool_to_segments
 from avvp_jax.task import LLP
-from tfds_llp.features import DamagedFile, read_features, read_pseudo_labels
 
 VGGISH = STREAMS["vggish"]
 
@@ -25,7 +25,7 @@ def rows(name="vggish"):
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_published_file_is_averaged_to_segments(file, name):
     np.save(file, rows(name).astype(np.float32))
-    read = read_features(file, STREAMS[name])
+    read = read_features(file, STREAMS[name], LLP)
     assert read.dtype == np.float32
     assert (read == pool_to_segments(STREAMS[name], LLP, rows(name).astype(np.float32))).all()
 
@@ -34,7 +34,7 @@ def test_a_published_file_is_averaged_to_segments(file, name):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_any_float_type_byte_order_and_memory_order_is_read(file, dtype, order):
     np.save(file, np.array(rows(), dtype, order=order))
-    read = read_features(file, VGGISH)
+    read = read_features(file, VGGISH, LLP)
     assert read.dtype == np.float32
     assert (read == rows().astype(dtype).astype(np.float32)).all()
 
@@ -42,14 +42,14 @@ def test_any_float_type_byte_order_and_memory_order_is_read(file, dtype, order):
 def test_format_version_2_is_read(file):
     with file.open("wb") as out:
         np.lib.format.write_array(out, rows(), version=(2, 0))
-    assert (read_features(file, VGGISH) == rows().astype(np.float32)).all()
+    assert (read_features(file, VGGISH, LLP) == rows().astype(np.float32)).all()
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, ">f8", ">i4"])
 def test_pseudo_labels_of_any_type_become_uint8(file, dtype):
     labels = np.random.default_rng(0).integers(0, 2, (10, 25))
     np.save(file, labels.astype(dtype))
-    read = read_pseudo_labels(file)
+    read = read_pseudo_labels(file, LLP)
     assert read.dtype == np.uint8
     assert (read == labels).all()
 
@@ -57,7 +57,7 @@ def test_pseudo_labels_of_any_type_become_uint8(file, dtype):
 def test_averages_beyond_float32_are_refused(file):
     np.save(file, np.full((80, 2048), 3e38, np.float32))
     with pytest.raises(DamagedFile, match="beyond float32"):
-        read_features(file, STREAMS["resnet152"])
+        read_features(file, STREAMS["resnet152"], LLP)
 
 
 def test_infinity_in_clap_is_refused_wherever_it_stands(file):
@@ -66,7 +66,7 @@ def test_infinity_in_clap_is_refused_wherever_it_stands(file):
         array[row, 5] = np.inf
         np.save(file, array)
         with pytest.raises(DamagedFile, match="infinity"):
-            read_features(file, STREAMS["clap"])
+            read_features(file, STREAMS["clap"], LLP)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_infinity_in_clap_is_refused_wherever_it_stands(file):
 def test_other_pseudo_labels_are_refused(file, labels):
     np.save(file, labels)
     with pytest.raises(DamagedFile):
-        read_pseudo_labels(file)
+        read_pseudo_labels(file, LLP)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -97,6 +97,6 @@ def test_a_header_with_any_byte_changed_is_read_or_refused(file, place, value):
     content[place] = value
     file.write_bytes(content)
     try:
-        assert read_features(file, VGGISH).shape == (10, 128)
+        assert read_features(file, VGGISH, LLP).shape == (10, 128)
     except DamagedFile as refusal:
         assert "\n" not in str(refusal)

@@ -1,0 +1,111 @@
+"""Where videos come from: a prepared data set, made at first use, or a folder of features.
+
+The one module of the package that imports tfds_llp.
+"""
+
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from avvp_jax.data.splits import Split
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.runtime import processes
+from avvp_jax.runtime.mesh import device_memory
+from avvp_jax.storage.feature_files import read_features
+from avvp_jax.storage.reading import DamagedFile
+from avvp_jax.streams import STREAM_SETS, DataSpec, Stream, data_spec
+from avvp_jax.task import LLP, Task
+
+FEEDS = ("auto", "device", "stream")
+
+# Of a device's memory, what the features that training and validation read may take.
+_SHARE = 0.25
+
+
+def open_dataset(config: ConfigDict):
+    """The prepared data set of `config.data`, prepared now if it is not there yet.
+
+    Of several processes the first prepares, while the others wait.
+    """
+    # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.prepare import prepare
+
+    # The others find it prepared, unless it is on a disk of their own.
+    if not processes.first():
+        processes.meet()
+    builder = prepare(
+        config.dataset,
+        config.data_dir,
+        manual_dir=config.manual_dir or None,
+        allow_missing_features=config.allow_missing_features,
+        synthetic_seed=config.synthetic_seed,
+    )
+    if processes.first():
+        processes.meet()
+    # However long the others take to prepare theirs.
+    processes.meet()
+    return builder
+
+
+def spec_of(builder, streams: str) -> DataSpec:
+    """The task of a prepared data set, and what a parser reads of it.
+
+    Args:
+      builder: of the data set.
+      streams: one of STREAM_SETS, `config.data.streams`.
+
+    Raises:
+      UserError: the data set lacks one of the streams.
+    """
+    known = builder.info.metadata
+    # Data sets prepared before these were recorded are LLP's, with streams as published.
+    task = Task.from_json(known["task"]) if "task" in known else LLP
+    missing = [name for name in STREAM_SETS[streams] if name not in builder.info.features]
+    if missing:
+        raise UserError(
+            f"config.data.streams={streams!r} reads {', '.join(missing)}, which "
+            f"{builder.info.full_name} does not hold"
+        )
+    return data_spec(streams, task, known.get("widths"))
+
+
+def stays_on_disk(config: ConfigDict, builder) -> bool:
+    """Whether features are read when they are needed: as `config.data.feed` says, or too many."""
+    if config.feed != "auto":
+        return config.feed == "stream"
+    videos = sum(builder.info.splits[name].num_examples for name in ("train", "val"))
+    needed = videos * spec_of(builder, config.streams).video_bytes
+    return bool(processes.as_the_first(needed > _SHARE * device_memory()))
+
+
+def load_features(folder: str, spec: DataSpec) -> Split:
+    """Videos of a feature folder in the published layout, without annotations, sorted by id.
+
+    Raises:
+      UserError: no videos, a video lacks a stream, or a file is damaged.
+    """
+    root = pathlib.Path(folder).expanduser()
+    ids = sorted({path.stem for stream in spec.streams for path in _files(root, stream)})
+    odd = [ascii(name) for name in ids if not name.isprintable()]
+    if odd:
+        raise UserError(f"config.data.features_only={folder}: unusable names: {first_ten(odd)}")
+    if not ids:
+        wanted = ", ".join(f"{stream.folder}/ID.npy" for stream in spec.streams)
+        raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
+    features, problems = {}, []
+    for role, stream in spec.roles.items():
+        features[role] = np.zeros((len(ids), spec.task.segments, stream.width), np.float32)
+        for row, video in enumerate(ids):
+            file = root / stream.folder / f"{video}.npy"
+            try:
+                features[role][row] = read_features(file, stream, spec.task)
+            except DamagedFile as problem:
+                problems.append(f"{file} {problem}")
+    if problems:
+        raise UserError(f"{first_ten(problems)}; fetch these files again or remove the videos")
+    return Split(name="features", ids=ids, filenames=ids, spec=spec, features=features)
+
+
+def _files(root: pathlib.Path, stream: Stream) -> list[pathlib.Path]:
+    return list((root / stream.folder).glob("*.npy"))
