@@ -132,7 +132,7 @@ def _report(teacher: Teacher, splits: dict[str, Split], labels: dict[str, np.nda
         pseudo = np.zeros_like(truth)
         pseudo[:, :, modality] = labels[name]
         pairs[name] = (pseudo, truth)
-    return teachers_report(pairs, [teacher.modality])
+    return teachers_report(CLASSES, pairs, [teacher.modality])
 
 
 def read_logits(path: Path) -> Logits:

@@ -4,8 +4,7 @@ An event is a maximal run of segments in which one class is active in one modali
 Source: Tian, Li and Xu, ECCV 2020, sections 3 and 6 and the published evaluation program.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.errors import UserError
-from avvp_jax.storage.writing import write_lines
-from avvp_jax.task import CLASSES, MODALITIES
+from avvp_jax.task import MODALITIES
 
 THRESHOLD = 0.5
 VIDEO_FILTERS = ("global", "per_modality")
@@ -64,32 +62,10 @@ def runs(active: Bool[Array, "..."], axis: int) -> tuple[Int[Array, "..."], Int[
 def events_of(segments: Bool[np.ndarray, "segments classes"]) -> list[tuple[int, int, int]]:
     """The events of one video and modality as (class index, onset, offset), in that order.
 
-    Onset and offset are in segments (seconds), the offset exclusive.
+    Onset and offset are in segments, the offset exclusive; `Task.time` gives them in seconds.
     """
     padded = np.pad(np.asarray(segments, np.int8).T, ((0, 0), (1, 1)))
     change = np.diff(padded, axis=1)
     classes, onsets = np.nonzero(change == 1)
     offsets = np.nonzero(change == -1)[1]
     return list(zip(classes.tolist(), onsets.tolist(), offsets.tolist(), strict=True))
-
-
-def write_events_csv(
-    path: str | Path,
-    filenames: Sequence[str],
-    segments: Bool[np.ndarray, "videos segments 2 classes"],
-    modality: str,
-    class_names: Sequence[str] = CLASSES,
-) -> None:
-    """Writes one modality's events in the format of the dense annotation files.
-
-    Tab separated, one event a row: filename, onset, offset, event_labels. Videos come in the
-    order given, a video's events by class and onset; a video without events has no row.
-    """
-    lines = ["filename\tonset\toffset\tevent_labels"]
-    chosen = np.asarray(segments)[:, :, MODALITIES.index(modality)]
-    for filename, video in zip(filenames, chosen, strict=True):
-        lines += [
-            f"{filename}\t{onset}\t{offset}\t{class_names[index]}"
-            for index, onset, offset in events_of(video)
-        ]
-    write_lines(path, lines)

@@ -12,6 +12,7 @@ from avvp_jax.experiment.settings import flat_config
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary
+from avvp_jax.reports.published_scores import PUBLISHED
 from avvp_jax.reports.tables import p_table, scores_table
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 
@@ -97,7 +98,7 @@ def compare(workdirs: Sequence[str]) -> str:
     methods = list(dict.fromkeys(result.method for _, result in results))
     datasets = sorted({result.dataset for _, result in results})
     tables = [f"split {split} of {' and '.join(datasets)}"]
-    tables.append(scores_table(rows, methods, "llp/synthetic" in datasets))
+    tables.append(scores_table(rows, [PUBLISHED[m] for m in methods], "llp/synthetic" in datasets))
     return "\n".join([*tables, "", p_table(tests)])
 
 

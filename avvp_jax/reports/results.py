@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from avvp_jax.data.splits import Split
-from avvp_jax.metrics.events import write_events_csv
 from avvp_jax.metrics.scores import per_class, per_video
 from avvp_jax.metrics.statistics import summary
-from avvp_jax.reports.tables import per_class_table, write_per_video_csv
+from avvp_jax.reports.csv_files import write_events_csv, write_per_video_csv
+from avvp_jax.reports.tables import per_class_table
 from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import make_folder, write_lines, write_npz
@@ -54,7 +54,7 @@ def write_details(workdir: str, split: Split, segments: Segments) -> str:
     truth = split.truth > 0
     path = os.path.join(workdir, f"per_video_{split.name}.csv")
     write_per_video_csv(path, split.filenames, per_video(segments, truth))
-    table = per_class_table(per_class(segments, truth))
+    table = per_class_table(split.task.classes, per_class(segments, truth))
     write_lines(os.path.join(workdir, f"per_class_{split.name}.txt"), [table])
     return table
 
@@ -67,7 +67,7 @@ def write_predictions(
     write_npz(path, id=np.array(split.ids), filename=np.array(split.filenames), **probs)
     for modality in MODALITIES:
         events = os.path.join(workdir, f"events_{split.name}_{modality}.csv")
-        write_events_csv(events, split.filenames, segments, modality)
+        write_events_csv(events, split.filenames, segments, modality, split.task)
     return path
 
 
@@ -92,6 +92,7 @@ def draw_timelines(
         picture = draw_timeline(
             os.path.join(folder, f"{name}.png"),
             name,
+            split.task,
             probs["frame_prob"][row],
             segments[row],
             None if truth is None else truth[row],

@@ -1,16 +1,13 @@
-"""Scores as plain text for the terminal, and per-video scores as a file."""
+"""Scores and labels as plain text for the terminal."""
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from avvp_jax.metrics.scores import LEVELS, NAMES, PER_VIDEO_NAMES
-from avvp_jax.reports.published_scores import PUBLISHED
-from avvp_jax.storage.writing import write_lines
-from avvp_jax.task import CLASSES
+from avvp_jax.metrics.scores import LEVELS, NAMES
+from avvp_jax.reports.published_scores import Published
 
 HEADS = {"audio": "A", "visual": "V", "audio_visual": "AV", "type": "Type", "event": "Event"}
 CELL = 6
@@ -18,17 +15,19 @@ SYNTHETIC_NOTE = "synthetic data: made up from a seed, not comparable with publi
 
 
 def scores_table(
-    rows: Mapping[str, Mapping[str, float]], published: Sequence[str] = (), synthetic: bool = False
+    rows: Mapping[str, Mapping[str, float]],
+    published: Sequence[Published] = (),
+    synthetic: bool = False,
 ) -> str:
     """The ten scores in percent, one row a split (or any other label).
 
     Args:
         rows: label -> the ten scores by the names in scores.NAMES.
-        published: keys of published_scores.PUBLISHED whose rows are put underneath.
+        published: what papers report, put underneath.
         synthetic: adds a line which says that the data are synthetic.
     """
     lines = {label: [scores[name] for name in NAMES] for label, scores in rows.items()}
-    for row in (PUBLISHED[key] for key in published):
+    for row in published:
         lines[f"{row.method} (paper, test)"] = row.scores
     table = _table("F-score, percent", NAMES, lines)
     return f"{table}\n{SYNTHETIC_NOTE}" if synthetic else table
@@ -41,39 +40,44 @@ def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
 
 
 def per_class_table(
-    per_class: Mapping[str, Float[ndarray, " classes"]], class_names: Sequence[str] = CLASSES
+    classes: Sequence[str], per_class: Mapping[str, Float[ndarray, " classes"]]
 ) -> str:
     """The result of scores.per_class, one row a class; "-" where a class does not occur."""
     names = [name for name in NAMES if name in per_class]
     rows = {
-        label: [per_class[name][index] for name in names] for index, label in enumerate(class_names)
+        label: [per_class[name][index] for name in names] for index, label in enumerate(classes)
     }
     return _table("F-score, percent", names, rows)
 
 
 def removed_table(
+    classes: Sequence[str],
     weak_label: Float[ndarray, "videos classes"],
     audio: Bool[ndarray, "videos classes"],
     visual: Bool[ndarray, "videos classes"],
 ) -> str:
     """How many labels of each class are removed from each modality, and of how many."""
     columns = {"labels": weak_label, "no audio": audio, "no visual": visual}
-    rows = {name: [int(x[:, i].sum()) for x in columns.values()] for i, name in enumerate(CLASSES)}
+    rows = {name: [int(x[:, i].sum()) for x in columns.values()] for i, name in enumerate(classes)}
     rows["all classes"] = [sum(column) for column in zip(*rows.values(), strict=True)]
     return _plain_table("labels removed", list(columns), rows, "d")
 
 
-def ratios_table(audio: Float[ndarray, " classes"], visual: Float[ndarray, " classes"]) -> str:
+def ratios_table(
+    classes: Sequence[str], audio: Float[ndarray, " classes"], visual: Float[ndarray, " classes"]
+) -> str:
     """Noise ratios of each class, audio and visual."""
-    rows = {name: [audio[i], visual[i]] for i, name in enumerate(CLASSES)}
+    rows = {name: [audio[i], visual[i]] for i, name in enumerate(classes)}
     return _plain_table("noise ratio", ["audio", "visual"], rows, ".3f")
 
 
 def teachers_table(
-    columns: Mapping[str, Float[ndarray, " classes"]], means: Mapping[str, float]
+    classes: Sequence[str],
+    columns: Mapping[str, Float[ndarray, " classes"]],
+    means: Mapping[str, float],
 ) -> str:
     """Segment F-scores in percent of VALOR's teachers: each class, and the mean over videos."""
-    rows = {name: [column[i] for column in columns.values()] for i, name in enumerate(CLASSES)}
+    rows = {name: [column[i] for column in columns.values()] for i, name in enumerate(classes)}
     rows["mean over videos"] = list(means.values())
     return _plain_table("teachers' segment F, percent", list(columns), rows, ".1f")
 
@@ -85,19 +89,6 @@ def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str
         cells = (_cell(value, form) for value in row)
         lines.append(f"{label:<{stub}}" + "".join(f"  {cell:>9}" for cell in cells))
     return "\n".join(lines)
-
-
-def write_per_video_csv(
-    path: str | Path, filenames: Sequence[str], per_video: Float[ndarray, "videos 8"]
-) -> None:
-    """Writes the result of scores.per_video, in percent, so that columns average to the scores.
-
-    Tab separated like the annotation files, with a header line; replaces an older file at once.
-    """
-    lines = ["\t".join(("filename", *PER_VIDEO_NAMES))]
-    for filename, row in zip(filenames, per_video, strict=True):
-        lines.append("\t".join((filename, *(f"{100 * value:.4f}" for value in row))))
-    write_lines(path, lines)
 
 
 def _table(

@@ -1,7 +1,6 @@
 """A picture of one parsed video: what was predicted against what is annotated."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from avvp_jax.metrics.events import events_of
 from avvp_jax.metrics.scores import PER_VIDEO_NAMES
 from avvp_jax.storage.writing import write_whole
-from avvp_jax.task import CLASSES, MODALITIES
+from avvp_jax.task import MODALITIES, Task
 
 # Blue and orange stay apart for every kind of colour vision.
 COLOURS = {"audio": "#1f6fb2", "visual": "#d1661c"}
@@ -24,16 +23,17 @@ ANNOTATED = "#30343a"
 QUIET = "#6b7280"  # secondary text and ticks
 # Inches. Height grows with the rows, so that text and bars keep their size.
 WIDTH, ROW, ABOVE, BELOW, LEFT, RIGHT = 10.5, 0.36, 0.9, 0.85, 2.0, 0.25
+TICKS = 10  # on the axis of time, or a few more
 
 
 def draw_timeline(
     path: str | Path | None,
     filename: str,
+    task: Task,
     frame_prob: Float[np.ndarray, "segments 2 classes"],
     predicted: Bool[np.ndarray, "segments 2 classes"],
     annotated: Bool[np.ndarray, "segments 2 classes"] | None = None,
     scores: Float[np.ndarray, "8"] | None = None,
-    class_names: Sequence[str] = CLASSES,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draws one video, audio and visual side by side, a row for each class that occurs.
 
@@ -43,6 +43,7 @@ def draw_timeline(
     Args:
         path: .png file to write (an older one is replaced at once), or None for none.
         filename: the video's name, for the title.
+        task: what is parsed.
         annotated: None where there is no annotation.
         scores: the video's row of scores.per_video; its segment-level Type and Event F-scores
             go into the title.
@@ -69,13 +70,13 @@ def draw_timeline(
         },
     )
     for index, (modality, panel) in enumerate(zip(MODALITIES, panels, strict=True)):
-        _axes(panel, modality, len(frame_prob), rows)
+        _axes(panel, modality, task, rows)
         if not len(shown):
-            panel.text(len(frame_prob) / 2, 0.5, "no event", ha="center", va="center", color=QUIET)
+            panel.text(task.segments / 2, 0.5, "no event", ha="center", va="center", color=QUIET)
             continue
         truth = None if annotated is None else annotated[:, index, shown]
         _spans(panel, modality, frame_prob[:, index, shown], predicted[:, index, shown], truth)
-    names = [class_names[index].replace("_", " ") for index in shown]
+    names = [task.classes[index].replace("_", " ") for index in shown]
     panels[0].set_yticks(np.arange(len(names)) + 0.5, names)
     _title(figure, height, filename, scores)
     _legend(figure, height, annotated is not None)
@@ -96,13 +97,13 @@ def write_picture(
     return image
 
 
-def _axes(panel: Axes, modality: str, segments: int, rows: int) -> None:
-    """An empty section: time in seconds to the right, classes downwards."""
-    panel.set_xlim(0, segments)
+def _axes(panel: Axes, modality: str, task: Task, rows: int) -> None:
+    """An empty section: segments to the right, marked in seconds, and classes downwards."""
+    panel.set_xlim(0, task.segments)
     panel.set_ylim(rows, 0)
     panel.set_title(modality, color=COLOURS[modality], fontsize=11, fontweight="bold", loc="left")
-    step = max(1, segments // 10)
-    panel.set_xticks(np.arange(0, segments + 1, step))
+    boundaries = range(0, task.segments + 1, max(1, task.segments // TICKS))
+    panel.set_xticks(boundaries, [str(task.time(boundary)) for boundary in boundaries])
     panel.set_yticks([])
     panel.tick_params(axis="x", length=0, labelsize=9, labelcolor=QUIET)
     panel.tick_params(axis="y", length=0, labelsize=10, labelcolor=ANNOTATED)

@@ -78,7 +78,7 @@ def test_the_report_has_each_class_and_the_mean_over_videos():
     truth[0, :4, 0, 0] = 1
     pseudo = truth.copy()
     pseudo[0, 2:6, 0, 0] = 1  # hits 4 and is wrong twice: F = 8 / 10
-    report = teachers_report({"val": (pseudo, truth)})
+    report = teachers_report(CLASSES, {"val": (pseudo, truth)})
     lines = {line.split("  ")[0]: line.split()[-2:] for line in report.splitlines()[1:]}
     assert report.splitlines()[0].split()[-4:] == ["val", "CLAP", "val", "CLIP"]
     assert lines["Speech"] == ["80.0", "-"]

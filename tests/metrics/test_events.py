@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avvp_jax.errors import UserError
-from avvp_jax.metrics.events import events_of, predicted_segments, runs, write_events_csv
-from avvp_jax.task import CLASSES
+from avvp_jax.metrics.events import events_of, predicted_segments, runs
 
 masks = st.lists(st.booleans(), min_size=1, max_size=15)
 
@@ -103,32 +102,3 @@ def test_events_are_the_maximal_runs_of_each_class(first, second):
     segments = np.array([first[:length], second[:length]]).T
     expected = [(c, *run) for c in range(2) for run in slow_runs(segments[:, c].tolist())]
     assert events_of(segments) == expected
-
-
-def test_the_csv_is_in_the_format_of_the_dense_annotation_files(tmp_path):
-    segments = np.zeros((3, 10, 2, 25), bool)
-    segments[0, 8:10, 0, 23] = segments[0, 0:8, 0, 0] = True
-    segments[0, 3:5, 1, 1] = True  # visual: not in this file
-    segments[2, [0, 2], 0, 5] = True
-    path = tmp_path / "events_test_audio.csv"
-    path.write_text("an older file")
-    write_events_csv(path, ["b_0_10", "a_0_10", "-c_5_15"], segments, "audio")
-    assert path.read_text() == (
-        "filename\tonset\toffset\tevent_labels\n"
-        "b_0_10\t0\t8\tSpeech\n"
-        "b_0_10\t8\t10\tBlender\n"
-        "-c_5_15\t0\t1\tFrying_(food)\n"
-        "-c_5_15\t2\t3\tFrying_(food)\n"
-    )
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-def test_the_csv_read_with_slice_rules_gives_the_segments_back(tmp_path):
-    segments = np.random.default_rng(0).random((4, 10, 2, 25)) < 0.4
-    names = [f"video{i}_0_10" for i in range(4)]
-    write_events_csv(tmp_path / "events.csv", names, segments, "visual")
-    read = np.zeros((4, 10, 25), bool)
-    for line in (tmp_path / "events.csv").read_text().splitlines()[1:]:
-        name, onset, offset, label = line.split("\t")
-        read[names.index(name), int(onset) : int(offset), CLASSES.index(label)] = True
-    np.testing.assert_array_equal(read, segments[:, :, 1])

@@ -1,17 +1,16 @@
-"""Tables for the terminal, the per-video file, and the published rows."""
+"""Tables for the terminal, and the published rows."""
 
 import numpy as np
 import pytest
 
-from avvp_jax.metrics.scores import NAMES, PER_VIDEO_NAMES, per_class, per_video, scores
+from avvp_jax.metrics.scores import NAMES, per_class
 from avvp_jax.reports.published_scores import PUBLISHED
 from avvp_jax.reports.tables import (
     SYNTHETIC_NOTE,
     per_class_table,
     scores_table,
-    write_per_video_csv,
 )
-from avvp_jax.task import CLASSES
+from avvp_jax.task import LLP
 
 
 def ten(first):
@@ -24,7 +23,9 @@ def numbers(line, label):
 
 
 def test_splits_stand_above_the_published_row():
-    table = scores_table({"val": ten(10.04), "test": ten(20.06)}, published=["han"]).splitlines()
+    table = scores_table(
+        {"val": ten(10.04), "test": ten(20.06)}, published=[PUBLISHED["han"]]
+    ).splitlines()
     assert table[0].index("segment-level") < table[0].index("event-level")
     assert numbers(table[1], "F-score, percent") == "A V AV Type Event A V AV Type Event".split()
     assert numbers(table[2], "val") == [f"{10 + i}.0" for i in range(10)]
@@ -51,25 +52,8 @@ def test_published_rows_hold_ten_percentages_whose_types_are_means(method):
 def test_classes_that_do_not_occur_get_a_dash():
     pred, true = np.zeros((2, 1, 10, 2, 25), bool)
     pred[0, :4, 0, 3] = true[0, :8, 0, 3] = True
-    table = per_class_table(per_class(pred, true)).splitlines()
-    assert len(table) == 2 + len(CLASSES)
+    table = per_class_table(LLP.classes, per_class(pred, true)).splitlines()
+    assert len(table) == 2 + len(LLP.classes)
     assert numbers(table[1], "F-score, percent") == "A V AV Event A V AV Event".split()
     assert numbers(table[2 + 3], "Dog") == ["66.7", "-", "-", "66.7", "100.0", "-", "-", "100.0"]
     assert numbers(table[2], "Speech") == ["-"] * 8
-
-
-def test_the_per_video_file_averages_to_the_scores(tmp_path):
-    rng = np.random.default_rng(0)
-    true = rng.random((6, 10, 2, 25)) < 0.1
-    pred = true ^ (rng.random(true.shape) < 0.03)
-    names = [f"video{i}_0_10" for i in range(6)]
-    path = tmp_path / "per_video.csv"
-    write_per_video_csv(path, names, per_video(pred, true))
-    header, *rows = (line.split("\t") for line in path.read_text().splitlines())
-    assert header == ["filename", *PER_VIDEO_NAMES]
-    assert [row[0] for row in rows] == names
-    means = np.array([row[1:] for row in rows], float).mean(axis=0)
-    found = scores(pred, true)
-    for name, mean in zip(PER_VIDEO_NAMES, means, strict=True):
-        assert mean == pytest.approx(found[name], abs=1e-3)
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -103,8 +103,9 @@ def write_ratios(run: Run, path: str, index: int) -> None:
     write_noise_ratios(path, ratios)
     if not processes.first():
         return
-    picture = draw_bars(path.replace(".npz", ".png"), "Noise ratios", ratios._asdict())
-    table = ratios_table(*ratios)
+    chart, classes = path.replace(".npz", ".png"), run.train.task.classes
+    picture = draw_bars(chart, "Noise ratios", classes, ratios._asdict())
+    table = ratios_table(classes, *ratios)
     name = f"{run.scope}ratios/noise ratios"
     run.writer.write_images(index, {name: picture[None]})
     run.writer.write_texts(index, {name: table})

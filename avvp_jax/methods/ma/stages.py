@@ -66,7 +66,7 @@ def write_labels(run: Run, path: str, index: int) -> None:
         make_mesh(**run.config.mesh),
     )
     write_removed_labels(path, removed, run.train.ids)
-    table = removed_table(run.train.weak_label, *removed)
+    table = removed_table(run.train.task.classes, run.train.weak_label, *removed)
     run.writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
     print(table, flush=True)
 

@@ -97,11 +97,14 @@ def elaborate(
 
 
 def teachers_report(
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray]], modalities: Sequence[str] = MODALITIES
+    classes: Sequence[str],
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    modalities: Sequence[str] = MODALITIES,
 ) -> str:
     """How good teachers are: F-scores of their segments, of each class and over videos.
 
     Args:
+      classes: their names.
       splits: name -> pseudo labels and dense labels, each [videos, segments, 2, classes].
       modalities: of the teachers that are looked at.
     """
@@ -112,4 +115,4 @@ def teachers_report(
             column = f"{name} {TEACHERS[modality].name}"
             columns[column] = by_class[f"segment/{modality}"]
             means[column] = over_videos[f"segment/{modality}"]
-    return teachers_table(columns, means)
+    return teachers_table(classes, columns, means)

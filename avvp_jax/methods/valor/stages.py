@@ -70,7 +70,8 @@ def write_quality(run: Run, path: str, _: int) -> None:
     splits = [run.split(name) for name in run.dataset.info.splits if name != "train"]
     for split in splits:
         require_pseudo_labels(run, split)
-    report = teachers_report({split.name: (split.pseudo_label, split.truth) for split in splits})
+    labels = {split.name: (split.pseudo_label, split.truth) for split in splits}
+    report = teachers_report(run.train.task.classes, labels)
     write_lines(path, [report])
     run.writer.write_texts(0, {"teachers/quality": report})
     print(report, flush=True)
