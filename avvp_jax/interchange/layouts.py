@@ -9,6 +9,7 @@ from avvp_jax.data.splits import stream_widths
 from avvp_jax.nn.functional import Network
 from avvp_jax.nn.hierarchy import CombinedParser, HierarchicalParser
 from avvp_jax.nn.parser import Parser
+from avvp_jax.task import LLP
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -45,14 +46,16 @@ class Layout:
     def file_network(self) -> Network:
         """The network in one published file."""
         widths = stream_widths(self.streams)
-        return Network(lambda rngs: self.parser(widths, **self.model, rngs=rngs))
+        return Network(lambda rngs: self.parser(widths, len(LLP.classes), **self.model, rngs=rngs))
 
     def network(self) -> Network:
         """The network that the files make together."""
         if self.combined is None:
             return self.file_network()
         widths = stream_widths(self.streams)
-        return Network(lambda rngs: self.combined(widths, dict(self.model), rngs=rngs))
+        return Network(
+            lambda rngs: self.combined(widths, len(LLP.classes), dict(self.model), rngs=rngs)
+        )
 
     def paths(self, path: str) -> dict[str, str]:
         """Part -> file of a checkpoint at `path`: itself, or what its parts' names begin with.

@@ -20,7 +20,7 @@ from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
-from avvp_jax.task import MODALITIES
+from avvp_jax.task import LLP, MODALITIES
 from avvp_jax.training.run import Run
 from avvp_jax.training.stages import Artefact, Stage, Training, no_arrays
 
@@ -93,13 +93,13 @@ def joint_networks(config: ConfigDict) -> Network:
     """The three networks that train."""
     widths = stream_widths(config.data.streams)
     sections = [config[name].to_dict() for name in ("model", "audio_net", "video_net")]
-    return Network(lambda rngs: JointNetworks(widths, *sections, rngs=rngs))
+    return Network(lambda rngs: JointNetworks(widths, len(LLP.classes), *sections, rngs=rngs))
 
 
 def combined_parser(config: ConfigDict) -> Network:
     """The parser that results, of two epochs' hierarchical parsers."""
     widths, model = stream_widths(config.data.streams), config.model.to_dict()
-    return Network(lambda rngs: CombinedParser(widths, model, rngs=rngs))
+    return Network(lambda rngs: CombinedParser(widths, len(LLP.classes), model, rngs=rngs))
 
 
 def both_parsers(variables: Variables) -> Variables:

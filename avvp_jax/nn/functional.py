@@ -48,6 +48,6 @@ def variables_of(module: nnx.Module) -> Variables:
     return {"params": nnx.to_pure_dict(params), "stats": nnx.to_pure_dict(stats)}
 
 
-def parser_network(stream_widths: tuple[int, int, int], model: dict) -> Network:
-    """The network of `config.model` for features of these widths (audio, visual, snippet)."""
-    return Network(lambda rngs: Parser(stream_widths, **model, rngs=rngs))
+def parser_network(stream_widths: tuple[int, int, int], classes: int, model: dict) -> Network:
+    """The parser of `config.model` for features of these widths (audio, visual, snippet)."""
+    return Network(lambda rngs: Parser(stream_widths, classes, **model, rngs=rngs))

@@ -52,8 +52,10 @@ class HierarchicalParser(Parser):
     See Parser for the arguments.
     """
 
-    def __init__(self, stream_widths: tuple[int, int, int], *, rngs: nnx.Rngs, **model):
-        super().__init__(stream_widths, rngs=rngs, **model)
+    def __init__(
+        self, stream_widths: tuple[int, int, int], classes: int, *, rngs: nnx.Rngs, **model
+    ):
+        super().__init__(stream_widths, classes, rngs=rngs, **model)
         width, dtype = model["width"], jnp.dtype(model["dtype"])
         self.audio_scales, self.visual_scales = (
             nnx.List([TimeConvolution(width, *scale, dtype=dtype, rngs=rngs) for scale in SCALES])
@@ -106,7 +108,8 @@ class GuidingNetwork(nnx.Module):
 
     Args:
       stream_widths: widths of the audio, visual and snippet features.
-      modality: which of them it reads.
+      classes: how many the heads tell apart.
+      modality: the one that it reads.
       width, dtype: as in Parser.
       heads, feed_forward, dropout: of an encoder layer.
       layers: of the encoder, which start as copies of one.
@@ -116,6 +119,7 @@ class GuidingNetwork(nnx.Module):
     def __init__(
         self,
         stream_widths: tuple[int, int, int],
+        classes: int,
         modality: Literal["audio", "visual"],
         *,
         width: int,
@@ -146,7 +150,7 @@ class GuidingNetwork(nnx.Module):
             cross=False,
         )
         self.self_encoder = GuidingEncoder(first, layers)
-        self.pooling = SegmentPooling(width, dtype=compute, rngs=rngs)
+        self.pooling = SegmentPooling(width, classes, dtype=compute, rngs=rngs)
         self.modality, self.repeats = modality, repeats
 
     def __call__(
@@ -181,6 +185,7 @@ class JointNetworks(nnx.Module):
     def __init__(
         self,
         stream_widths: tuple[int, int, int],
+        classes: int,
         model: dict,
         audio_net: dict,
         video_net: dict,
@@ -188,17 +193,19 @@ class JointNetworks(nnx.Module):
         rngs: nnx.Rngs,
     ):
         shared = {"width": model["width"], "dtype": model["dtype"], "rngs": rngs}
-        self.hcmn = HierarchicalParser(stream_widths, rngs=rngs, **model)
-        self.audio_net = GuidingNetwork(stream_widths, "audio", **audio_net, **shared)
-        self.video_net = GuidingNetwork(stream_widths, "visual", **video_net, **shared)
+        self.hcmn = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
+        self.audio_net = GuidingNetwork(stream_widths, classes, "audio", **audio_net, **shared)
+        self.video_net = GuidingNetwork(stream_widths, classes, "visual", **video_net, **shared)
 
 
 class CombinedParser(nnx.Module):
     """Two hierarchical parsers, of which one says what is heard and the other what is seen."""
 
-    def __init__(self, stream_widths: tuple[int, int, int], model: dict, *, rngs: nnx.Rngs):
-        self.audio = HierarchicalParser(stream_widths, rngs=rngs, **model)
-        self.visual = HierarchicalParser(stream_widths, rngs=rngs, **model)
+    def __init__(
+        self, stream_widths: tuple[int, int, int], classes: int, model: dict, *, rngs: nnx.Rngs
+    ):
+        self.audio = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
+        self.visual = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
 
     def __call__(self, features: Features) -> dict[str, Float[Array, "..."]]:
         """frame_prob, audio_prob and visual_prob; there is no global_prob."""

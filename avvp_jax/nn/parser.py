@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from avvp_jax.nn.hybrid import HybridEncoder
 from avvp_jax.nn.layers import dropout as drop
 from avvp_jax.nn.layers import linear, split_key
-from avvp_jax.task import NUM_CLASSES
 
 Features = dict[str, Float[Array, "videos segments _"]]
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
@@ -19,9 +18,9 @@ PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
 class SegmentPooling(nnx.Module):
     """Class probabilities of segments, and how much each segment counts for its video."""
 
-    def __init__(self, width: int, *, dtype, rngs: nnx.Rngs):
-        self.fc_prob = linear(width, NUM_CLASSES, dtype=dtype, rngs=rngs)
-        self.fc_frame_att = linear(width, NUM_CLASSES, dtype=dtype, rngs=rngs)
+    def __init__(self, width: int, classes: int, *, dtype, rngs: nnx.Rngs):
+        self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
 
     def over_time(
         self, x: Float[Array, "videos segments *modalities width"]
@@ -40,9 +39,9 @@ class SegmentPooling(nnx.Module):
 class MMIL(SegmentPooling):
     """Attentive multimodal multiple-instance pooling (HAN, ECCV 2020, section 4.3)."""
 
-    def __init__(self, width: int, *, dtype, rngs: nnx.Rngs):
-        super().__init__(width, dtype=dtype, rngs=rngs)
-        self.fc_av_att = linear(width, NUM_CLASSES, dtype=dtype, rngs=rngs)
+    def __init__(self, width: int, classes: int, *, dtype, rngs: nnx.Rngs):
+        super().__init__(width, classes, dtype=dtype, rngs=rngs)
+        self.fc_av_att = linear(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
@@ -89,6 +88,7 @@ class Parser(nnx.Module):
 
     Args:
       stream_widths: widths of the audio, visual and snippet features.
+      classes: how many the heads tell apart.
       width, heads, feed_forward, layers: of the hybrid encoder.
       dropout: every dropout inside the encoder's layers.
       visual_dropout: on the visual stream just before MMIL (JoMoLD: 0.5).
@@ -100,6 +100,7 @@ class Parser(nnx.Module):
     def __init__(
         self,
         stream_widths: tuple[int, int, int],
+        classes: int,
         *,
         width: int,
         heads: int,
@@ -130,7 +131,7 @@ class Parser(nnx.Module):
             dtype=compute,
             rngs=rngs,
         )
-        self.mmil = MMIL(width, dtype=compute, rngs=rngs)
+        self.mmil = MMIL(width, classes, dtype=compute, rngs=rngs)
         self.visual_dropout = visual_dropout
         self.cross_attention = cross_attention
 

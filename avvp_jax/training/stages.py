@@ -20,6 +20,7 @@ from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network, Variables, parser_network
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import make_folder, set_aside
+from avvp_jax.task import LLP
 from avvp_jax.training.checkpoints import is_finished
 from avvp_jax.training.fit import fit
 from avvp_jax.training.run import Run, all_seeds
@@ -248,4 +249,6 @@ def final_stage(config: ConfigDict, stages: list[Stage]) -> Training:
 
 def configured_parser(config: ConfigDict) -> Network:
     """The parser of `config.model`."""
-    return parser_network(stream_widths(config.data.streams), config.model.to_dict())
+    return parser_network(
+        stream_widths(config.data.streams), len(LLP.classes), config.model.to_dict()
+    )

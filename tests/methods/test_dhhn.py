@@ -12,6 +12,7 @@ from avvp_jax.methods import dhhn
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import Network
 from avvp_jax.nn.hierarchy import CombinedParser, GuidingNetwork, JointNetworks
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.trainer import make_step
@@ -71,7 +72,7 @@ def joint(imported, numbers):
     """The three networks with their published weights."""
     config, seed = get_config(), int(numbers["seed"])
     sections = [config[name].to_dict() | STILL for name in ("model", "audio_net", "video_net")]
-    network = Network(lambda rngs: JointNetworks(WIDTHS, *sections, rngs=rngs))
+    network = Network(lambda rngs: JointNetworks(WIDTHS, len(LLP.classes), *sections, rngs=rngs))
     loaded = {name: imported(name, seed + i) for i, name in enumerate(LAYOUTS_BY_NETWORK)}
     params = {name: variables["params"] for name, (variables, _) in loaded.items()}
     stats = {"hcmn": loaded["hcmn"][0]["stats"]}
@@ -108,7 +109,7 @@ def test_the_combined_parser_hears_with_one_and_sees_with_the_other(
     parts = {"audio": imported("hcmn", seed)[0], "visual": imported("hcmn", seed + 3)[0]}
     variables = {kind: {m: parts[m][kind] for m in parts} for kind in ("params", "stats")}
     model = dict(HCMN.model)
-    network = Network(lambda rngs: CombinedParser(WIDTHS, model, rngs=rngs))
+    network = Network(lambda rngs: CombinedParser(WIDTHS, len(LLP.classes), model, rngs=rngs))
     output = forward(network, variables, recipe_batch(4, seed)["features"])
     assert "global_prob" not in output
     for index, modality in enumerate(parts):

@@ -14,6 +14,7 @@ from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise, noise_ratios, removal_counts
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network, parser_network
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.trainer import make_step
@@ -36,7 +37,7 @@ def estimator_of(published_network, seed):
 
     _, variables, unused = published_network("jomold", seed)
     off = {"dropout": 0.0, "visual_dropout": 0.0, "cross_attention": False}
-    network = parser_network((128, 2048, 512), {**LAYOUTS["jomold"].model, **off})
+    network = parser_network((128, 2048, 512), len(LLP.classes), {**LAYOUTS["jomold"].model, **off})
     return network, variables, unused
 
 

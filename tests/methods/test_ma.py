@@ -19,7 +19,7 @@ from avvp_jax.methods.ma.estimation import draw_partner, errors, estimate, remov
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import make_mesh
-from avvp_jax.task import CLASSES
+from avvp_jax.task import CLASSES, LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.trainer import make_step
@@ -137,7 +137,7 @@ def small_problem(small_model, videos=13):
     label[np.arange(videos), rng.integers(5, 25, videos)] = 1
     label[:, 3] = 0
     label[0] = 1  # no video can be its partner
-    network = parser_network((6, 7, 5), small_model)
+    network = parser_network((6, 7, 5), len(LLP.classes), small_model)
     variables = network.init(jax.random.key(1))
     # Below a half, so that some labels go.
     variables["params"]["mmil"]["fc_prob"]["bias"] -= 0.8

@@ -10,6 +10,7 @@ from avvp_jax.methods import dhhn
 from avvp_jax.nn.functional import Network
 from avvp_jax.nn.hierarchy import SCALES, GuidingNetwork, JointNetworks, TimeConvolution, resized
 from avvp_jax.nn.layers import BatchNorm
+from avvp_jax.task import LLP
 from tests.conftest import SMALL_MODEL
 
 WIDTHS = (6, 7, 5)
@@ -20,7 +21,7 @@ GUIDE = {"heads": 2, "feed_forward": 24, "dropout": 0.0, "layers": 1, "repeats":
 def joint() -> Network:
     guides = (dict(GUIDE), GUIDE | {"layers": 2})
     model = SMALL_MODEL | {"dropout": 0.0}
-    return Network(lambda rngs: JointNetworks(WIDTHS, model, *guides, rngs=rngs))
+    return Network(lambda rngs: JointNetworks(WIDTHS, len(LLP.classes), model, *guides, rngs=rngs))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,9 @@ def test_the_guides_encoder_is_pytorchs():
     """Two stacked encoder layers, run twice with a residual around them."""
     torch = pytest.importorskip("torch")
     options = GUIDE | {"layers": 2, "width": 16, "dtype": "float32"}
-    network = Network(lambda rngs: GuidingNetwork(WIDTHS, "visual", **options, rngs=rngs))
+    network = Network(
+        lambda rngs: GuidingNetwork(WIDTHS, len(LLP.classes), "visual", **options, rngs=rngs)
+    )
     module = network.module(network.init(jax.random.key(0)))
     layers = []
     for layer in module.self_encoder.layers:

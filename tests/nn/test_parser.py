@@ -7,12 +7,13 @@ import pytest
 
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.nn.parser import PROBABILITIES
+from avvp_jax.task import LLP
 
 WIDTHS = (6, 7, 5)
 
 
 def make(model: dict, seed: int = 0):
-    network = parser_network(WIDTHS, model)
+    network = parser_network(WIDTHS, len(LLP.classes), model)
     return network, network.init(jax.random.key(seed))
 
 
@@ -146,7 +147,7 @@ def test_bfloat16_computes_close_to_float32(small_model):
 def test_initialisation_is_the_published_one():
     from avvp_jax.interchange.layouts import HAN_MODEL
 
-    network = parser_network((128, 2048, 512), HAN_MODEL)
+    network = parser_network((128, 2048, 512), len(LLP.classes), HAN_MODEL)
     params = network.init(jax.random.key(3))["params"]
     tokens = params["visual_tokens"] | {"fc_a": params["fc_a"]}
     for name, fan_in in {"fc_a": 128, "fc_v": 2048, "fc_fusion": 1024}.items():

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import parser_network
+from avvp_jax.task import LLP
 from avvp_jax.training.checkpoints import Checkpoints, restore_best
 from avvp_jax.training.checksums import checksum
 from avvp_jax.training.optimizer import make_optimizer
@@ -23,7 +24,7 @@ ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 
 @pytest.fixture
 def network(small_model):
-    return parser_network((6, 7, 5), small_model | {"layers": 2})
+    return parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 2})
 
 
 @pytest.fixture
@@ -118,10 +119,10 @@ def test_no_model_yet_and_another_network_are_user_errors(tmp_path, state, netwo
     with pytest.raises(UserError, match="no trained model"):
         restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))
     write(tmp_path, state, [10])
-    other = parser_network((6, 7, 5), small_model | {"layers": 2, "width": 8})
+    other = parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 2, "width": 8})
     with pytest.raises(UserError, match="not the configured one"):
         restore_best(str(tmp_path), no_best(other.shapes(), "segment/type"))
-    deeper = parser_network((6, 7, 5), small_model | {"layers": 3})
+    deeper = parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 3})
     with pytest.raises(UserError, match="not the configured one"):
         restore_best(str(tmp_path), no_best(deeper.shapes(), "segment/type"))
 

@@ -15,6 +15,7 @@ from avvp_jax.nn.functional import parser_network
 from avvp_jax.reports.writers import JsonWriter
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
+from avvp_jax.task import LLP
 from avvp_jax.training import fit, keys
 from avvp_jax.training.trainer import epoch_order
 
@@ -26,7 +27,7 @@ def fitted(config, tmp_path):
     """Fits seeds to nine videos after a change of features, or of one seed's target of a video."""
     dataset = open_dataset(config.data)
     train, val = (load_split(dataset, name, data_spec("base")) for name in ("train", "val"))
-    network = parser_network((128, 2048, 512), config.model.to_dict())
+    network = parser_network((128, 2048, 512), len(LLP.classes), config.model.to_dict())
 
     def run_fit(seeds, change=lambda features: None, own_damage=None):
         features = {name: array.copy() for name, array in train.features.items()}

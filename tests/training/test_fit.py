@@ -15,6 +15,7 @@ from avvp_jax.metrics.scores import NAMES, scores
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
+from avvp_jax.task import LLP
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.fit import fit
 from avvp_jax.training.predictor import Predictor
@@ -42,7 +43,7 @@ def fitted(config, tmp_path):
     """Fits the nine videos; returns what was logged and the splits."""
     dataset = open_dataset(config.data)
     train, val = (load_split(dataset, name, data_spec("base")) for name in ("train", "val"))
-    network = parser_network((128, 2048, 512), config.model.to_dict())
+    network = parser_network((128, 2048, 512), len(LLP.classes), config.model.to_dict())
 
     def run(folder="stage"):
         recorder = Recorder()

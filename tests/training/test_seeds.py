@@ -19,6 +19,7 @@ from avvp_jax.modes.compare import compare
 from avvp_jax.modes.modes import run
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import by_seed, make_mesh, place
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.stages import final_stage
@@ -86,7 +87,8 @@ def arrangement(request, monkeypatch):
 
 
 def trainer_of(model: dict, seeds: list[int]):
-    network, optimizer = parser_network(WIDTHS, model), make_optimizer(get_config().optimizer)
+    network = parser_network(WIDTHS, len(LLP.classes), model)
+    optimizer = make_optimizer(get_config().optimizer)
     roots = jnp.stack([keys.root_key(seed) for seed in seeds])
     options = {"videos": 8, "batch_size": 4, "shuffle": True, "steps_per_call": 10}
     options |= {"mesh": make_mesh(len(seeds)), "roots": roots}

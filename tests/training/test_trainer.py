@@ -13,6 +13,7 @@ from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.nn.layers import kept, product
 from avvp_jax.runtime.mesh import make_mesh
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.trainer import Trainer, epoch_order, make_step, take_batch
@@ -50,7 +51,7 @@ def data(videos: int) -> dict:
 
 
 def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, shuffle=True):
-    network, root = parser_network(WIDTHS, model), keys.root_key(5)
+    network, root = parser_network(WIDTHS, len(LLP.classes), model), keys.root_key(5)
     optimizer = make_optimizer(ADAM)
     trainer = Trainer(
         network,
@@ -83,7 +84,7 @@ def test_the_smaller_last_batch_counts_as_a_step_of_its_own_mean(small_model):
     """22 videos in batches of 4: five full steps and one on two videos."""
     model = small_model | {"dropout": 0.0}
     state, _ = trained(model, epochs=1, shuffle=False)
-    network, optimizer = parser_network(WIDTHS, model), make_optimizer(ADAM)
+    network, optimizer = parser_network(WIDTHS, len(LLP.classes), model), make_optimizer(ADAM)
     root = keys.root_key(5)
     step = jax.jit(make_step(network, han.loss, optimizer, make_schedule(STEP, 40)))
     by_hand = begin(optimizer, network.init(keys.init_key(root)))
@@ -130,7 +131,7 @@ def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
     both = jax.tree.map(lambda x: np.concatenate([x, x]), half)
     losses = {}
     for name, arrays, videos in (("one step", half, 4), ("two steps", both, 8)):
-        network, root = parser_network(WIDTHS, model), keys.root_key(5)
+        network, root = parser_network(WIDTHS, len(LLP.classes), model), keys.root_key(5)
         optimizer = make_optimizer(ADAM)
         options = {"videos": videos, "batch_size": 4, "shuffle": False, "steps_per_call": 10}
         schedule = make_schedule(still, 40)
