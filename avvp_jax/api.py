@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
+from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.limits import check_heads, check_value
 from avvp_jax.experiment.records import recall
@@ -88,7 +89,7 @@ class TrainedParser:
         counts = {len(x) for x in pooled.values()}
         if len(counts) > 1 or 0 in counts:
             raise UserError("features differ in their number of videos, or hold none")
-        probs = self._predictor.predict(self._variables, pooled)
+        probs = self._predictor.predict(self._variables, ResidentFeatures(pooled))
         return Prediction(**probs, segments=predicted_segments(probs, self._filter))
 
 

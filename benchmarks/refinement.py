@@ -61,7 +61,7 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
     for start in range(0, len(label), size):
         rows = slice(start, start + size)
         before = targets(label[rows])
-        after = edited({k: x[rows] for k, x in run.train.features.items()}, before)
+        after = edited(run.train.features.take(rows), before)
         for modality, mask in removed._asdict().items():
             mask[rows] = np.asarray(after[modality]) != before[modality]
     return removed

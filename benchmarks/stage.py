@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import machine
 import numpy as np
 
+from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
 from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
@@ -48,7 +49,7 @@ class Bench:
         # Where a stage has a batch size of its own, the asked one takes its place.
         settings.train.batch_size = min(config.train.batch_size, videos)
         arrays = stage.arrays(run)
-        arrays["videos"]["features"] = train.features
+        arrays["videos"]["features"] = train.features.arrays
         own = [stage.own(run, index) for index in range(seeds)] if stage.own else []
         own = jax.tree.map(lambda *each: np.stack(each), *own) if own else {}
         truth = train.truth if train.truth is not None else no_truth(videos)
@@ -149,7 +150,7 @@ def first_videos(split: Split, videos: int) -> Split:
         split,
         ids=[f"video{index:07d}" for index in range(videos)],
         filenames=[f"video{index:07d}_0_10" for index in range(videos)],
-        features={role: x[rows] for role, x in split.features.items()},
+        features=ResidentFeatures(split.features.take(rows)),
         csv_row=np.arange(videos),
         weak_label=taken(split.weak_label),
         truth=taken(split.truth),

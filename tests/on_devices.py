@@ -7,7 +7,6 @@ inputs of the compiled training lie on the devices, and what it makes devices te
 FOLDER/two goes on from the first method's checkpoint on two of the devices.
 """
 
-import copy
 import dataclasses
 import importlib
 import json
@@ -21,7 +20,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import avvp_jax.training.fit
-from avvp_jax.data.splits import Split, StoredFeatures
+from avvp_jax.data.features import ResidentFeatures, StoredFeatures
+from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
 from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
 from avvp_jax.methods.jomold.denoising import NoiseRatios
@@ -75,10 +75,12 @@ def made_up_split(name: str, streams: str) -> Split:
         ids=[f"{name}{row}" for row in range(videos)],
         filenames=[f"{name}{row}_0_10" for row in range(videos)],
         spec=spec,
-        features={
-            role: rng.standard_normal((videos, 10, width), np.float32)
-            for role, width in zip(ROLES, spec.widths, strict=True)
-        },
+        features=ResidentFeatures(
+            {
+                role: rng.standard_normal((videos, 10, width), np.float32)
+                for role, width in zip(ROLES, spec.widths, strict=True)
+            }
+        ),
         csv_row=np.arange(videos),
         weak_label=dense.any(axis=(1, 2)).astype(np.float32),
         truth=dense,
@@ -113,24 +115,19 @@ def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
     return config
 
 
-class Stored:
-    """What StoredFeatures needs of a prepared data set, and of its splits."""
+class Source:
+    """A split as StoredFeatures reads it."""
 
-    def __init__(self, streams: str):
-        self._streams = STREAM_SETS[streams]
-        self._splits = {name: made_up_split(name, streams) for name in VIDEOS}
-
-    def as_data_source(self, name: str) -> "Stored":
-        self._split = self._splits[name]
-        return copy.copy(self)
+    def __init__(self, split: Split, streams: str):
+        arrays = split.features.arrays.values()
+        self._streams = dict(zip(STREAM_SETS[streams], arrays, strict=True))
+        self._videos = len(split)
 
     def __len__(self) -> int:
-        return len(self._split)
+        return self._videos
 
     def __getitems__(self, rows: list[int]) -> list[dict]:
-        features = zip(self._streams, self._split.features.values(), strict=True)
-        streams = dict(features)
-        return [{name: array[row] for name, array in streams.items()} for row in rows]
+        return [{name: array[row] for name, array in self._streams.items()} for row in rows]
 
 
 def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:
@@ -149,8 +146,9 @@ def train(
     """Trains a method's last stage in `folder`; returns what each epoch logged."""
     run, stage = run_of(method, folder)
     for name in VIDEOS if streamed else ():
-        stored = StoredFeatures(Stored("base"), name, data_spec("base"))
-        run.splits[name] = dataclasses.replace(run.splits[name], features=stored)
+        split = run.splits[name]
+        stored = StoredFeatures(Source(split, "base"), data_spec("base"))
+        run.splits[name] = dataclasses.replace(split, features=stored)
     run.config.mesh.devices, run.config.train.epochs = devices, epochs
     stage.run(run)
     return run.writer.epochs

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
+from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.runtime import processes
@@ -104,7 +105,9 @@ def load_features(folder: str, spec: DataSpec) -> Split:
                 problems.append(f"{file} {problem}")
     if problems:
         raise UserError(f"{first_ten(problems)}; fetch these files again or remove the videos")
-    return Split(name="features", ids=ids, filenames=ids, spec=spec, features=features)
+    return Split(
+        name="features", ids=ids, filenames=ids, spec=spec, features=ResidentFeatures(features)
+    )
 
 
 def _files(root: pathlib.Path, stream: Stream) -> list[pathlib.Path]:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from avvp_jax.errors import UserError, cause, passes, unreadable_now
+from avvp_jax.data.examples import damaged_data, read_examples
+from avvp_jax.data.features import ResidentFeatures, SplitFeatures, StoredFeatures
+from avvp_jax.errors import UserError
 from avvp_jax.streams import DataSpec, data_spec
 from avvp_jax.task import MODALITIES, Task
 
@@ -28,8 +30,7 @@ class Split:
       filenames: id_start_end, as the annotation files name videos.
       spec: the task, and the streams that the features are of.
       csv_row: int [videos], the videos' rows in the split's csv; None without one.
-      features: `audio`, `visual`, `snippet`, each float32 [videos, segments, width], or
-        where they are too many to hold, what reads them.
+      features: `audio`, `visual`, `snippet`, in memory or on disk.
       weak_label: float32 [videos, classes]; None without annotations.
       truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
       pseudo_label: uint8 [videos, segments, 2, classes], what VALOR's teachers say; None
@@ -41,7 +42,7 @@ class Split:
     ids: list[str]
     filenames: list[str]
     spec: DataSpec
-    features: "dict[str, Float[np.ndarray, 'videos segments _']] | StoredFeatures"
+    features: SplitFeatures
     csv_row: Int[np.ndarray, " videos"] | None = None
     weak_label: Float[np.ndarray, "videos classes"] | None = None
     truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
@@ -55,50 +56,6 @@ class Split:
     def task(self) -> Task:
         """What is parsed."""
         return self.spec.task
-
-
-class StoredFeatures:
-    """Features of a split that stay in the prepared data.
-
-    Attributes:
-      shapes: of one video's `audio`, `visual` and `snippet`.
-      video_bytes: of all three.
-    """
-
-    def __init__(self, builder, name: str, spec: DataSpec):
-        self._source = builder.as_data_source(name)
-        self._streams = {role: stream.name for role, stream in spec.roles.items()}
-        segments = spec.task.segments
-        self.shapes = {role: (segments, stream.width) for role, stream in spec.roles.items()}
-        self.video_bytes = spec.video_bytes
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def read(self, rows: Int[np.ndarray, "..."]) -> dict[str, Float[np.ndarray, "..."]]:
-        """Features of some videos, [*rows, segments, width].
-
-        Raises:
-          UserError: the prepared data is damaged.
-        """
-        features = {
-            role: np.empty((rows.size, *shape), np.float32) for role, shape in self.shapes.items()
-        }
-        for place, example in enumerate(_read(self._source, rows.ravel().tolist())):
-            for role, stream in self._streams.items():
-                features[role][place] = example[stream]
-        for role, stream in self._streams.items():
-            if not np.isfinite(features[role]).all():
-                folder = self._source.dataset_info.data_dir
-                raise _damaged(folder, f"it has NaN or infinity in {stream}")
-        return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
-
-
-def features_of(features: dict | StoredFeatures, rows: Int[np.ndarray, " rows"]) -> dict:
-    """Features of some videos of a split, [rows, segments, width]."""
-    if isinstance(features, StoredFeatures):
-        return features.read(rows)
-    return {role: x[rows] for role, x in features.items()}
 
 
 def stream_widths(streams: str) -> tuple[int, int, int]:
@@ -121,21 +78,24 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
     by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
     kept = {} if stored else {role: stream.name for role, stream in spec.roles.items()}
     columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
-    features = {role: columns[stream] for role, stream in kept.items()}
     labels = ["weak_label", *by_segment]
     if reason := _nonsense(columns, labels, kept.values()):
-        raise _damaged(builder.data_dir, f"{name} {reason}")
+        raise damaged_data(builder.data_dir, f"{name} {reason}")
     dense = columns["densely_labelled"].all()
     truth, pseudo_label = (
         np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)
         for kind in ("label", "pseudo_label")
     )
+    if stored:
+        features = StoredFeatures(source, spec)
+    else:
+        features = ResidentFeatures({role: columns[stream] for role, stream in kept.items()})
     return Split(
         name=name,
         ids=columns["id"],
         filenames=columns["filename"],
         spec=spec,
-        features=StoredFeatures(builder, name, spec) if stored else features,
+        features=features,
         csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
         truth=truth if dense else None,
@@ -163,7 +123,7 @@ def _stack(source, names: list[str]) -> dict:
     names = [*names, "densely_labelled"]
     for start in range(0, len(source), _VIDEOS_AT_ONCE):
         rows = range(start, min(start + _VIDEOS_AT_ONCE, len(source)))
-        for row, example in zip(rows, _read(source, rows), strict=True):
+        for row, example in zip(rows, read_examples(source, rows), strict=True):
             for name in texts:
                 texts[name].append(example[name].decode(errors="replace"))
             for name in names:
@@ -172,21 +132,3 @@ def _stack(source, names: list[str]) -> dict:
                     columns[name] = np.empty((len(source), *value.shape), value.dtype)
                 columns[name][row] = value
     return columns | texts
-
-
-def _read(source, rows: Sequence[int]) -> list[dict]:
-    try:
-        return source.__getitems__(list(rows))
-    # A record's own checksum is looked at here; what fails depends on where the damage is.
-    except Exception as error:
-        folder = source.dataset_info.data_dir
-        if passes(error):
-            raise unreadable_now(folder, error) from error
-        raise _damaged(folder, cause(error)) from error
-
-
-def _damaged(folder: str, reason: str) -> UserError:
-    return UserError(
-        f"{folder}: the prepared data is damaged ({reason}); delete this folder, and it is "
-        "prepared again"
-    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import Split, StoredFeatures
+from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import has_begun, recall
 from avvp_jax.runtime.mesh import SEEDS, device_memory, make_mesh
@@ -32,17 +32,10 @@ def seeds_at_once(
         return config.seeds_at_once
     if has_begun(workdir):
         return recall(workdir).seeds_at_once
-    free = SHARE * device_memory() - resident_bytes(train)
+    free = SHARE * device_memory() - train.features.resident_bytes
     fit = min(fitting(config, stage, free) for stage in stages)
     counts = range(1, config.num_seeds + 1)
     return max(count for count in counts if seeds_on_a_device(config, count) <= fit or count == 1)
-
-
-def resident_bytes(split: Split) -> int:
-    """What the features of a split take on every device."""
-    if isinstance(split.features, StoredFeatures):
-        return 0
-    return sum(x.nbytes for x in split.features.values())
 
 
 def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:

@@ -1,56 +1,24 @@
 """Features that stay on disk: read through Grain a few steps before the device needs them."""
 
 import functools
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
-import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from avvp_jax.data.splits import StoredFeatures
+from avvp_jax.data.features import StoredFeatures
+from avvp_jax.data.streaming import read_ahead
 from avvp_jax.runtime.mesh import by_step
 from avvp_jax.training.trainer import Trainer
 
 # Of features that one process reads for one compiled call; about four times as much is held at
 # once: the call's on host and device, and those of the next.
 BLOCK_BYTES = 64 << 20
-# Of a split that is read to be looked at once.
-PART_VIDEOS = 256
-THREADS = 4
-
-Rows = Int[np.ndarray, "..."]
 Order = Callable[[int], Int[np.ndarray, "seeds steps rows"]]
-
-
-class _Reads:
-    """Features by the number of their read, for Grain."""
-
-    def __init__(self, stored: StoredFeatures, reads: Sequence[Rows]):
-        self._stored, self._reads = stored, reads
-
-    def __len__(self) -> int:
-        return len(self._reads)
-
-    def __getitem__(self, index: int) -> dict[str, Float[np.ndarray, "..."]]:
-        return self._stored.read(self._reads[index])
-
-
-def read_ahead(
-    stored: StoredFeatures, reads: Sequence[Rows], first: int = 0, ahead: int = 2
-) -> Iterator[dict[str, Float[np.ndarray, "..."]]]:
-    """The features of one array of rows after another, of its shape; some are read ahead."""
-    dataset = grain.MapDataset.source(_Reads(stored, reads)).slice(slice(first, None))
-    options = grain.ReadOptions(num_threads=min(THREADS, ahead), prefetch_buffer_size=ahead)
-    return iter(dataset.to_iter_dataset(options))
-
-
-def in_parts(stored: StoredFeatures) -> Iterator[dict[str, Float[np.ndarray, "videos ..."]]]:
-    """All features of a split, some videos after the others."""
-    rows = np.arange(len(stored))
-    return read_ahead(stored, np.split(rows, range(PART_VIDEOS, len(rows), PART_VIDEOS)))
 
 
 class _Steps:
@@ -97,7 +65,8 @@ class Feed:
         parts = [(seeds_part, rows_part) for seeds_part, _, rows_part in places.values()]
         self._reads = _Steps(trainer.epoch_rows, epochs, self._steps, parts)
         share = len(places) / mesh.size
-        step_bytes = seeds * rows * stored.video_bytes * share
+        video_bytes = sum(4 * math.prod(shape) for shape in stored.shapes.values())
+        step_bytes = seeds * rows * video_bytes * share
         fitting = max(1, int(BLOCK_BYTES / step_bytes))
         self.steps_per_call = min(trainer.steps_per_call, self._steps, fitting)
         self._shape = (seeds, self.steps_per_call, rows)
@@ -119,7 +88,7 @@ class Feed:
         first = (epoch - 1) * self._steps + start
         if first != self._next:
             ahead = self.steps_per_call
-            self._coming = read_ahead(self._stored, self._reads, first, ahead)
+            self._coming = read_ahead(self._stored.take, self._reads, first, ahead)
         self._next = first + stop - start
         read = [next(self._coming) for _ in range(start, stop)]
         return {role: self._assembled([step[role] for step in read]) for role in read[0]}

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Key, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import Split, StoredFeatures
+from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import device_scores
 from avvp_jax.nn.functional import Network, Variables
@@ -21,7 +21,7 @@ from avvp_jax.runtime.mesh import by_seed, everywhere, lying, over_seeds, place
 from avvp_jax.runtime.preemption import asked, held
 from avvp_jax.training import keys
 from avvp_jax.training.checkpoints import Checkpoints
-from avvp_jax.training.feed import Feed, in_parts
+from avvp_jax.training.feed import Feed
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.progress import Log
@@ -87,12 +87,12 @@ def fit(
         shuffle=config.train.shuffle,
         steps_per_call=config.train.steps_per_call,
     )
-    if isinstance(train.features, StoredFeatures):
+    if train.features.arrays:
+        feed = None
+        arrays = arrays | {"videos": arrays["videos"] | {"features": train.features.arrays}}
+    else:
         feed = Feed(train.features, trainer, config.train.epochs, mesh)
         trainer.steps_per_call = feed.steps_per_call
-    else:
-        feed = None
-        arrays = arrays | {"videos": arrays["videos"] | {"features": train.features}}
     arrays, own = place(arrays, everywhere(mesh)), place(own or {}, split)
 
     begin = partial(first_state, network, optimizer, config.eval.select, keep)
@@ -160,8 +160,7 @@ def _first_states(begin, roots: Key[Array, " seeds"], stopped: Sequence[bool], s
 def validation(predictor: Predictor, keep, val: Split, mesh: Mesh):
     """A function of the state: the val scores [seeds, names] of each seed's variables."""
     whole = everywhere(mesh)
-    truth, stored = place(val.truth > 0, whole), isinstance(val.features, StoredFeatures)
-    resident = [] if stored else [place(val.features, whole)]
+    truth, arrays = place(val.truth > 0, whole), place(val.features.arrays, whole)
     score = jax.jit(
         lambda parts, truth: jax.vmap(device_scores, (0, None))(jnp.concatenate(parts, 1), truth),
         in_shardings=(by_seed(mesh), whole),
@@ -170,7 +169,7 @@ def validation(predictor: Predictor, keep, val: Split, mesh: Mesh):
 
     def validate(state: State):
         variables = jax.vmap(keep)({kind: state[kind] for kind in ("params", "stats")})
-        parts = in_parts(val.features) if stored else resident
+        parts = [arrays] if arrays else val.features.parts()
         return score([predictor.segments(variables, part) for part in parts], truth)
 
     return validate

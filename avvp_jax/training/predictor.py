@@ -8,12 +8,11 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from avvp_jax.data.splits import StoredFeatures
+from avvp_jax.data.features import SplitFeatures
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import PROBABILITIES, Features
 from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, whole_batch
-from avvp_jax.training.feed import in_parts
 
 # A single video is filled up to this many, so that few programs serve small numbers.
 FEWEST = 32
@@ -68,16 +67,15 @@ class Predictor:
         """Predicted segments of several seeds' variables, on the devices."""
         return self._segments(variables, features)
 
-    def predict(
-        self, variables: Variables, features: Features | StoredFeatures
-    ) -> dict[str, np.ndarray]:
-        """Probabilities on the host, float32.
+    def predict(self, variables: Variables, features: SplitFeatures) -> dict[str, np.ndarray]:
+        """Probabilities of all videos of a split on the host, float32.
 
         Few programs serve any number of videos: they are filled up to whole batches.
         """
-        if isinstance(features, StoredFeatures):
-            parts = [self.predict(variables, part) for part in in_parts(features)]
-            return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+        parts = [self._predict_part(variables, part) for part in features.parts()]
+        return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+
+    def _predict_part(self, variables: Variables, features: Features) -> dict[str, np.ndarray]:
         videos = len(features["audio"])
         surplus = -videos % min(self._batch_size, max(videos, FEWEST))
         padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}

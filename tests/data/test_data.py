@@ -19,10 +19,10 @@ def test_a_split_comes_in_csv_order_with_pooled_features(config, published_folde
         assert split.filenames == list(videos)
         frames = np.load(published_folder / f"feats/res152/{split.ids[1]}.npy")
         pooled = frames.reshape(10, 8, 2048).mean(axis=1)
-        np.testing.assert_allclose(split.features["visual"][1], pooled, atol=1e-6)
+        np.testing.assert_allclose(split.features.arrays["visual"][1], pooled, atol=1e-6)
         audio = np.load(published_folder / f"feats/vggish/{split.ids[-1]}.npy")
-        np.testing.assert_array_equal(split.features["audio"][-1], audio)
-        assert [split.features[r].shape[2] for r in ("audio", "visual", "snippet")] == [
+        np.testing.assert_array_equal(split.features.arrays["audio"][-1], audio)
+        assert [split.features.arrays[r].shape[2] for r in ("audio", "visual", "snippet")] == [
             *data_spec("base").widths
         ]
 
@@ -52,8 +52,8 @@ def test_a_feature_folder_needs_no_annotations(config, published_folder, tmp_pat
     assert split.truth is None
     test = load_split(open_dataset(config.data), "test", data_spec("base"))
     for row, video in enumerate(test.ids):
-        for role, features in test.features.items():
-            here = split.features[role][split.ids.index(video)]
+        for role, features in test.features.arrays.items():
+            here = split.features.arrays[role][split.ids.index(video)]
             np.testing.assert_array_equal(here, features[row])
 
 

@@ -11,6 +11,7 @@ import pytest
 import recipe
 from ml_collections import ConfigDict
 
+from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.interchange.layouts import LAYOUTS
 from avvp_jax.methods.artefacts import read_removed_labels
 from avvp_jax.methods.contrastive import contrastive_logits, smoothed_cross_entropy
@@ -141,7 +142,7 @@ def small_problem(small_model, videos=13):
     variables = network.init(jax.random.key(1))
     # Below a half, so that some labels go.
     variables["params"]["mmil"]["fc_prob"]["bias"] -= 0.8
-    return network, variables, features, label
+    return network, variables, ResidentFeatures(features), label
 
 
 def test_estimation_repeats_itself_and_does_not_depend_on_the_batch_size(small_model):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.prepared import open_dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
@@ -30,9 +31,9 @@ def fitted(config, tmp_path):
     network = parser_network((128, 2048, 512), len(LLP.classes), config.model.to_dict())
 
     def run_fit(seeds, change=lambda features: None, own_damage=None):
-        features = {name: array.copy() for name, array in train.features.items()}
+        features = {name: array.copy() for name, array in train.features.arrays.items()}
         change(features)
-        changed = dataclasses.replace(train, features=features)
+        changed = dataclasses.replace(train, features=ResidentFeatures(features))
         own = [targets(train.weak_label.copy()) for _ in seeds]
         if own_damage:
             seed, row = own_damage

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from avvp_jax.data import prepared as data
+from avvp_jax.data.features import ResidentFeatures, StoredFeatures
 from avvp_jax.data.prepared import open_dataset
-from avvp_jax.data.splits import StoredFeatures, load_split
+from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import read_all_weights
 from avvp_jax.methods import stages_of
@@ -23,7 +24,7 @@ from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
 from avvp_jax.task import SEGMENTS
 from avvp_jax.training import keys
-from avvp_jax.training.feed import Feed, in_parts
+from avvp_jax.training.feed import Feed
 from avvp_jax.training.run import configured_split
 from avvp_jax.training.stages import final_stage
 from avvp_jax.training.trainer import Trainer
@@ -61,17 +62,17 @@ def test_blocks_hold_the_rows_that_the_device_would_take(splits):
     for epoch, start, stop in ((1, 0, 2), (2, 0, 1), (2, 1, 2), (3, 1, 2), (1, 1, 2)):
         order = np.asarray(trainer.order(trainer.roots, jnp.full(2, epoch)))[:, start:stop]
         block = feed.block(epoch, start, stop)
-        for role, features in held.features.items():
+        for role, features in held.features.arrays.items():
             found = np.asarray(block[role])[:, : stop - start]
             np.testing.assert_array_equal(found, features[np.maximum(order, 0)], err_msg=role)
 
 
 def test_all_parts_are_the_split(splits, monkeypatch):
     held, stored = splits
-    monkeypatch.setattr("avvp_jax.training.feed.PART_VIDEOS", 3)
-    parts = list(in_parts(stored.features))
+    monkeypatch.setattr("avvp_jax.data.features.PART_VIDEOS", 3)
+    parts = list(stored.features.parts())
     assert [len(part["audio"]) for part in parts] == [3, 1]
-    for role, features in held.features.items():
+    for role, features in held.features.arrays.items():
         np.testing.assert_array_equal(np.concatenate([part[role] for part in parts]), features)
 
 
@@ -97,7 +98,7 @@ def test_both_feeds_end_in_the_same_models(method, small_config, tmp_path, quick
 
 def test_auto_streams_what_is_too_large_for_the_device(config, monkeypatch):
     dataset = open_dataset(config.data)
-    assert not isinstance(configured_split(config, dataset, "train").features, StoredFeatures)
+    assert isinstance(configured_split(config, dataset, "train").features, ResidentFeatures)
     monkeypatch.setattr(data, "device_memory", lambda: 2e6)
     assert isinstance(configured_split(config, dataset, "train").features, StoredFeatures)
 
@@ -116,9 +117,8 @@ def make_many(config: llp.LlpConfig) -> dict[str, Videos]:
 
 def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr(llp, "_make_up", make_many)
-    builder = prepare("llp/synthetic", tmp_path)
-    features = StoredFeatures(builder, "train", data_spec("base"))
-    allowed = len(features) * features.video_bytes // 2
+    prepare("llp/synthetic", tmp_path)
+    allowed = MANY_VIDEOS["train"] * data_spec("base").video_bytes // 2
 
     def train(feed: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "tests.under_cap", str(tmp_path), feed, str(allowed)]
@@ -142,7 +142,7 @@ def test_nan_on_disk_stops_the_stream(splits, monkeypatch):
 
     monkeypatch.setattr(source, "__getitems__", damaged)
     with pytest.raises(UserError, match="NaN or infinity in resnet152"):
-        list(in_parts(stored.features))
+        list(stored.features.parts())
 
 
 def test_features_that_are_damaged_on_disk_stop_the_stream(splits, monkeypatch):
@@ -153,4 +153,4 @@ def test_features_that_are_damaged_on_disk_stop_the_stream(splits, monkeypatch):
 
     monkeypatch.setattr(type(stored.features._source), "__getitems__", fail)
     with pytest.raises(UserError, match="the prepared data is damaged .*crc mismatch"):
-        list(in_parts(stored.features))
+        list(stored.features.parts())

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from avvp_jax.data.splits import StoredFeatures, features_of
+from avvp_jax.data.features import SplitFeatures
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
@@ -65,7 +65,7 @@ def draw_partner(
 def estimate(
     network: Network,
     variables: Variables,
-    features: dict[str, Float[np.ndarray, "videos segments _"]] | StoredFeatures,
+    features: SplitFeatures,
     label: Float[np.ndarray, "videos classes"],
     key: PRNGKeyArray,
     batch_size: int,
@@ -82,7 +82,7 @@ def estimate(
     for start in range(0, videos, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
         partner = np.asarray(_partners(key, rows, label))
-        pair = [features_of(features, each) for each in (rows, np.maximum(partner, 0))]
+        pair = [features.take(each) for each in (rows, np.maximum(partner, 0))]
         parts.append(jax.device_get(see(variables, *place(pair, split))) | {"partner": partner})
     found = jax.tree.map(lambda *each: np.concatenate(each)[:videos], *parts)
     return RemovedLabels(*(np.asarray(x) for x in _removed(found, label)))

@@ -1,0 +1,29 @@
+"""Examples of prepared data, as TFDS stores them, read with what damage means to a user."""
+
+from collections.abc import Sequence
+
+from avvp_jax.errors import UserError, cause, passes, unreadable_now
+
+
+def read_examples(source, rows: Sequence[int]) -> list[dict]:
+    """Some examples of a TFDS data source.
+
+    Raises:
+      UserError: the prepared data is damaged, or cannot be read now.
+    """
+    try:
+        return source.__getitems__(list(rows))
+    # A record's own checksum is looked at here; what fails depends on where the damage is.
+    except Exception as error:
+        folder = source.dataset_info.data_dir
+        if passes(error):
+            raise unreadable_now(folder, error) from error
+        raise damaged_data(folder, cause(error)) from error
+
+
+def damaged_data(folder: str, reason: str) -> UserError:
+    """What to raise where prepared data is not what was prepared."""
+    return UserError(
+        f"{folder}: the prepared data is damaged ({reason}); delete this folder, and it is "
+        "prepared again"
+    )

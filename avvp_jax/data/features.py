@@ -1,0 +1,93 @@
+"""Features of a split, by role (audio, visual, snippet): in memory, or on disk.
+
+Both classes have the same interface:
+  take(rows)       features of some videos, [*rows, segments, width], on the host
+  parts()          all videos of the split in order, some at a time
+  arrays           all videos at once where they are in memory; nothing where they are on disk
+  resident_bytes   what `arrays` take
+  shapes           of one video: role -> (segments, width)
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from avvp_jax.data.examples import damaged_data, read_examples
+from avvp_jax.data.streaming import read_ahead
+from avvp_jax.streams import DataSpec
+
+# Of a split on disk that is read to be looked at once.
+PART_VIDEOS = 256
+
+Rows = Int[np.ndarray, "..."]
+ByRole = dict[str, Float[np.ndarray, "..."]]
+
+
+class ResidentFeatures:
+    """Features of a split as arrays, float32 [videos, segments, width] by role."""
+
+    def __init__(self, arrays: Mapping[str, Float[np.ndarray, "videos segments _"]]):
+        self.arrays = dict(arrays)
+        self.shapes = {role: x.shape[1:] for role, x in self.arrays.items()}
+        self.resident_bytes = sum(x.nbytes for x in self.arrays.values())
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def take(self, rows: Rows) -> ByRole:
+        """Features of some videos, [*rows, segments, width]."""
+        return {role: x[rows] for role, x in self.arrays.items()}
+
+    def parts(self) -> Iterator[ByRole]:
+        """All videos, in one part."""
+        yield self.arrays
+
+
+class StoredFeatures:
+    """Features of a split that stay in the prepared data, and are read when they are needed.
+
+    Args:
+      source: the split as a TFDS data source, whose examples have an array for each stream.
+      spec: the streams by role, and their shapes.
+    """
+
+    def __init__(self, source, spec: DataSpec):
+        self._source = source
+        self._names = {role: stream.name for role, stream in spec.roles.items()}
+        self.arrays: ByRole = {}
+        self.shapes = {role: (spec.task.segments, s.width) for role, s in spec.roles.items()}
+        self.resident_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def take(self, rows: Rows) -> ByRole:
+        """Features of some videos, [*rows, segments, width].
+
+        Raises:
+          UserError: the prepared data is damaged.
+        """
+        features = {
+            role: np.empty((rows.size, *shape), np.float32) for role, shape in self.shapes.items()
+        }
+        for place, example in enumerate(read_examples(self._source, rows.ravel().tolist())):
+            for role, name in self._names.items():
+                features[role][place] = example[name]
+        for role, name in self._names.items():
+            if not np.isfinite(features[role]).all():
+                folder = self._source.dataset_info.data_dir
+                raise damaged_data(folder, f"it has NaN or infinity in {name}")
+        return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
+
+    def parts(self) -> Iterator[ByRole]:
+        """All videos in order, PART_VIDEOS at a time; the next part is read ahead.
+
+        Raises:
+          UserError: the prepared data is damaged.
+        """
+        rows = np.arange(len(self))
+        return read_ahead(self.take, np.split(rows, range(PART_VIDEOS, len(rows), PART_VIDEOS)))
+
+
+SplitFeatures = ResidentFeatures | StoredFeatures
