@@ -5,7 +5,7 @@ import re
 import sys
 
 LONGEST = 3000  # signs of a message
-_PASSING = re.compile(
+_TEMPORARY = re.compile(
     r"\b(EMFILE|ENFILE|ENOMEM|EAGAIN|EACCES|EPERM|EIO|ESTALE)\b|can't start new thread"
     r"|Too many open files|Cannot allocate memory|Input/output error"
 )
@@ -40,26 +40,29 @@ def _cut(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def passes(error: BaseException) -> bool:
-    """Whether an exception tells of what the machine lacks just now, and not of its input."""
+def is_temporary(error: BaseException) -> bool:
+    """Whether an exception says that this process lacks memory, threads, open files or rights now.
+
+    Nothing is then known to be wrong with what was read.
+    """
     return _lack(error) is not None
 
 
 def _lack(error: BaseException | None) -> BaseException | None:
-    """The exception that tells so first, of those that led to this one."""
+    """Of an exception and those that led to it, the first that speaks of such a lack."""
     found = None
     while error is not None:
         # A message of ours may name a folder of any name.
         said = "" if isinstance(error, UserError) else str(error)
         numbers = (errno.errorcode.get(getattr(error, "errno", None), ""), said)
-        if isinstance(error, MemoryError) or any(map(_PASSING.search, numbers)):
+        if isinstance(error, MemoryError) or any(map(_TEMPORARY.search, numbers)):
             found = error
         error = error.__cause__ or error.__context__
     return found
 
 
 def unreadable_now(path: object, error: Exception) -> UserError:
-    """What to raise where `error` passes: nothing is known to be wrong with what is at a path."""
+    """What to raise where `error` is temporary: what is at the path may be whole."""
     return UserError(
         f"{path}: cannot be read now ({cause(_lack(error))}), and nothing was changed; give this "
         "process the memory, threads, open files or rights that it lacks, and start it again"

@@ -9,7 +9,7 @@ import sys
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from avvp_jax.errors import UserError, cause, passes, unreadable_now
+from avvp_jax.errors import UserError, cause, is_temporary, unreadable_now
 from avvp_jax.runtime import preemption
 from avvp_jax.storage.locks import lock
 from avvp_jax.storage.reading import odd_file
@@ -90,7 +90,7 @@ def _builder(config: LlpConfig, data_dir, allow_missing_features: bool) -> Llp:
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
     # Prepared files are read here, and each kind of damage has its own exception in TFDS.
     except Exception as error:
-        if passes(error):
+        if is_temporary(error):
             raise unreadable_now(folder, error) from error
         raise _damaged(folder, cause(error)) from error
 
@@ -106,7 +106,7 @@ def _refuse_damaged(builder: Llp) -> None:
         reason = _damage(builder)
     # As above: metadata.json is read here.
     except Exception as error:
-        if passes(error):
+        if is_temporary(error):
             raise unreadable_now(builder.data_dir, error) from error
         reason = cause(error)
     if reason:

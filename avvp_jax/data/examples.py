@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from avvp_jax.errors import UserError, cause, passes, unreadable_now
+from avvp_jax.errors import UserError, cause, is_temporary, unreadable_now
 
 
 def read_examples(source, rows: Sequence[int]) -> list[dict]:
@@ -16,7 +16,7 @@ def read_examples(source, rows: Sequence[int]) -> list[dict]:
     # A record's own checksum is looked at here; what fails depends on where the damage is.
     except Exception as error:
         folder = source.dataset_info.data_dir
-        if passes(error):
+        if is_temporary(error):
             raise unreadable_now(folder, error) from error
         raise damaged_data(folder, cause(error)) from error
 

@@ -117,6 +117,6 @@ def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
     return jax.tree.map(put, tree)
 
 
-def lying(shapes: PyTree, sharding: NamedSharding) -> PyTree:
-    """Shapes and dtypes of arrays that lie so."""
+def with_sharding(shapes: PyTree, sharding: NamedSharding) -> PyTree:
+    """Shapes and dtypes, of arrays that have this sharding."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 
-from avvp_jax.errors import UserError, cause, passes, unreadable_now, warn
+from avvp_jax.errors import UserError, cause, is_temporary, unreadable_now, warn
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import host_device
 from avvp_jax.storage.writing import set_aside
@@ -60,7 +60,7 @@ def read(path: epath.Path, template: dict) -> dict:
             intact = checksums(tree) == written
     # Orbax and TensorStore raise every sort of exception, plain Exception among them.
     except Exception as error:
-        if passes(error):
+        if is_temporary(error):
             raise unreadable_now(path, error) from error
         raise Damaged(reason(error)) from error
     if not fits:
@@ -115,7 +115,7 @@ def latest_step(folder: epath.Path) -> int | None:
             return manager.latest_step()
     # As in read.
     except Exception as error:
-        if passes(error):
+        if is_temporary(error):
             raise unreadable_now(folder, error) from error
         raise UserError(
             f"{folder}: damaged checkpoints ({cause(error)}); delete this folder and train again"

@@ -17,7 +17,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import device_scores
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.reports.writers import Writer
-from avvp_jax.runtime.mesh import by_seed, everywhere, lying, over_seeds, place
+from avvp_jax.runtime.mesh import by_seed, everywhere, over_seeds, place, with_sharding
 from avvp_jax.runtime.preemption import asked, held
 from avvp_jax.training import keys
 from avvp_jax.training.checkpoints import Checkpoints
@@ -99,7 +99,7 @@ def fit(
     template = jax.eval_shape(jax.vmap(partial(begin, None)), roots)
     sums = trainer.sums(template, arrays, own, feed and feed.shapes)
     checkpoints = Checkpoints(folder, config.train.save_seconds)
-    state = checkpoints.restore(lying(template | {"sums": sums}, split))
+    state = checkpoints.restore(with_sharding(template | {"sums": sums}, split))
     if state is None:
         state = _first_states(partial(begin, start()), trainer.roots, stopped, split)
         state["sums"] = sums

@@ -15,7 +15,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import stream_widths
-from avvp_jax.errors import UserError, passes, unreadable_now, warn
+from avvp_jax.errors import UserError, is_temporary, unreadable_now, warn
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network, Variables, parser_network
 from avvp_jax.runtime import processes
@@ -171,7 +171,7 @@ class Artefact:
         try:
             self.read(run, index)
         except UserError as damage:
-            if passes(damage):
+            if is_temporary(damage):
                 raise unreadable_now(path, damage) from damage
             warn(f"{damage}; set aside as {set_aside(path)}, and made anew")
             return True
