@@ -69,6 +69,11 @@ def unreadable_now(path: object, error: Exception) -> UserError:
     )
 
 
+def damaged_data(folder: object, reason: str, way_out: str) -> UserError:
+    """What to raise where a prepared data set is not what was prepared."""
+    return UserError(f"{folder}: the prepared data is damaged ({reason}); {way_out}")
+
+
 def warn(message: str) -> None:
     """Tells the user in one line on stderr what a run has put right by itself."""
     print(f"warning: {message}", file=sys.stderr, flush=True)

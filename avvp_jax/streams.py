@@ -7,7 +7,7 @@ same at a fraction of the work and storage.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,9 +107,24 @@ def data_spec(streams: str, task: Task = LLP, widths: Mapping[str, int] | None =
       task: what is parsed.
       widths: by the names of streams, where they are not as published.
     """
-    chosen = (STREAMS[name] for name in STREAM_SETS[streams])
-    widths = widths or {}
-    return DataSpec(task, tuple(replace(s, width=widths.get(s.name, s.width)) for s in chosen))
+    return DataSpec(task, streams_of(STREAM_SETS[streams], widths or {}))
+
+
+def streams_of(names: Iterable[str], widths: Mapping[str, int]) -> tuple[Stream, ...]:
+    """Streams by name, as published but for the widths that are given.
+
+    Raises:
+        UserError: a name is unknown, or its width is no whole number above 0.
+    """
+    chosen = []
+    for name in names:
+        if name not in STREAMS:
+            raise UserError(f"unknown stream {name!r}; there are {', '.join(STREAMS)}")
+        width = widths.get(name, STREAMS[name].width)
+        if type(width) is not int or width < 1:
+            raise UserError(f"the width of {name} must be a whole number above 0, not {width!r}")
+        chosen.append(replace(STREAMS[name], width=width))
+    return tuple(chosen)
 
 
 @functools.cache

@@ -34,7 +34,7 @@ class Task:
 
     def time(self, boundary: int) -> float:
         """Seconds from the clip's start to the start of a segment; an int where it is whole."""
-        seconds = boundary * self.seconds
+        seconds = round(boundary * self.seconds, 9)  # three tenths, not 0.30000000000000004
         return int(seconds) if seconds == int(seconds) else seconds
 
     def to_json(self) -> dict:
@@ -63,7 +63,7 @@ class Task:
 
 
 LLP = Task(
-    name="llp",
+    name="LLP",
     classes=(
         "Speech",
         "Car",

@@ -20,6 +20,7 @@ from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network
 from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, MODALITIES
+from tests.tfds_llp.other_task import prepare_others
 from tests.tfds_llp.published_folder import write_published
 
 # Programs that launch.py compiles serve all its processes of this session, and none of another.
@@ -120,6 +121,12 @@ def published_folder(tmp_path_factory) -> pathlib.Path:
 def data_dir(tmp_path_factory) -> pathlib.Path:
     """Where those are prepared, by the first test that reads them."""
     return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="session")
+def other_tasks(tmp_path_factory) -> pathlib.Path:
+    """A data_dir with llp/chimes (another task) and llp/clip_b32 (another width); read it only."""
+    return prepare_others(tmp_path_factory.mktemp("other_tasks"))
 
 
 @pytest.fixture(scope="session")

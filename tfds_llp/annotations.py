@@ -1,4 +1,4 @@
-"""The published LLP annotation files: which videos, which events, where.
+"""The published annotation files: which videos, which events, where.
 
 Three files give the videos of a split and their weak labels, two more the dense
 audio and visual labels of val and test. All are tab separated with a header line.
@@ -8,38 +8,34 @@ that is wrong stops with a UserError.
 Source: github.com/YapengTian/AVVP-ECCV20, folder data.
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.storage.reading import DamagedFile, read_bytes
-from avvp_jax.task import CLASSES, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import Task
+from tfds_llp.csv_tables import read_table
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 DENSE_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 FILES = (*SPLIT_FILES.values(), *DENSE_FILES.values())
 DENSELY_LABELLED = ("val", "test")
 
-_CLASS_INDEX = {name: index for index, name in enumerate(CLASSES)}
 # The id becomes a file name, so it is short and holds nothing that could leave the folder.
 # Five real names have decimals: AP0061o0Nvk_101.8_111.8.
 _SECOND = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _FILENAME = re.compile(rf"([A-Za-z0-9_-]{{1,200}})_{_SECOND}_{_SECOND}")
-# Whole seconds, also as a spreadsheet would write them: 3 or 3.0.
-_SECONDS = re.compile(r"([0-9]{1,9})(?:\.0*)?")
-# The largest real file has 0.4 MB.
-_LARGEST_FILE = 64 << 20
+# A time in seconds, also as a spreadsheet would write it: 3 or 3.0.
+_TIME = re.compile(r"[0-9]{1,9}(?:\.[0-9]*)?")
 
 
 @dataclass(frozen=True)
-class Split:
+class AnnotatedVideos:
     """The videos of one split in the order of the csv file; labels are 0 or 1.
 
     `audio_label` and `visual_label` are zero for train, which has no dense labels. `csv_row` counts
@@ -53,9 +49,9 @@ class Split:
     visual_label: UInt8[np.ndarray, "videos segments classes"]
     csv_row: Int[np.ndarray, " videos"]
 
-    def keep(self, kept: list[bool]) -> "Split":
+    def keep(self, kept: list[bool]) -> "AnnotatedVideos":
         """The videos where `kept` is true."""
-        return Split(
+        return AnnotatedVideos(
             [video_id for video_id, keep in zip(self.ids, kept, strict=True) if keep],
             [filename for filename, keep in zip(self.filenames, kept, strict=True) if keep],
             self.weak_label[kept],
@@ -73,7 +69,7 @@ class Annotations:
     stored as json.
     """
 
-    splits: dict[str, Split]
+    splits: dict[str, AnnotatedVideos]
     summary: dict[str, dict]
 
 
@@ -90,50 +86,49 @@ class _Event:
         return f"{_shown(self.filename)} ({_shown(self.onset)}, {_shown(self.offset)})"
 
 
-def read_annotations(paths: dict[str, Path]) -> Annotations:
+def read_annotations(paths: dict[str, Path], task: Task) -> Annotations:
     """Read the five annotation files.
 
     Args:
         paths: where each of `FILES` is.
+        task: whose classes they name, and at whose segments events begin and end.
 
     Raises:
         UserError: a file is missing, unreadable, not UTF-8 text, lacks a column or has no
             rows; a class is unknown; a video name is damaged or met twice; onset or offset
-            of a known video is not a whole second from 0 to 10; most rows are reversed.
+            of a known video is not where a segment begins or ends; most rows are reversed.
     """
     rows = {
-        split: _read_table(paths[name], ("filename", "event_labels"))
+        split: read_table(paths[name], ("filename", "event_labels"))
         for split, name in SPLIT_FILES.items()
     }
     events = {
         modality: [
             _Event(*row)
-            for row in _read_table(paths[name], ("filename", "onset", "offset", "event_labels"))
+            for row in read_table(paths[name], ("filename", "onset", "offset", "event_labels"))
         ]
         for modality, name in DENSE_FILES.items()
     }
 
-    summary: dict[str, dict] = {}
+    reader = _LabelReader(task, summary={})
     ids = {split: _video_ids(paths[SPLIT_FILES[split]], rows[split]) for split in rows}
     _refuse_duplicates(ids)
-    weak_labels = {
-        split: _weak_labels(paths[SPLIT_FILES[split]], rows[split], summary) for split in rows
-    }
+    weak_labels = {split: reader.weak(paths[SPLIT_FILES[split]], rows[split]) for split in rows}
     known = {filename for split in DENSELY_LABELLED for filename, _ in rows[split]}
     dense_labels = {
-        modality: _dense_labels(paths[DENSE_FILES[modality]], events[modality], known, summary)
+        modality: reader.dense(paths[DENSE_FILES[modality]], events[modality], known)
         for modality in DENSE_FILES
     }
 
     splits = {}
+    nothing = np.zeros((task.segments, len(task.classes)), np.uint8)
     for split in rows:
         filenames = [filename for filename, _ in rows[split]]
-        nothing = np.zeros((SEGMENTS, NUM_CLASSES), np.uint8)
         audio_label, visual_label = (
             np.stack([dense_labels[modality].get(filename, nothing) for filename in filenames])
             for modality in ("audio", "visual")
         )
-        splits[split] = Split(
+        splits[split] = AnnotatedVideos(
             ids[split],
             filenames,
             weak_labels[split],
@@ -141,7 +136,7 @@ def read_annotations(paths: dict[str, Path]) -> Annotations:
             visual_label,
             csv_row=np.arange(len(filenames)),
         )
-    return Annotations(splits, summary)
+    return Annotations(splits, reader.summary)
 
 
 def describe(summary: dict[str, dict]) -> str:
@@ -156,46 +151,6 @@ def describe(summary: dict[str, dict]) -> str:
         if lines
         else ["No oddities in the annotations."]
     )
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The named columns of a tab separated file, one tuple per row; blank lines are skipped."""
-    reader = csv.reader(
-        io.StringIO(_read_text(path), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE
-    )
-    try:
-        lines = [(reader.line_num, line) for line in reader if line]
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num} is not tab separated text ({error}); restore it"
-        ) from None
-    if not lines:
-        raise UserError(f"{path}: the file is empty; restore the published one")
-    header = lines[0][1]
-    missing = [column for column in columns if header.count(column) != 1]
-    if missing:
-        raise UserError(
-            f"{path}: the header line (tab separated) must name each of the columns "
-            f"{', '.join(columns)} once; wrong: {', '.join(missing)}"
-        )
-    if len(lines) == 1:
-        raise UserError(f"{path}: nothing below the header line; restore the published file")
-    wrong = [str(number) for number, line in lines[1:] if len(line) != len(header)]
-    if wrong:
-        raise UserError(
-            f"{path}: lines that do not have the header's {len(header)} columns: {first_ten(wrong)}"
-        )
-    places = [header.index(column) for column in columns]
-    return [tuple(line[place] for place in places) for _, line in lines[1:]]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return read_bytes(path, _LARGEST_FILE).decode("utf-8-sig")
-    except DamagedFile as problem:
-        raise UserError(f"{path}: {problem}; put the published csv file there") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
 
 
 def _video_ids(path: Path, rows: list[tuple[str, str]]) -> list[str]:
@@ -220,78 +175,89 @@ def _refuse_duplicates(ids: dict[str, list[str]]) -> None:
         )
 
 
-def _weak_labels(
-    path: Path, rows: list[tuple[str, str]], summary: dict[str, dict]
-) -> UInt8[np.ndarray, "videos classes"]:
-    labels = [row_labels.split(",") for _, row_labels in rows]
-    _refuse_unknown_classes(path, [name for names in labels for name in names])
-    weak = np.zeros((len(rows), NUM_CLASSES), np.uint8)
-    repeated = []
-    for video, names in enumerate(labels):
-        weak[video, [_CLASS_INDEX[name] for name in names]] = 1
-        if len(set(names)) < len(names):
-            repeated.append(rows[video][0])
-    _note(summary, f"{path.name}: videos that list a label twice", repeated)
-    return weak
+class _LabelReader:
+    """Turns rows into labels of a task, and notes in `summary` what is odd about them."""
 
+    def __init__(self, task: Task, summary: dict[str, dict]):
+        self._task, self.summary = task, summary
+        self._class_index = {name: index for index, name in enumerate(task.classes)}
+        boundaries = range(task.segments + 1)
+        self._boundary_at = {Decimal(str(task.time(each))): each for each in boundaries}
 
-def _dense_labels(
-    path: Path, events: list[_Event], known: set[str], summary: dict[str, dict]
-) -> dict[str, UInt8[np.ndarray, "segments classes"]]:
-    """Labels of the known videos that have rows: label[onset:offset] = 1 for each row."""
-    _refuse_unknown_classes(path, [event.label for event in events])
-    labels: dict[str, np.ndarray] = {}
-    empty, reversed_, damaged = [], [], []
-    for event in events:
-        onset, offset = _seconds(event.onset), _seconds(event.offset)
-        if onset is None or offset is None:
+    def weak(self, path: Path, rows: list[tuple[str, str]]) -> UInt8[np.ndarray, "videos classes"]:
+        """Labels of the videos of a split."""
+        labels = [row_labels.split(",") for _, row_labels in rows]
+        self._refuse_unknown_classes(path, [name for names in labels for name in names])
+        weak = np.zeros((len(rows), len(self._task.classes)), np.uint8)
+        repeated = []
+        for video, names in enumerate(labels):
+            weak[video, [self._class_index[name] for name in names]] = 1
+            if len(set(names)) < len(names):
+                repeated.append(rows[video][0])
+        self._note(f"{path.name}: videos that list a label twice", repeated)
+        return weak
+
+    def dense(
+        self, path: Path, events: list[_Event], known: set[str]
+    ) -> dict[str, UInt8[np.ndarray, "segments classes"]]:
+        """Labels of the known videos that have rows: label[onset:offset] = 1 for each row."""
+        self._refuse_unknown_classes(path, [event.label for event in events])
+        shape = (self._task.segments, len(self._task.classes))
+        labels: dict[str, np.ndarray] = {}
+        empty, reversed_, damaged = [], [], []
+        for event in events:
+            onset, offset = self._boundary(event.onset), self._boundary(event.offset)
+            if onset is None or offset is None:
+                if event.filename in known:
+                    damaged.append(event)
+                continue
+            if onset == offset:
+                empty.append(event)
+            if onset > offset:
+                reversed_.append(event)
             if event.filename in known:
-                damaged.append(event)
-            continue
-        if onset == offset:
-            empty.append(event)
-        if onset > offset:
-            reversed_.append(event)
-        if event.filename in known:
-            label = labels.setdefault(event.filename, np.zeros((SEGMENTS, NUM_CLASSES), np.uint8))
-            label[onset:offset, _CLASS_INDEX[event.label]] = 1
-    if damaged:
-        raise UserError(
-            f"{path}: onset and offset must be whole seconds from 0 to {SEGMENTS}; "
-            f"not so: {first_ten(damaged)}"
-        )
-    if 2 * len(reversed_) > len(events):
-        raise UserError(
-            f"{path}: onset is after offset in {len(reversed_)} of {len(events)} rows; see whether "
-            "the two columns are exchanged"
-        )
-    unknown = [event for event in events if event.filename not in known]
-    unknown_videos = dict.fromkeys(_shown(event.filename) for event in unknown)
-    _note(summary, f"{path.name}: rows with onset = offset, no segment", empty)
-    _note(summary, f"{path.name}: rows with onset > offset, no segment", reversed_)
-    _note(summary, f"{path.name}: rows of videos in neither val nor test, left out", unknown)
-    _note(summary, f"{path.name}: videos of those rows", list(unknown_videos))
-    return labels
+                label = labels.setdefault(event.filename, np.zeros(shape, np.uint8))
+                label[onset:offset, self._class_index[event.label]] = 1
+        self._refuse_times(path, damaged)
+        if 2 * len(reversed_) > len(events):
+            raise UserError(
+                f"{path}: onset is after offset in {len(reversed_)} of {len(events)} rows; see "
+                "whether the two columns are exchanged"
+            )
+        unknown = [event for event in events if event.filename not in known]
+        unknown_videos = dict.fromkeys(_shown(event.filename) for event in unknown)
+        self._note(f"{path.name}: rows with onset = offset, no segment", empty)
+        self._note(f"{path.name}: rows with onset > offset, no segment", reversed_)
+        self._note(f"{path.name}: rows of videos in neither val nor test, left out", unknown)
+        self._note(f"{path.name}: videos of those rows", list(unknown_videos))
+        return labels
 
+    def _boundary(self, text: str) -> int | None:
+        """The segment that begins at a time; None where none begins and the last does not end."""
+        return self._boundary_at.get(Decimal(text)) if _TIME.fullmatch(text) else None
 
-def _seconds(text: str) -> int | None:
-    match = _SECONDS.fullmatch(text)
-    seconds = int(match.group(1)) if match else SEGMENTS + 1
-    return seconds if seconds <= SEGMENTS else None
+    def _refuse_times(self, path: Path, damaged: list[_Event]) -> None:
+        if damaged:
+            seconds = self._task.seconds
+            whole = "whole seconds" if seconds == 1 else f"multiples of {seconds:g} seconds"
+            raise UserError(
+                f"{path}: onset and offset must be {whole} from 0 to {self._task.duration}; "
+                f"not so: {first_ten(damaged)}"
+            )
 
+    def _refuse_unknown_classes(self, path: Path, names: list[str]) -> None:
+        known = self._task.classes
+        unknown = [_shown(name) for name in dict.fromkeys(names) if name not in self._class_index]
+        if unknown:
+            raise UserError(
+                f"{path}: unknown class names: {first_ten(unknown)}; {self._task.name} has "
+                f"{len(known)} classes, from {known[0]} to {known[-1]}"
+            )
 
-def _refuse_unknown_classes(path: Path, names: list[str]) -> None:
-    unknown = [_shown(name) for name in dict.fromkeys(names) if name not in _CLASS_INDEX]
-    if unknown:
-        raise UserError(
-            f"{path}: unknown class names: {first_ten(unknown)}; LLP has {NUM_CLASSES} classes, "
-            f"from {CLASSES[0]} to {CLASSES[-1]}"
-        )
-
-
-def _note(summary: dict[str, dict], oddity: str, found: list) -> None:
-    if found:
-        summary[oddity] = {"count": len(found), "examples": [str(item) for item in found[:10]]}
+    def _note(self, oddity: str, found: list) -> None:
+        if found:
+            examples = [str(item) for item in found[:10]]
+            self.summary[oddity] = {"count": len(found), "examples": examples}
 
 
 def _shown(text: str) -> str:

@@ -33,16 +33,16 @@ from avvp_jax.runtime import preemption
 from avvp_jax.storage.feature_files import read_numbers
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS
-from avvp_jax.task import CLASSES, MODALITIES, NUM_CLASSES, SEGMENTS
-from tfds_llp.annotations import DENSELY_LABELLED, Split, read_annotations
+from avvp_jax.task import CLASSES, LLP, MODALITIES, NUM_CLASSES, SEGMENTS
+from tfds_llp.annotations import DENSELY_LABELLED, AnnotatedVideos, read_annotations
 from tfds_llp.flags import OneLineParser
+from tfds_llp.folder import annotations_in
 from tfds_llp.prompts import (
     has_direction,
     read_prompt_embeddings,
     read_prompts,
     read_thresholds,
 )
-from tfds_llp.published import annotations_in
 
 BY_NAME = {teacher.name: teacher for teacher in TEACHERS.values()}
 Logits = Float[np.ndarray, "segments classes"]
@@ -97,14 +97,14 @@ def write_labels(
     return _report(teacher, splits, labels)
 
 
-def _splits(data: Path) -> dict[str, Split]:
+def _splits(data: Path) -> dict[str, AnnotatedVideos]:
     files = annotations_in(data)
     if files is None:
         raise UserError(
             f"{data}: no AVVP_*.csv files; get them from folder data of "
             "github.com/YapengTian/AVVP-ECCV20 and name their folder with --data"
         )
-    return read_annotations(files).splits
+    return read_annotations(files, LLP).splits
 
 
 def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) -> None:
@@ -124,7 +124,9 @@ def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) 
         ) from error
 
 
-def _report(teacher: Teacher, splits: dict[str, Split], labels: dict[str, np.ndarray]) -> str:
+def _report(
+    teacher: Teacher, splits: dict[str, AnnotatedVideos], labels: dict[str, np.ndarray]
+) -> str:
     modality = MODALITIES.index(teacher.modality)
     pairs = {}
     for name in DENSELY_LABELLED:

@@ -8,7 +8,6 @@
 It prepares and reads without TensorFlow, in the order of the csv files.
 """
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -20,13 +19,13 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from avvp_jax.errors import UserError, cause
-from avvp_jax.streams import STREAM_SETS, STREAMS
-from avvp_jax.task import NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP, Task
 from tfds_llp import synthetic
 from tfds_llp.annotations import DENSELY_LABELLED, FILES, describe, read_annotations
+from tfds_llp.configs import CONFIGS, LlpConfig
 from tfds_llp.disk import refuse_unwritable
 from tfds_llp.download import download_annotations
-from tfds_llp.published import (
+from tfds_llp.folder import (
     SOURCES,
     annotations_in,
     data_folder,
@@ -45,43 +44,15 @@ _CITATION = """@inproceedings{tian2020avvp,
 }"""
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class LlpConfig(tfds.core.BuilderConfig):
-    """Which feature streams, by their names in avvp_jax.streams; `seed` where made up."""
-
-    streams: tuple[str, ...]
-    seed: int | None = None
-
-
-_SYNTHETIC = LlpConfig(
-    name="synthetic",
-    description="Made up from seed 0: labels that behave like LLP's and features to match.",
-    streams=tuple(STREAMS),
-    seed=0,
-)
-
-
-def synthetic_config(seed: int) -> LlpConfig:
-    """The config of synthetic data from this seed: `synthetic`, or `synthetic_seedN`."""
-    if seed == 0:
-        return _SYNTHETIC
-    return dataclasses.replace(
-        _SYNTHETIC,
-        name=f"synthetic_seed{seed}",
-        description=_SYNTHETIC.description.replace("seed 0", f"seed {seed}"),
-        seed=seed,
-    )
-
-
 # ShardBasedBuilder writes examples as they come. GeneratorBasedBuilder sorts them first, and
 # for that spills more than 1 GB (the training videos have 1.1) through TensorFlow's files.
 class Llp(tfds.core.ShardBasedBuilder):
-    """LLP as segment features and labels.
+    """LLP, or another task in its layout, as segment features and labels.
 
     Per video: `id` and `filename` (text, as in the csv), `csv_row` (its row there, from 0), one
-    float32 [10, width] per stream under its name in avvp_jax.streams, `weak_label` uint8 [25],
-    `densely_labelled` bool, `audio_label` and `visual_label` uint8 [10, 25],
-    `audio_pseudo_label` and `visual_pseudo_label` uint8 [10, 25].
+    float32 [segments, width] per stream under its name in avvp_jax.streams, `weak_label` uint8
+    [classes], `densely_labelled` bool, `audio_label` and `visual_label` uint8 [segments, classes],
+    `audio_pseudo_label` and `visual_pseudo_label` uint8 [segments, classes].
 
     train is not densely labelled: its dense labels are zero, or in synthetic data the hidden
     truth, for inspection only. Pseudo labels are masked by the weak label, and zero where the
@@ -89,7 +60,9 @@ class Llp(tfds.core.ShardBasedBuilder):
 
     `builder.info.metadata` holds `pseudo_labels` (whether there are any),
     `masked_pseudo_labels` (how many the weak label removed, by modality), `left_out` (ids of
-    videos without all their feature files) and `annotations` (oddities of the csv files).
+    videos without all their feature files), `annotations` (oddities of the csv files), `task`
+    and `widths` (of the streams, in order); data prepared before the last two were kept are
+    LLP's, with streams as published.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -98,19 +71,7 @@ class Llp(tfds.core.ShardBasedBuilder):
     Put the published files into one folder: {SOURCES}. The annotations (AVVP_*.csv, from
     folder data of github.com/YapengTian/AVVP-ECCV20) go beside them, or are downloaded.
     """
-    BUILDER_CONFIGS = [
-        LlpConfig(
-            name="base",
-            description="VGGish sound, ResNet-152 frames and R(2+1)D-18 snippets.",
-            streams=STREAM_SETS["base"],
-        ),
-        LlpConfig(
-            name="clip_clap",
-            description="CLAP sound, CLIP frames and R(2+1)D-18 snippets.",
-            streams=STREAM_SETS["clip_clap"],
-        ),
-        _SYNTHETIC,
-    ]
+    BUILDER_CONFIGS = CONFIGS
 
     def __init__(self, *, allow_missing_features=False, file_format=None, **kwargs):
         """See tfds.core.DatasetBuilder.
@@ -128,24 +89,25 @@ class Llp(tfds.core.ShardBasedBuilder):
         self._original_state |= {"allow_missing_features": allow_missing_features}
 
     def _info(self):
-        segment_labels = _array((SEGMENTS, NUM_CLASSES), np.uint8)
+        task = self.builder_config.task
+        segments, classes = task.segments, len(task.classes)
+        segment_labels = _array((segments, classes), np.uint8)
         features = {
             "id": tfds.features.Text(),
             "filename": tfds.features.Text(),
             "csv_row": tfds.features.Scalar(dtype=np.int32),
-            "weak_label": _array((NUM_CLASSES,), np.uint8),
+            "weak_label": _array((classes,), np.uint8),
             "densely_labelled": tfds.features.Scalar(np.bool_),
             "audio_label": segment_labels,
             "visual_label": segment_labels,
             "audio_pseudo_label": segment_labels,
             "visual_pseudo_label": segment_labels,
         }
-        for name in self.builder_config.streams:
-            features[name] = _array((SEGMENTS, STREAMS[name].width), np.float32)
+        for stream in self.builder_config.features:
+            features[stream.name] = _array((segments, stream.width), np.float32)
         return _LocalInfo(
             builder=self,
-            description="Look, Listen, and Parse: audio-visual video parsing, 25 event classes "
-            "in 11,849 clips of ten seconds, as one feature row per segment.",
+            description=_description(task),
             features=tfds.features.FeaturesDict(features),
             homepage="https://github.com/YapengTian/AVVP-ECCV20",
             citation=_CITATION,
@@ -197,20 +159,18 @@ class Llp(tfds.core.ShardBasedBuilder):
         files = annotations_in(folder)
         if files is None:
             files = download_annotations(FILES, downloads / self.name, self.url_infos)
-        annotations = read_annotations(files)
+        config = self.builder_config
+        annotations = read_annotations(files, config.task)
         splits, left_out = leave_out_incomplete(
-            folder, annotations.splits, self.builder_config.streams, self._allow_missing_features
+            folder, annotations.splits, config, self._allow_missing_features
         )
         pseudo_labels = has_pseudo_labels(folder, splits)
         print(describe(annotations.summary))
         if left_out:
             print(f"Leaving out {len(left_out)} videos that lack a feature file.")
-        self._videos = {
-            name: Videos.allocate(split, self.builder_config.streams)
-            for name, split in splits.items()
-        }
+        self._videos = {name: Videos.allocate(split, config) for name, split in splits.items()}
         refuse_unwritable(self.data_dir, sum(videos.nbytes for videos in self._videos.values()))
-        read_features_into(folder, self._videos, pseudo_labels)
+        read_features_into(folder, self._videos, config, pseudo_labels)
         self._record(pseudo_labels, left_out, annotations.summary)
 
     def _record(self, pseudo_labels: bool, left_out: list[str], summary: dict) -> None:
@@ -221,6 +181,7 @@ class Llp(tfds.core.ShardBasedBuilder):
             masked_pseudo_labels=total,
             left_out=left_out,
             annotations=summary,
+            **self.builder_config.to_metadata(),
         )
         if pseudo_labels:
             counts = " and ".join(f"{count} {name}" for name, count in total.items())
@@ -255,6 +216,18 @@ class _LocalInfo(tfds.core.DatasetInfo):
 
     def initialize_from_bucket(self) -> None:
         """Nothing. TFDS's own waits for the network and leaves an empty temporary folder."""
+
+
+def _description(task: Task) -> str:
+    if task == LLP:
+        return (
+            "Look, Listen, and Parse: audio-visual video parsing, 25 event classes in 11,849 clips "
+            "of ten seconds, as one feature row per segment."
+        )
+    return (
+        f"{task.name}: audio-visual video parsing, {len(task.classes)} event classes in clips of "
+        f"{task.duration} seconds, as one feature row per segment."
+    )
 
 
 def _array(shape: tuple[int, ...], dtype) -> tfds.features.Tensor:

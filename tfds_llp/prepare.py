@@ -3,21 +3,29 @@
 python -m tfds_llp.prepare --dataset=llp/base --data_dir=DIR --manual_dir=DATA
 """
 
+import json
 import os
+import re
 import sys
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from avvp_jax.errors import UserError, cause, is_temporary, unreadable_now
+from avvp_jax.errors import UserError, cause, damaged_data, is_temporary, unreadable_now
 from avvp_jax.runtime import preemption
 from avvp_jax.storage.locks import lock
-from avvp_jax.storage.reading import odd_file
+from avvp_jax.storage.reading import is_folder, odd_file, read_bytes
+from tfds_llp.configs import CONFIGS, LlpConfig, synthetic_config
 from tfds_llp.flags import OneLineParser
-from tfds_llp.llp import Llp, LlpConfig, synthetic_config
-from tfds_llp.published import HOW_TO_GET
+from tfds_llp.folder import HOW_TO_GET
+from tfds_llp.llp import Llp
 
-DATASETS = tuple(f"llp/{config.name}" for config in Llp.BUILDER_CONFIGS)
+DATASETS = tuple(f"llp/{config.name}" for config in CONFIGS)
+
+# Of data sets that an LlpConfig of one's own declares. Synthetic data are named by their seed.
+_OWN_NAME = re.compile(r"llp/(?!synthetic)[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_LARGEST_METADATA = 64 << 20
+_WAY_OUT = "delete this folder and prepare it again"
 
 
 def prepare(
@@ -30,7 +38,7 @@ def prepare(
     """The builder of a prepared data set; prepares it first where that is still to do.
 
     Args:
-        dataset: one of `DATASETS`.
+        dataset: one of `DATASETS`, or llp/NAME of any other config prepared in data_dir.
         data_dir: where TFDS keeps prepared data; None is TFDS's own default.
         manual_dir: the folder of published files, needed once, except for llp/synthetic; None
             is TFDS's own default, `downloads/manual` in data_dir.
@@ -41,7 +49,7 @@ def prepare(
         UserError: the name is unknown; files are missing or damaged; the prepared data is
             damaged, or had videos left out and that is not allowed.
     """
-    config = _config(dataset, synthetic_seed)
+    config = _config(dataset, data_dir, synthetic_seed)
     data_dir = os.path.expanduser(data_dir) if data_dir else None
     builder = _builder(config, data_dir, allow_missing_features)
     if not builder.data_path.exists():
@@ -68,9 +76,23 @@ def prepare(
     return builder
 
 
-def _config(dataset: str, synthetic_seed: int) -> LlpConfig:
-    if dataset not in DATASETS:
+def is_known(dataset: str, data_dir: str | os.PathLike | None) -> bool:
+    """Whether a name is one of `DATASETS`, or that of another config prepared in data_dir."""
+    own = _OWN_NAME.fullmatch(dataset)
+    return dataset in DATASETS or bool(own and is_folder(_folder(dataset, data_dir)))
+
+
+def _folder(dataset: str, data_dir: str | os.PathLike | None) -> str:
+    """Where a data set is prepared."""
+    root = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
+    return f"{root}/{dataset}/{Llp.VERSION}"
+
+
+def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: int) -> LlpConfig:
+    if not is_known(dataset, data_dir):
         raise UserError(f"unknown dataset {dataset!r}; there are {', '.join(DATASETS)}")
+    if dataset not in DATASETS:
+        return _recorded_config(dataset, _folder(dataset, data_dir))
     config = Llp.builder_configs[dataset.removeprefix("llp/")]
     if config.seed is None:
         return config
@@ -81,18 +103,30 @@ def _config(dataset: str, synthetic_seed: int) -> LlpConfig:
     return synthetic_config(synthetic_seed)
 
 
-def _builder(config: LlpConfig, data_dir, allow_missing_features: bool) -> Llp:
-    root = data_dir or tfds.core.constants.DATA_DIR
-    folder = f"{root}/{Llp.name}/{config.name}/{Llp.VERSION}"
+def _recorded_config(dataset: str, folder: str) -> LlpConfig:
+    """The config that data were prepared with, from their own metadata."""
+    try:
+        known = json.loads(read_bytes(f"{folder}/metadata.json", _LARGEST_METADATA))
+        return LlpConfig.from_metadata(dataset.removeprefix("llp/"), known)
+    # Damaged json, and json of something else, can fail in any way.
+    except Exception as error:
+        if is_temporary(error):
+            raise unreadable_now(folder, error) from error
+        reason = f"metadata.json declares no data set: {cause(error)}"
+        raise damaged_data(folder, reason, _WAY_OUT) from error
+
+
+def _builder(config: LlpConfig, data_dir: str | None, allow_missing_features: bool) -> Llp:
+    folder = _folder(f"llp/{config.name}", data_dir)
     if odd := odd_file(folder):
-        raise _damaged(folder, f"{os.path.basename(odd)} is not a file")
+        raise damaged_data(folder, f"{os.path.basename(odd)} is not a file", _WAY_OUT)
     try:
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
     # Prepared files are read here, and each kind of damage has its own exception in TFDS.
     except Exception as error:
         if is_temporary(error):
             raise unreadable_now(folder, error) from error
-        raise _damaged(folder, cause(error)) from error
+        raise damaged_data(folder, cause(error), _WAY_OUT) from error
 
 
 def _remove_incomplete(builder: Llp) -> None:
@@ -110,7 +144,7 @@ def _refuse_damaged(builder: Llp) -> None:
             raise unreadable_now(builder.data_dir, error) from error
         reason = cause(error)
     if reason:
-        raise _damaged(builder.data_dir, reason)
+        raise damaged_data(builder.data_dir, reason, _WAY_OUT)
 
 
 def _damage(builder: Llp) -> str | None:
@@ -118,11 +152,14 @@ def _damage(builder: Llp) -> str | None:
     splits = builder.info.splits
     if set(splits) != {"train", "val", "test"}:
         return "dataset_info.json does not name train, val and test"
-    known = builder.info.metadata
-    if not {"left_out", "pseudo_labels"} <= set(known.keys()):
+    known = dict(builder.info.metadata.items())
+    if not {"left_out", "pseudo_labels"} <= set(known):
         return "metadata.json is incomplete"
     if not isinstance(known["left_out"], list) or not isinstance(known["pseudo_labels"], bool):
         return "left_out or pseudo_labels in metadata.json are no list and no bool"
+    declared = builder.builder_config.to_metadata()
+    if any(known.get(name, value) != value for name, value in declared.items()):
+        return "metadata.json declares another task or other widths"
     for split in splits.values():
         size = sum(path.stat().length for path in split.filepaths)
         if size != split.num_bytes:
@@ -139,13 +176,6 @@ def _records(path: os.PathLike) -> int:
         return reader.num_records()
     finally:
         reader.close()
-
-
-def _damaged(folder: str, reason: str) -> UserError:
-    return UserError(
-        f"{folder}: the prepared data is damaged ({reason}); delete this folder and prepare it "
-        "again"
-    )
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ A class leaves no trace in a modality that it is absent from: modality noise in 
 weak labels can be found.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS
-from avvp_jax.task import CLASSES, LLP, MODALITIES, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP, MODALITIES
 from tfds_llp.annotations import DENSE_FILES, DENSELY_LABELLED, SPLIT_FILES
+from tfds_llp.csv_tables import write_table
 from tfds_llp.synthetic_labels import draw_labels
 
 SIZES = {"train": 1200, "val": 200, "test": 300}
@@ -123,7 +123,7 @@ def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = S
     for split, videos in generate(seed, sizes).items():
         weak[split] = []
         for video in videos:
-            names = [CLASSES[index] for index in np.flatnonzero(video.weak_label)]
+            names = [LLP.classes[index] for index in np.flatnonzero(video.weak_label)]
             weak[split].append((video.filename, ",".join(names)))
             if split in DENSELY_LABELLED:
                 dense["audio"] += _event_rows(video.filename, video.audio_label)
@@ -134,11 +134,11 @@ def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = S
             np.save(folder / PSEUDO_LABELS["visual"] / f"{video.id}.npy", video.visual_pseudo_label)
     columns = ("filename", "event_labels")
     for split, file in SPLIT_FILES.items():
-        _write_table(folder / file, columns, weak.get(split, []))
-    _write_table(folder / "AVVP_dataset_full.csv", columns, sum(weak.values(), []))
+        write_table(folder / file, columns, weak.get(split, []))
+    write_table(folder / "AVVP_dataset_full.csv", columns, sum(weak.values(), []))
     for modality, file in DENSE_FILES.items():
         columns = ("filename", "onset", "offset", "event_labels")
-        _write_table(folder / file, columns, dense[modality])
+        write_table(folder / file, columns, dense[modality])
 
 
 class SyntheticSplit(Sequence):
@@ -155,7 +155,7 @@ class SyntheticSplit(Sequence):
         index = range(self._size)[index]
         rng = np.random.default_rng([self._seed, self._number, index])
         video_id = _video_id(rng, self._number, index)
-        start = 10 * rng.integers(30)
+        start = LLP.duration * rng.integers(30)
         labels = draw_labels(rng)
         weak_label = labels["audio"].any(0) | labels["visual"].any(0)
         pseudo_labels = {
@@ -163,7 +163,7 @@ class SyntheticSplit(Sequence):
         }
         return SyntheticVideo(
             id=video_id,
-            filename=f"{video_id}_{start}_{start + 10}",
+            filename=f"{video_id}_{start}_{start + LLP.duration}",
             streams=self._look.render(rng, labels),
             weak_label=weak_label.astype(np.uint8),
             audio_label=labels["audio"].astype(np.uint8),
@@ -191,7 +191,7 @@ class _Look:
         square = (SCENE_DIMS, SCENE_DIMS)
         return cls(
             {
-                modality: np.linalg.qr(rng.standard_normal(square))[0][:NUM_CLASSES]
+                modality: np.linalg.qr(rng.standard_normal(square))[0][: len(LLP.classes)]
                 for modality in MODALITIES
             },
             {
@@ -206,10 +206,10 @@ class _Look:
         """The features of a video with these events."""
         scene, noise, scene_gain, stream_gain = {}, {}, {}, {}
         for modality, segments in labels.items():
-            loudness = rng.uniform(*LOUDNESS, NUM_CLASSES)
+            loudness = rng.uniform(*LOUDNESS, len(LLP.classes))
             background = DRIFT * rng.standard_normal(SCENE_DIMS)
             scene[modality] = (segments * loudness) @ self.directions[modality] + background
-            noise[modality] = rng.standard_normal((SEGMENTS, SCENE_DIMS))
+            noise[modality] = rng.standard_normal((LLP.segments, SCENE_DIMS))
             scene_gain[modality] = np.exp(SCENE_GAIN * rng.standard_normal())
             stream_gain[modality] = np.float32(np.exp(STREAM_GAIN * rng.standard_normal()))
         streams = {}
@@ -235,7 +235,7 @@ class _Look:
 def _segment_of_row(stream: str) -> np.ndarray:
     halves = 2 if stream == "clap" else 1  # CLAP's rows are two frequency halves
     rows = STREAMS[stream].rows(LLP) // halves
-    return np.tile(np.arange(rows) * SEGMENTS // rows, halves)
+    return np.tile(np.arange(rows) * LLP.segments // rows, halves)
 
 
 def _teacher_labels(
@@ -264,11 +264,4 @@ def _event_rows(
         change = np.diff(segments[:, index], prepend=0, append=0)
         bounds = np.flatnonzero(change)
         for onset, offset in zip(bounds[::2], bounds[1::2], strict=True):
-            yield filename, int(onset), int(offset), CLASSES[index]
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Sequence[tuple]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+            yield filename, int(onset), int(offset), LLP.classes[index]

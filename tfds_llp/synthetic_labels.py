@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool
 
-from avvp_jax.task import MODALITIES, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP, MODALITIES
 
 # Measured on the val split of the published annotations: 649 videos with 1,184 pairs of
 # a video and a class that AVVP_eval_audio.csv or AVVP_eval_visual.csv annotates in it.
@@ -56,7 +56,7 @@ DRAWN_APART = 0.4
 
 def draw_labels(rng: np.random.Generator) -> dict[str, Bool[np.ndarray, "segments classes"]]:
     """Where each class is heard ("audio") and seen ("visual") in one new video."""
-    labels = {modality: np.zeros((SEGMENTS, NUM_CLASSES), bool) for modality in MODALITIES}
+    labels = {modality: np.zeros((LLP.segments, len(LLP.classes)), bool) for modality in MODALITIES}
     for index in _draw_classes(rng):
         about = CLASS_STATISTICS[index]
         heard, seen = _draw_extents(rng, about)
@@ -74,7 +74,7 @@ def _draw_classes(rng: np.random.Generator) -> list[int]:
     speech = rng.random() < SPEECH_AMONG[number]
     frequency = CLASS_STATISTICS["videos"][1:]
     others = rng.choice(
-        NUM_CLASSES - 1, number + 1 - speech, replace=False, p=frequency / frequency.sum()
+        len(LLP.classes) - 1, number + 1 - speech, replace=False, p=frequency / frequency.sum()
     )
     return [0] * speech + [1 + int(index) for index in others]
 
@@ -86,7 +86,7 @@ def _draw_extents(
 
     Drawn together they are full with the same luck, and equal where neither is full.
     """
-    full = np.ones(SEGMENTS, bool)
+    full = np.ones(LLP.segments, bool)
     luck = rng.random()
     heard = full if luck < about["full_heard"] else _draw_partial_track(rng, about)
     apart = rng.random() < DRAWN_APART
@@ -101,15 +101,15 @@ def _draw_extents(
 
 def _draw_partial_track(rng: np.random.Generator, about: np.void) -> Bool[np.ndarray, " segments"]:
     """One to nine segments, in one run or more; lengths are spread as widely as in LLP."""
-    share = (about["length"] - 1) / (SEGMENTS - 2)
-    length = 1 + rng.binomial(SEGMENTS - 2, rng.beta(2 * share, 2 * (1 - share)))
-    silence = SEGMENTS - length
+    share = (about["length"] - 1) / (LLP.segments - 2)
+    length = 1 + rng.binomial(LLP.segments - 2, rng.beta(2 * share, 2 * (1 - share)))
+    silence = LLP.segments - length
     runs = 1 if rng.random() < about["single"] else rng.choice([2, 3], p=[0.8, 0.2])
     runs = min(runs, length, silence + 1)
     # A run ends after each of these of its segments, and starts after so much silence in all.
     ends = np.append(np.sort(rng.choice(length - 1, runs - 1, replace=False)) + 1, length)
     before = np.sort(rng.integers(silence - runs + 2, size=runs)) + np.arange(runs)
-    track = np.zeros(SEGMENTS, bool)
+    track = np.zeros(LLP.segments, bool)
     for start, end, shift in zip(np.append(0, ends[:-1]), ends, before, strict=True):
         track[start + shift : end + shift] = True
     return track

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS, pool_to_segments
-from avvp_jax.task import LLP, NUM_CLASSES, SEGMENTS
-from tfds_llp.annotations import Split
+from avvp_jax.task import LLP
+from tfds_llp.annotations import AnnotatedVideos
+from tfds_llp.configs import LlpConfig
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,18 @@ class Videos:
     Pseudo labels are 0 or 1; zero where there are none.
     """
 
-    labels: Split
+    labels: AnnotatedVideos
     streams: dict[str, Float32[np.ndarray, "videos segments width"]]
     pseudo_labels: dict[str, UInt8[np.ndarray, "videos segments classes"]]
 
     @classmethod
-    def allocate(cls, labels: Split, streams: tuple[str, ...]) -> "Videos":
+    def allocate(cls, labels: AnnotatedVideos, config: LlpConfig) -> "Videos":
         """Zeros to be filled."""
-        segments = (len(labels.ids), SEGMENTS)
+        segments, classes = (len(labels.ids), config.task.segments), len(config.task.classes)
         return cls(
             labels,
-            {name: np.zeros((*segments, STREAMS[name].width), np.float32) for name in streams},
-            {name: np.zeros((*segments, NUM_CLASSES), np.uint8) for name in PSEUDO_LABELS},
+            {s.name: np.zeros((*segments, s.width), np.float32) for s in config.features},
+            {name: np.zeros((*segments, classes), np.uint8) for name in PSEUDO_LABELS},
         )
 
     @classmethod
@@ -52,7 +53,9 @@ class Videos:
             np.array(labels[name], np.uint8) for name in ("weak", "audio", "visual")
         )
         return cls(
-            Split(labels["id"], labels["filename"], weak, audio, visual, np.arange(len(weak))),
+            AnnotatedVideos(
+                labels["id"], labels["filename"], weak, audio, visual, np.arange(len(weak))
+            ),
             {name: np.stack(features.pop(name)) for name in streams},
             {name: np.array(stack, np.uint8) for name, stack in pseudo_labels.items()},
         )

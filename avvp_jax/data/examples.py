@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from avvp_jax.errors import UserError, cause, is_temporary, unreadable_now
+from avvp_jax.errors import cause, damaged_data, is_temporary, unreadable_now
+
+WAY_OUT = "delete this folder, and it is prepared again"
 
 
 def read_examples(source, rows: Sequence[int]) -> list[dict]:
@@ -18,12 +20,4 @@ def read_examples(source, rows: Sequence[int]) -> list[dict]:
         folder = source.dataset_info.data_dir
         if is_temporary(error):
             raise unreadable_now(folder, error) from error
-        raise damaged_data(folder, cause(error)) from error
-
-
-def damaged_data(folder: str, reason: str) -> UserError:
-    """What to raise where prepared data is not what was prepared."""
-    return UserError(
-        f"{folder}: the prepared data is damaged ({reason}); delete this folder, and it is "
-        "prepared again"
-    )
+        raise damaged_data(folder, cause(error), WAY_OUT) from error

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
-from avvp_jax.data.examples import damaged_data, read_examples
+from avvp_jax.data.examples import WAY_OUT, read_examples
 from avvp_jax.data.streaming import read_ahead
+from avvp_jax.errors import damaged_data
 from avvp_jax.streams import DataSpec
 
 # Of a split on disk that is read to be looked at once.
@@ -77,7 +78,7 @@ class StoredFeatures:
         for role, name in self._names.items():
             if not np.isfinite(features[role]).all():
                 folder = self._source.dataset_info.data_dir
-                raise damaged_data(folder, f"it has NaN or infinity in {name}")
+                raise damaged_data(folder, f"it has NaN or infinity in {name}", WAY_OUT)
         return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
 
     def parts(self) -> Iterator[ByRole]:

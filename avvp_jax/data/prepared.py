@@ -30,8 +30,12 @@ def open_dataset(config: ConfigDict):
     Of several processes the first prepares, while the others wait.
     """
     # Imported here: reading features for a prediction needs no TFDS.
-    from tfds_llp.prepare import prepare
+    from tfds_llp.prepare import DATASETS, is_known, prepare
 
+    if not is_known(config.dataset, config.data_dir):
+        raise UserError(
+            f"config.data.dataset={config.dataset!r} must be one of {', '.join(DATASETS)}"
+        )
     # The others find it prepared, unless it is on a disk of their own.
     if not processes.first():
         processes.meet()
@@ -59,7 +63,7 @@ def spec_of(builder, streams: str) -> DataSpec:
     Raises:
       UserError: the data set lacks one of the streams.
     """
-    known = builder.info.metadata
+    known = dict(builder.info.metadata.items())  # TFDS reads them at the first such call
     # Data sets prepared before these were recorded are LLP's, with streams as published.
     task = Task.from_json(known["task"]) if "task" in known else LLP
     missing = [name for name in STREAM_SETS[streams] if name not in builder.info.features]

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from avvp_jax.data.examples import damaged_data, read_examples
+from avvp_jax.data.examples import WAY_OUT, read_examples
 from avvp_jax.data.features import ResidentFeatures, SplitFeatures, StoredFeatures
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, damaged_data
 from avvp_jax.streams import DataSpec, data_spec
 from avvp_jax.task import MODALITIES, Task
 
@@ -80,7 +80,7 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
     columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
     labels = ["weak_label", *by_segment]
     if reason := _nonsense(columns, labels, kept.values()):
-        raise damaged_data(builder.data_dir, f"{name} {reason}")
+        raise damaged_data(builder.data_dir, f"{name} {reason}", WAY_OUT)
     dense = columns["densely_labelled"].all()
     truth, pseudo_label = (
         np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)

@@ -6,6 +6,7 @@ A key in a stage's own section (base.train.epochs) is limited as the key that it
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Callable
 from numbers import Integral
 
@@ -23,6 +24,7 @@ DATASETS = {
     "llp/clip_clap": ("clip_clap",),
     "llp/synthetic": ("base", "clip_clap"),
 }
+_OWN_DATASET = re.compile(r"llp/[A-Za-z0-9_.-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,12 @@ TEXT = Limit("UTF-8 text without a NUL", _is_text)
 NAMES = Limit("a tuple of names, for example ('val', 'test')", _are_names)
 SELECT = Limit("a name or a tuple of names", lambda x: _is_text(x) or _are_names(x))
 
+# Whether a set of another name lies prepared shows when it is opened.
+DATASET = Limit(
+    f"one of {', '.join(DATASETS)}",
+    lambda x: _is_text(x) and (x in DATASETS or _OWN_DATASET.fullmatch(x) is not None),
+)
+
 _GUIDE = {
     "heads": WIDTH,
     "feed_forward": WIDTH,
@@ -101,7 +109,7 @@ LIMITS: dict[str, dict | Limit] = {
     "init_from": TEXT,
     "export_to": TEXT,
     "data": {
-        "dataset": choice(*DATASETS),
+        "dataset": DATASET,
         "streams": choice(*STREAM_SETS),
         "data_dir": TEXT,
         "manual_dir": TEXT,

@@ -75,10 +75,12 @@ def check_config(config: ConfigDict) -> None:
     _check_select(config)
     for key in HEADS:
         check_heads(key, values.get(key, 1), config.model.width)
-    if config.data.streams not in DATASETS[config.data.dataset]:
+    # What another set holds shows when it is opened.
+    held = DATASETS.get(config.data.dataset, (config.data.streams,))
+    if config.data.streams not in held:
         raise UserError(
             f"config.data.streams={config.data.streams!r} is not in {config.data.dataset}; "
-            f"it holds {', '.join(DATASETS[config.data.dataset])}"
+            f"it holds {', '.join(held)}"
         )
     if config.seed + config.num_seeds > 2**32:
         raise UserError(

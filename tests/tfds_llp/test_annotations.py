@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from avvp_jax.errors import UserError
-from avvp_jax.task import CLASSES
+from avvp_jax.task import LLP
 from tests.tfds_llp.published_folder import (
     AUDIO,
     TEST,
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def read(folder):
-    return read_annotations({name: folder / name for name in FILES})
+    return read_annotations({name: folder / name for name in FILES}, LLP)
 
 
 def counts(annotations):
@@ -52,18 +52,18 @@ def test_videos_stand_in_file_order_with_ids_without_start_and_end(folder):
 def test_weak_labels_mark_the_named_classes(folder):
     splits = read(folder).splits
     for name, videos in (("train", TRAIN), ("val", VAL), ("test", TEST)):
-        marked = [{CLASSES[c] for c in np.flatnonzero(row)} for row in splits[name].weak_label]
+        marked = [{LLP.classes[c] for c in np.flatnonzero(row)} for row in splits[name].weak_label]
         assert marked == [set(labels.split(",")) for labels in videos.values()]
 
 
 def test_dense_labels_mark_the_seconds_from_onset_to_before_offset(folder):
     splits = read(folder).splits
-    speech, violin, clapping = (CLASSES.index(c) for c in ("Speech", "Violin_fiddle", "Clapping"))
+    speech, violin, clapping = map(LLP.classes.index, ("Speech", "Violin_fiddle", "Clapping"))
     audio = splits["val"].audio_label
     assert audio[0, :, speech].tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
     assert audio[0, :, violin].tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert audio[1, :, clapping].sum() == 0, "empty and reversed rows mark nothing"
-    cat = CLASSES.index("Cat")
+    cat = LLP.classes.index("Cat")
     assert splits["test"].visual_label[1, :, cat].tolist() == [0, 1, 1, 1, 1, 1, 1, 0, 0, 0]
     assert splits["test"].visual_label.sum() == 10 + 6
     assert splits["train"].audio_label.shape == (4, 10, 25)
@@ -152,18 +152,18 @@ def test_ten_names_and_the_count_are_listed(folder):
     assert "bad name 10_0_10" not in str(refusal.value)
 
 
-@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10), st.sampled_from(CLASSES))))
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10), st.sampled_from(LLP.classes))))
 def test_dense_labels_follow_pythons_slices(tmp_path_factory, events):
     # A file that has most of its events reversed is refused.
     assume(2 * sum(onset > offset for onset, offset, _ in events) <= len(events))
     folder = write_published(tmp_path_factory.mktemp("events") / "llp", streams=())
     rows = [("valvideo_02_10_20", *event) for event in events]
     write_csv(folder / AUDIO_FILE, EVENTS, [*AUDIO, *rows])
-    expected = {name: [0] * 10 for name in CLASSES}
+    expected = {name: [0] * 10 for name in LLP.classes}
     for onset, offset, name in events:
         expected[name][onset:offset] = [1] * len(expected[name][onset:offset])
     found = read(folder).splits["val"].audio_label[1]
-    assert found.T.tolist() == [expected[name] for name in CLASSES]
+    assert found.T.tolist() == [expected[name] for name in LLP.classes]
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ class TestPublishedFiles:
             for split in (published.splits["val"], published.splits["test"]):
                 label = getattr(split, f"{modality}_label")
                 found = {
-                    (split.filenames[video], second, CLASSES[c])
+                    (split.filenames[video], second, LLP.classes[c])
                     for video, second, c in np.argwhere(label).tolist()
                 }
                 assert found == {event for event in marked if event[0] in set(split.filenames)}

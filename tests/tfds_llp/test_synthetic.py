@@ -9,17 +9,17 @@ import pytest
 
 from avvp_jax.metrics import scores
 from avvp_jax.streams import STREAMS, pool_to_segments
-from avvp_jax.task import CLASSES, LLP, NUM_CLASSES, SEGMENTS
-from tfds_llp import synthetic
+from avvp_jax.task import LLP
+from tfds_llp import LlpConfig, synthetic
 from tfds_llp.annotations import DENSE_FILES, SPLIT_FILES, read_annotations
-from tfds_llp.published import annotations_in, has_pseudo_labels, read_features_into
+from tfds_llp.folder import annotations_in, has_pseudo_labels, read_features_into
 from tfds_llp.synthetic_labels import CLASS_STATISTICS, draw_labels
 from tfds_llp.videos import Videos
 
 FEW = {"train": 3, "val": 2, "test": 2}
 # R(2+1)D renders the same scene as ResNet-152, as clearly.
 PROBED = ("vggish", "r2plus1d")
-SPEECH = CLASSES.index("Speech")
+SPEECH = LLP.classes.index("Speech")
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ class TestVideos:
                 for name, features in video.streams.items():
                     assert features.shape == (STREAMS[name].rows(LLP), STREAMS[name].width)
                     assert features.dtype == np.float32 and np.isfinite(features).all()
-                assert video.weak_label.shape == (NUM_CLASSES,)
+                assert video.weak_label.shape == (len(LLP.classes),)
                 for label in ("audio_label", "visual_label"):
-                    assert getattr(video, label).shape == (SEGMENTS, NUM_CLASSES)
+                    assert getattr(video, label).shape == (LLP.segments, len(LLP.classes))
                 for label in ("weak_label", "audio_label", "visual_pseudo_label"):
                     assert getattr(video, label).dtype == np.uint8
                     assert getattr(video, label).max() <= 1
@@ -134,7 +134,7 @@ class TestVideos:
 
         def story(name):
             segments = pool_to_segments(STREAMS[name], LLP, few["train"][0].streams[name])
-            return np.corrcoef(segments)[np.triu_indices(SEGMENTS, 1)]
+            return np.corrcoef(segments)[np.triu_indices(LLP.segments, 1)]
 
         assert np.corrcoef(story(long), story(short))[0, 1] > 0.7
 
@@ -160,7 +160,7 @@ class TestLikeLlp:
         for modality, full, length in (("audio", 0.42, 7.1), ("visual", 0.62, 8.2)):
             tracks = drawn[modality].swapaxes(1, 2)[drawn[modality].any(1)]
             seconds = tracks.sum(1)
-            assert (seconds == SEGMENTS).mean() == pytest.approx(full, abs=0.03)
+            assert (seconds == LLP.segments).mean() == pytest.approx(full, abs=0.03)
             assert seconds.mean() == pytest.approx(length, abs=0.3)
             # Every length occurs, and some tracks have a gap.
             assert (np.bincount(seconds, minlength=11)[1:10] > 0.015 * len(seconds)).all()
@@ -176,7 +176,7 @@ class TestLikeLlp:
     def test_the_table_holds_what_the_real_val_split_shows(self):
         folder = Path(os.environ["AVVP_LLP_DIR"])
         files = (SPLIT_FILES | DENSE_FILES).items()
-        split = read_annotations({file: folder / file for _, file in files}).splits["val"]
+        split = read_annotations({file: folder / file for _, file in files}, LLP).splits["val"]
         heard, seen = split.audio_label.any(1), split.visual_label.any(1)
         present = heard | seen
         measured = {
@@ -208,13 +208,13 @@ class TestTeacherLabels:
 
 class TestPublishedLayout:
     def test_it_reads_back_as_the_same_videos(self, folder, few):
-        annotations = read_annotations(annotations_in(folder))
+        annotations = read_annotations(annotations_in(folder), LLP)
+        config = LlpConfig(name="all", streams=tuple(STREAMS))
         read = {
-            split: Videos.allocate(labels, tuple(STREAMS))
-            for split, labels in annotations.splits.items()
+            split: Videos.allocate(labels, config) for split, labels in annotations.splits.items()
         }
         assert has_pseudo_labels(folder, annotations.splits)
-        read_features_into(folder, read, pseudo_labels=True)
+        read_features_into(folder, read, config, pseudo_labels=True)
         for split, videos in few.items():
             direct = Videos.collect(videos, tuple(STREAMS))
             assert read[split].labels.ids == direct.labels.ids
@@ -286,8 +286,8 @@ def probe(videos, stream):
         x = (features - mean) / deviation
         return np.append(x, np.ones((*x.shape[:-1], 1)), axis=-1)
 
-    x, y = inputs(segments), np.repeat(videos["train"].labels.weak_label, SEGMENTS, axis=0)
-    weights = np.zeros((x.shape[1], NUM_CLASSES))
+    x, y = inputs(segments), np.repeat(videos["train"].labels.weak_label, LLP.segments, axis=0)
+    weights = np.zeros((x.shape[1], len(LLP.classes)))
     # Newton's method with the logistic function's largest curvature: descends at every step.
     curvature = np.linalg.inv(x.T @ x / 4 + np.eye(x.shape[1]))
     for _ in range(60):

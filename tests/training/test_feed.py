@@ -22,15 +22,15 @@ from avvp_jax.methods import stages_of
 from avvp_jax.modes.modes import run
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
-from avvp_jax.task import SEGMENTS
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.feed import Feed
 from avvp_jax.training.run import configured_split
 from avvp_jax.training.stages import final_stage
 from avvp_jax.training.trainer import Trainer
 from tests.weights import assert_same_training
-from tfds_llp import llp
-from tfds_llp.annotations import Split
+from tfds_llp import LlpConfig, llp
+from tfds_llp.annotations import AnnotatedVideos
 from tfds_llp.prepare import prepare
 from tfds_llp.videos import Videos
 
@@ -103,15 +103,15 @@ def test_auto_streams_what_is_too_large_for_the_device(config, monkeypatch):
     assert isinstance(configured_split(config, dataset, "train").features, StoredFeatures)
 
 
-def make_many(config: llp.LlpConfig) -> dict[str, Videos]:
+def make_many(config: LlpConfig) -> dict[str, Videos]:
     """More videos than memory will be given for, all of whose features are 0."""
     made, rng = {}, np.random.default_rng(0)
     for name, size in MANY_VIDEOS.items():
         ids = [f"{name}{row}" for row in range(size)]
-        dense = (rng.random((2, size, SEGMENTS, 25)) < 0.1).astype(np.uint8)
+        dense = (rng.random((2, size, LLP.segments, len(LLP.classes))) < 0.1).astype(np.uint8)
         weak = dense.any(axis=(0, 2)).astype(np.uint8)
-        labels = Split(ids, ids, weak, *dense, np.arange(size))
-        made[name] = Videos.allocate(labels, config.streams)
+        labels = AnnotatedVideos(ids, ids, weak, *dense, np.arange(size))
+        made[name] = Videos.allocate(labels, config)
     return made
 
 

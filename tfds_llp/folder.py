@@ -14,9 +14,9 @@ from tqdm import tqdm
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.storage.feature_files import read_features, read_pseudo_labels
 from avvp_jax.storage.reading import DamagedFile
-from avvp_jax.streams import PSEUDO_LABELS, STREAMS
-from avvp_jax.task import LLP
-from tfds_llp.annotations import FILES, Split
+from avvp_jax.streams import PSEUDO_LABELS
+from tfds_llp.annotations import FILES, AnnotatedVideos
+from tfds_llp.configs import LlpConfig
 from tfds_llp.videos import Videos
 
 SOURCES = (
@@ -61,8 +61,11 @@ def annotations_in(folder: Path) -> dict[str, Path] | None:
 
 
 def leave_out_incomplete(
-    folder: Path, splits: dict[str, Split], streams: tuple[str, ...], allow_missing_features: bool
-) -> tuple[dict[str, Split], list[str]]:
+    folder: Path,
+    splits: dict[str, AnnotatedVideos],
+    config: LlpConfig,
+    allow_missing_features: bool,
+) -> tuple[dict[str, AnnotatedVideos], list[str]]:
     """The splits without the videos that lack a feature file, and the ids of these.
 
     Raises:
@@ -70,7 +73,7 @@ def leave_out_incomplete(
     """
     everything = [video_id for split in splits.values() for video_id in split.ids]
     missing = [
-        file for name in streams for file in _missing(folder, STREAMS[name].folder, everything)
+        file for stream in config.features for file in _missing(folder, stream.folder, everything)
     ]
     if missing and not allow_missing_features:
         raise UserError(
@@ -89,7 +92,7 @@ def leave_out_incomplete(
     return complete, [video_id for video_id in everything if video_id in incomplete]
 
 
-def has_pseudo_labels(folder: Path, splits: dict[str, Split]) -> bool:
+def has_pseudo_labels(folder: Path, splits: dict[str, AnnotatedVideos]) -> bool:
     """Whether both teachers' segment pseudo labels are there for all videos.
 
     Raises:
@@ -111,7 +114,9 @@ def has_pseudo_labels(folder: Path, splits: dict[str, Split]) -> bool:
     return not missing
 
 
-def read_features_into(folder: Path, splits: dict[str, Videos], pseudo_labels: bool) -> None:
+def read_features_into(
+    folder: Path, splits: dict[str, Videos], config: LlpConfig, pseudo_labels: bool
+) -> None:
     """Read every file of every video into the arrays, frames averaged to segments.
 
     Raises:
@@ -120,7 +125,7 @@ def read_features_into(folder: Path, splits: dict[str, Videos], pseudo_labels: b
     rows = [(videos, row) for videos in splits.values() for row in range(len(videos))]
     readers, problems = ThreadPoolExecutor(_READERS), []
     try:
-        results = readers.map(lambda row: _read_video(folder, *row, pseudo_labels), rows)
+        results = readers.map(lambda row: _read_video(folder, *row, config, pseudo_labels), rows)
         progress = tqdm(results, "Reading features", len(rows), unit=" videos", mininterval=1.0)
         for found in progress:
             problems += found
@@ -134,21 +139,23 @@ def read_features_into(folder: Path, splits: dict[str, Videos], pseudo_labels: b
         )
 
 
-def _read_video(folder: Path, videos: Videos, row: int, pseudo_labels: bool) -> list[str]:
+def _read_video(
+    folder: Path, videos: Videos, row: int, config: LlpConfig, pseudo_labels: bool
+) -> list[str]:
     """Fill one row of the arrays; what is wrong with the video's files."""
     name = f"{videos.labels.ids[row]}.npy"
     problems = []
-    for stream, features in videos.streams.items():
-        file = f"{STREAMS[stream].folder}/{name}"
+    for stream in config.features:
+        file = f"{stream.folder}/{name}"
         try:
-            features[row] = read_features(folder / file, STREAMS[stream], LLP)
+            videos.streams[stream.name][row] = read_features(folder / file, stream, config.task)
         except DamagedFile as problem:
             problems.append(f"{file} {problem}")
     if pseudo_labels:
         for modality, labels in videos.pseudo_labels.items():
             file = f"{PSEUDO_LABELS[modality]}/{name}"
             try:
-                labels[row] = read_pseudo_labels(folder / file, LLP)
+                labels[row] = read_pseudo_labels(folder / file, config.task)
             except DamagedFile as problem:
                 problems.append(f"{file} {problem}")
     return problems

@@ -1,0 +1,86 @@
+"""What a data set holds: the task and the streams, declared by a config and kept as metadata."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import tensorflow_datasets as tfds
+
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.streams import STREAM_SETS, STREAMS, Stream, streams_of
+from avvp_jax.task import LLP, Task
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class LlpConfig(tfds.core.BuilderConfig):
+    """Declares a data set in the published layout; LLP's own are in `CONFIGS`.
+
+        LlpConfig(name="clip_b32", streams=("clap", "clip", "r2plus1d"), widths={"clip": 512})
+
+    Attributes:
+        streams: the feature streams, by their names in avvp_jax.streams.
+        seed: what made-up data are drawn from; None for published files.
+        task: what is annotated.
+        widths: of the streams that are not as wide as published, by name.
+        features: the streams with their widths; follows from the others.
+
+    Raises:
+        UserError: a stream is unknown, or has a width that it cannot have.
+    """
+
+    streams: tuple[str, ...]
+    seed: int | None = None
+    task: Task = LLP
+    widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if others := [name for name in self.widths if name not in self.streams]:
+            raise UserError(f"widths of streams that {self.name} lacks: {first_ten(others)}")
+        self.features: tuple[Stream, ...] = streams_of(self.streams, self.widths)
+
+    def to_metadata(self) -> dict:
+        """What the prepared data remember of the config."""
+        widths = {stream.name: stream.width for stream in self.features}
+        return {"task": self.task.to_json(), "widths": widths}
+
+    @classmethod
+    def from_metadata(cls, name: str, known: Mapping) -> "LlpConfig":
+        """The config of data that were prepared from published files under this name.
+
+        Raises:
+            KeyError, TypeError, ValueError: `to_metadata` gave something else.
+        """
+        task, widths = Task.from_json(known["task"]), dict(known["widths"])
+        return cls(name=name, streams=tuple(widths), task=task, widths=widths)
+
+
+_SYNTHETIC = LlpConfig(
+    name="synthetic",
+    description="Made up from seed 0: labels that behave like LLP's and features to match.",
+    streams=tuple(STREAMS),
+    seed=0,
+)
+CONFIGS = [
+    LlpConfig(
+        name="base",
+        description="VGGish sound, ResNet-152 frames and R(2+1)D-18 snippets.",
+        streams=STREAM_SETS["base"],
+    ),
+    LlpConfig(
+        name="clip_clap",
+        description="CLAP sound, CLIP frames and R(2+1)D-18 snippets.",
+        streams=STREAM_SETS["clip_clap"],
+    ),
+    _SYNTHETIC,
+]
+
+
+def synthetic_config(seed: int) -> LlpConfig:
+    """The config of synthetic data from this seed: `synthetic`, or `synthetic_seedN`."""
+    if seed == 0:
+        return _SYNTHETIC
+    return dataclasses.replace(
+        _SYNTHETIC,
+        name=f"synthetic_seed{seed}",
+        description=_SYNTHETIC.description.replace("seed 0", f"seed {seed}"),
+        seed=seed,
+    )
