@@ -52,7 +52,7 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
 
     @jax.jit
     def edited(features, batch_targets):
-        output = network.module(variables)(features, cross_attention=False)
+        output = network.module(variables).without_cross_attention(features)
         weight = jnp.ones(len(output["audio_prob"]))
         probs = output["audio_prob"], output["visual_prob"]
         return denoise(*probs, batch_targets, counts["audio"], counts["visual"], weight)

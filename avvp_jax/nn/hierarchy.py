@@ -1,66 +1,58 @@
-"""DHHN's networks: the hierarchical parser, and two networks of one modality that guide it.
+"""DHHN's networks: the hierarchical parser, what trains together, and what comes of it.
 
 Jiang et al., "DHHN: Dual Hierarchical Hybrid Network for Weakly-Supervised
 Audio-Visual Video Parsing", ACM Multimedia 2022.
 """
 
-from typing import Literal
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from avvp_jax.nn.hybrid import HybridLayer
-from avvp_jax.nn.layers import BatchNorm, dropout, linear, split_key, uniform_fan_in
-from avvp_jax.nn.parser import PROBABILITIES, Features, Parser, SegmentPooling, VisualTokens
+from avvp_jax.nn.guiding import GuidingNetwork
+from avvp_jax.nn.hybrid import HybridEncoder
+from avvp_jax.nn.layers import TimeConvolution, dropout, linear, split_key
+from avvp_jax.nn.parser import Features, VisualTokens
+from avvp_jax.nn.pooling import MMIL, PROBABILITIES
 
 # Kernel, stride and padding of each scale's convolution; ten segments become 10, 5 and 2.
 SCALES = ((1, 1, 0), (3, 2, 1), (5, 5, 2))
 
-Tokens = Float[Array, "videos segments width"]
 
-
-class TimeConvolution(nnx.Module):
-    """Convolution over time without a bias, batch norm and ReLU."""
-
-    def __init__(
-        self, width: int, kernel: int, stride: int, padding: int, *, dtype, rngs: nnx.Rngs
-    ):
-        init = uniform_fan_in(width * kernel)
-        self.taps = nnx.Param(init(rngs.params(), (kernel, width, width)))
-        self.norm = BatchNorm(width, dtype=dtype)
-        self.stride, self.padding, self.dtype = stride, padding, dtype
-
-    def __call__(self, x: Tokens, weight: Float[Array, " videos"] | None) -> Tokens:
-        """A shorter stream; `weight` is BatchNorm's."""
-        taps, _, width = self.taps.shape
-        padded = jnp.pad(x, ((0, 0), (self.padding, self.padding), (0, 0)))
-        steps = (padded.shape[1] - taps) // self.stride + 1
-        # Windows and one matrix product, because vmap over seeds makes convolutions grouped.
-        index = np.arange(steps)[:, None] * self.stride + np.arange(taps)
-        windows = padded[:, index].reshape(len(x), steps, taps * width)
-        kernel = self.taps[...].reshape(taps * width, width)
-        convolved = windows.astype(self.dtype) @ kernel.astype(self.dtype)
-        return jax.nn.relu(self.norm(convolved, weight))
-
-
-class HierarchicalParser(Parser):
+class HierarchicalParser(nnx.Module):
     """HCMN: the parser on three time scales, whose maps accumulate and share MMIL.
 
-    See Parser for the arguments.
+    Args:
+      stream_widths, classes, width, visual_dropout, cross_attention, dtype: as in Parser.
+      encoder: what else the HybridEncoder needs, as in Parser.
     """
 
     def __init__(
-        self, stream_widths: tuple[int, int, int], classes: int, *, rngs: nnx.Rngs, **model
+        self,
+        stream_widths: tuple[int, int, int],
+        classes: int,
+        *,
+        width: int,
+        visual_dropout: float,
+        cross_attention: bool,
+        dtype: str,
+        rngs: nnx.Rngs,
+        **encoder,
     ):
-        super().__init__(stream_widths, classes, rngs=rngs, **model)
-        width, dtype = model["width"], jnp.dtype(model["dtype"])
+        audio_width, visual_width, snippet_width = stream_widths
+        compute = jnp.dtype(dtype)
+        self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
+        self.visual_tokens = VisualTokens(
+            visual_width, snippet_width, width, dtype=compute, rngs=rngs
+        )
+        self.encoder = HybridEncoder(width, **encoder, dtype=compute, rngs=rngs)
+        self.mmil = MMIL(width, classes, dtype=compute, rngs=rngs)
         self.audio_scales, self.visual_scales = (
-            nnx.List([TimeConvolution(width, *scale, dtype=dtype, rngs=rngs) for scale in SCALES])
+            nnx.List([TimeConvolution(width, *scale, dtype=compute, rngs=rngs) for scale in SCALES])
             for _ in range(2)
         )
+        self.visual_dropout = visual_dropout
+        self.cross_attention = cross_attention
 
     def __call__(
         self,
@@ -68,7 +60,7 @@ class HierarchicalParser(Parser):
         key: PRNGKeyArray | None = None,
         *,
         weight: Float[Array, " videos"] | None = None,
-    ) -> dict[str, Float[Array, "..."]]:
+    ) -> dict[str, Float[Array, "videos ..."]]:
         """Means over the scales of MMIL's probabilities.
 
         Args:
@@ -76,7 +68,9 @@ class HierarchicalParser(Parser):
           key: for dropout; None in evaluation.
           weight: of each video in the batch statistics; given in training and only there.
         """
-        audio_tokens, visual_tokens = self.tokens(features)
+        audio_tokens = self.fc_a(features["audio"])
+        visual_tokens = self.visual_tokens(features["visual"], features["snippet"])
+        encode = self.encoder if self.cross_attention else self.encoder.without_cross_attention
         segments = audio_tokens.shape[1]
         audio_map = visual_map = 0.0
         outputs = []
@@ -85,102 +79,33 @@ class HierarchicalParser(Parser):
         )
         for audio_scale, visual_scale, scale_key in scales:
             encoder_key, visual_key = split_key(scale_key, 2)
-            audio, visual = self.encoder(
-                audio_scale(audio_tokens, weight),
-                visual_scale(visual_tokens, weight),
-                encoder_key,
-                cross_attention=self.cross_attention,
+            audio, visual = encode(
+                audio_scale(audio_tokens, weight), visual_scale(visual_tokens, weight), encoder_key
             )
             audio_map = audio_map + resized(audio, segments)
             visual_map = visual_map + resized(visual, segments)
             seen = dropout(visual_map, self.visual_dropout, visual_key)
             outputs.append(self.mmil(audio_map, seen))
-        return {name: sum(o[name] for o in outputs) / len(outputs) for name in PROBABILITIES}
+        return {
+            name: sum(output[name] for output in outputs) / len(outputs) for name in PROBABILITIES
+        }
 
 
-def resized(x: Tokens, length: int) -> Tokens:
+def resized(
+    x: Float[Array, "videos steps width"], length: int
+) -> Float[Array, "videos {length} width"]:
     """The nearest-neighbour stream of `length` steps: step i is floor(i * steps / length)."""
     return x[:, np.arange(length) * x.shape[1] // length]
 
 
-class GuidingNetwork(nnx.Module):
-    """A network of one modality: tokens, a self-attention encoder run repeatedly, and pooling.
+class JointNetworks(nnx.Module):
+    """The three networks that DHHN trains together.
 
     Args:
-      stream_widths: widths of the audio, visual and snippet features.
-      classes: how many the heads tell apart.
-      modality: the one that it reads.
-      width, dtype: as in Parser.
-      heads, feed_forward, dropout: of an encoder layer.
-      layers: of the encoder, which start as copies of one.
-      repeats: how often x becomes x + encoder(x), with the same weights.
+      stream_widths, classes: as in Parser.
+      model: of the hierarchical parser.
+      audio_net, video_net: of the guides, which have the parser's width and dtype.
     """
-
-    def __init__(
-        self,
-        stream_widths: tuple[int, int, int],
-        classes: int,
-        modality: Literal["audio", "visual"],
-        *,
-        width: int,
-        heads: int,
-        feed_forward: int,
-        dropout: float,
-        layers: int,
-        repeats: int,
-        dtype: str,
-        rngs: nnx.Rngs,
-    ):
-        audio_width, visual_width, snippet_width = stream_widths
-        compute = jnp.dtype(dtype)
-        if modality == "audio":
-            self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
-        else:
-            self.visual_tokens = VisualTokens(
-                visual_width, snippet_width, width, dtype=compute, rngs=rngs
-            )
-        first = HybridLayer(
-            width,
-            heads,
-            feed_forward,
-            dropout=dropout,
-            norm="post",
-            dtype=compute,
-            rngs=rngs,
-            cross=False,
-        )
-        self.self_encoder = GuidingEncoder(first, layers)
-        self.pooling = SegmentPooling(width, classes, dtype=compute, rngs=rngs)
-        self.modality, self.repeats = modality, repeats
-
-    def __call__(
-        self, features: Features, key: PRNGKeyArray | None = None
-    ) -> dict[str, Float[Array, "..."]]:
-        """frame_prob [videos, segments, classes] and prob [videos, classes]."""
-        if self.modality == "audio":
-            x = self.fc_a(features["audio"])
-        else:
-            x = self.visual_tokens(features["visual"], features["snippet"])
-        for repeat_key in split_key(key, self.repeats):
-            x = x + self.self_encoder(x, repeat_key)
-        output = self.pooling.over_time(x)
-        return {"frame_prob": output["frame_prob"], "prob": output["time_weighted"].sum(axis=1)}
-
-
-class GuidingEncoder(nnx.Module):
-    """A stack of transformer encoder layers that start as copies of `first`."""
-
-    def __init__(self, first: HybridLayer, layers: int):
-        self.layers = nnx.List([first, *(nnx.clone(first) for _ in range(layers - 1))])
-
-    def __call__(self, x: Tokens, key: PRNGKeyArray | None) -> Tokens:
-        for layer, layer_key in zip(self.layers, split_key(key, len(self.layers)), strict=True):
-            x = layer(x, None, layer_key, cross_attention=False)
-        return x
-
-
-class JointNetworks(nnx.Module):
-    """The three networks that DHHN trains together."""
 
     def __init__(
         self,
@@ -207,7 +132,7 @@ class CombinedParser(nnx.Module):
         self.audio = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
         self.visual = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
 
-    def __call__(self, features: Features) -> dict[str, Float[Array, "..."]]:
+    def __call__(self, features: Features) -> dict[str, Float[Array, "videos ..."]]:
         """frame_prob, audio_prob and visual_prob; there is no global_prob."""
         heard, seen = self.audio(features), self.visual(features)
         halves = [heard["frame_prob"][:, :, 0], seen["frame_prob"][:, :, 1]]

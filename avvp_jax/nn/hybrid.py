@@ -4,22 +4,27 @@ Tian, Li and Xu, ECCV 2020, section 4.2 (HAN); Lai, Chen and Wang, NeurIPS 2023
 (VALOR: sequential update, several layers, pre-norm).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from avvp_jax.nn.layers import Attention, dropout, layer_norm, linear, split_key
 
-Stream = Float[Array, "*videos segments width"]
+Stream = Float[Array, "videos segments width"]
+Pair = Float[Array, "videos 2 segments width"]  # the audio and the visual stream, stacked
+StreamOrPair = Float[Array, "videos *pair segments width"]
 
 
 class HybridLayer(nnx.Module):
-    """Updates one stream from itself and from the other; the same weights serve both directions.
+    """Updates a stream from itself and from the other; the same weights serve both directions.
 
-    cross=False makes it a transformer encoder layer, which has no cross-modal attention at all.
+    Self- and cross-modal attention both query with the layer's input.
     """
 
     def __init__(
@@ -30,13 +35,11 @@ class HybridLayer(nnx.Module):
         *,
         dropout: float,
         norm: Literal["post", "pre"],
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
-        cross: bool = True,
     ):
         self.self_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
-        if cross:
-            self.cross_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
+        self.cross_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
         self.linear1 = linear(width, feed_forward, dtype=dtype, rngs=rngs)
         self.linear2 = linear(feed_forward, width, dtype=dtype, rngs=rngs)
         self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
@@ -44,42 +47,53 @@ class HybridLayer(nnx.Module):
         self.dropout = dropout
         self.pre_norm = norm == "pre"
 
-    def __call__(
-        self,
-        own: Stream,
-        other: Stream | None,
-        key: PRNGKeyArray | None = None,
-        *,
-        cross_attention: bool = True,
-    ) -> Stream:
-        """`own` after the layer. Both attentions query with the layer's own input.
-
-        Without `other`, `own` is [videos, 2, segments, width]: two streams that update each other.
-
-        With `cross_attention` False the cross-modal term is left out (JoMoLD's
-        noise estimator) and `other` is not looked at; its weights stay where they are.
-        """
+    def update_pair(self, pair: Pair, key: PRNGKeyArray | None = None) -> Pair:
+        """Both streams after the layer, each updated from the other as it came in."""
         cross_key, self_key, ff_key = split_key(key, 3)
-        query = self.norm1(own) if self.pre_norm else own
-        update = self._attend(self.self_attention, query, query, self_key)
-        if cross_attention:
-            if other is None and self.pre_norm:
-                other = own[:, ::-1]
-            update = update + self._attend(self.cross_attention, query, other, cross_key)
-        if self.pre_norm:
-            own = own + update
-            return own + self._feed_forward(self.norm2(own), ff_key)
-        own = self.norm1(own + update)
-        return self.norm2(own + self._feed_forward(own, ff_key))
+        query = self._query(pair)
+        update = self._attended(self.self_attention.to_itself, query, key=self_key)
+        if self.pre_norm:  # queries are normalised, the streams that they attend to are not
+            attend, read = self.cross_attention.to_context, (query, pair[:, ::-1])
+        else:
+            attend, read = self.cross_attention.to_each_other, (query,)
+        update = update + self._attended(attend, *read, key=cross_key)
+        return self._updated(pair, update, ff_key)
 
-    def _attend(self, attention: Attention, query: Stream, context: Stream, key) -> Stream:
+    def update_from(self, own: Stream, other: Stream, key: PRNGKeyArray | None = None) -> Stream:
+        """`own` after the layer, updated from `other`."""
+        cross_key, self_key, ff_key = split_key(key, 3)
+        query = self._query(own)
+        update = self._attended(self.self_attention.to_itself, query, key=self_key)
+        cross = self._attended(self.cross_attention.to_context, query, other, key=cross_key)
+        return self._updated(own, update + cross, ff_key)
+
+    def update_alone(self, own: StreamOrPair, key: PRNGKeyArray | None = None) -> StreamOrPair:
+        """`own` after the layer without its cross-modal attention."""
+        _, self_key, ff_key = split_key(key, 3)
+        update = self._attended(self.self_attention.to_itself, self._query(own), key=self_key)
+        return self._updated(own, update, ff_key)
+
+    def _query(self, own: StreamOrPair) -> StreamOrPair:
+        return self.norm1(own) if self.pre_norm else own
+
+    def _attended(
+        self, attend: Callable, *streams: StreamOrPair, key: PRNGKeyArray | None
+    ) -> StreamOrPair:
         weights_key, out_key = split_key(key, 2)
-        return dropout(attention(query, context, weights_key), self.dropout, out_key)
+        return dropout(attend(*streams, weights_key), self.dropout, out_key)
 
-    def _feed_forward(self, x: Stream, key) -> Stream:
-        hidden_key, out_key = split_key(key, 2)
-        hidden = dropout(jax.nn.relu(self.linear1(x)), self.dropout, hidden_key)
-        return dropout(self.linear2(hidden), self.dropout, out_key)
+    def _updated(
+        self, own: StreamOrPair, update: StreamOrPair, key: PRNGKeyArray | None
+    ) -> StreamOrPair:
+        """`own` with what attention adds to it, and then what the feed-forward adds."""
+        feed = partial(
+            feed_forward, inner=self.linear1, outer=self.linear2, rate=self.dropout, key=key
+        )
+        own = own + update
+        if self.pre_norm:
+            return own + feed(self.norm2(own))
+        own = self.norm1(own)
+        return self.norm2(own + feed(own))
 
 
 class HybridEncoder(nnx.Module):
@@ -101,13 +115,13 @@ class HybridEncoder(nnx.Module):
         dropout: float,
         order: Literal["parallel", "sequential"],
         norm: Literal["post", "pre"],
-        dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         first = HybridLayer(
             width, heads, feed_forward, dropout=dropout, norm=norm, dtype=dtype, rngs=rngs
         )
-        self.layers = nnx.List([first, *(nnx.clone(first) for _ in range(layers - 1))])
+        self.layers = copies(first, layers)
         if norm == "pre":
             self.final_norm_a = layer_norm(width, dtype=dtype, rngs=rngs)
             self.final_norm_v = layer_norm(width, dtype=dtype, rngs=rngs)
@@ -115,23 +129,57 @@ class HybridEncoder(nnx.Module):
         self.sequential = order == "sequential"
 
     def __call__(
-        self,
-        audio: Stream,
-        visual: Stream,
-        key: PRNGKeyArray | None = None,
-        *,
-        cross_attention: bool = True,
+        self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
     ) -> tuple[Stream, Stream]:
-        for layer, layer_key in zip(self.layers, split_key(key, len(self.layers)), strict=True):
+        """Both streams after all layers."""
+        for layer, layer_key in self._layers(key):
             if self.sequential:
                 audio_key, visual_key = split_key(layer_key, 2)
-                audio = layer(audio, visual, audio_key, cross_attention=cross_attention)
-                visual = layer(visual, audio, visual_key, cross_attention=cross_attention)
+                audio = layer.update_from(audio, visual, audio_key)
+                visual = layer.update_from(visual, audio, visual_key)
             else:
-                # One call on a stacked axis: both directions share every matrix product.
-                both = jnp.stack([audio, visual], axis=1)
-                both = layer(both, None, layer_key, cross_attention=cross_attention)
-                audio, visual = both[:, 0], both[:, 1]
+                # Stacked, because both directions then share every matrix product.
+                pair = layer.update_pair(jnp.stack([audio, visual], axis=1), layer_key)
+                audio, visual = pair[:, 0], pair[:, 1]
+        return self._normalised(audio, visual)
+
+    def without_cross_attention(
+        self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
+    ) -> tuple[Stream, Stream]:
+        """The same with self-attention alone, so that neither stream sees the other.
+
+        JoMoLD's noise estimator (Cheng et al., ECCV 2022). Other dropouts draw what they would draw
+        with cross-modal attention.
+        """
+        for layer, layer_key in self._layers(key):
+            if self.sequential:
+                audio_key, visual_key = split_key(layer_key, 2)
+                audio = layer.update_alone(audio, audio_key)
+                visual = layer.update_alone(visual, visual_key)
+            else:
+                pair = layer.update_alone(jnp.stack([audio, visual], axis=1), layer_key)
+                audio, visual = pair[:, 0], pair[:, 1]
+        return self._normalised(audio, visual)
+
+    def _layers(self, key: PRNGKeyArray | None):
+        """The layers with their keys."""
+        return zip(self.layers, split_key(key, len(self.layers)), strict=True)
+
+    def _normalised(self, audio: Stream, visual: Stream) -> tuple[Stream, Stream]:
         if self.pre_norm:
-            audio, visual = self.final_norm_a(audio), self.final_norm_v(visual)
+            return self.final_norm_a(audio), self.final_norm_v(visual)
         return audio, visual
+
+
+def copies(first: nnx.Module, count: int) -> nnx.List:
+    """`count` modules that start as `first` and train apart."""
+    return nnx.List([first, *(nnx.clone(first) for _ in range(count - 1))])
+
+
+def feed_forward(
+    x: StreamOrPair, inner: nnx.Linear, outer: nnx.Linear, rate: float, key: PRNGKeyArray | None
+) -> StreamOrPair:
+    """A position-wise feed-forward network (ReLU between two linear maps), dropout after each."""
+    hidden_key, out_key = split_key(key, 2)
+    hidden = dropout(jax.nn.relu(inner(x)), rate, hidden_key)
+    return dropout(outer(hidden), rate, out_key)

@@ -1,15 +1,19 @@
-"""The small parts that the networks share: linear maps, norms, attention, dropout.
+"""The small parts that the networks share: linear maps, norms, convolution, attention, dropout.
 
-No module here holds random state. What is random takes its key at the call,
-and `key=None` means evaluation: nothing is dropped.
+Every matrix product of the networks is in this file.
+
+No module holds random state. What is random takes its key at the call, and
+`key=None` means evaluation: nothing is dropped.
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 NORM_EPSILON = 1e-5
 # A batch moves the running statistics of batch norm by this much.
@@ -27,7 +31,9 @@ def uniform_fan_in(fan_in: int):
 
 
 @jax.custom_vjp
-def product(x: Float[Array, "*rows inputs"], kernel: Float[Array, "inputs outputs"]):
+def product(
+    x: Float[Array, "*rows inputs"], kernel: Float[Array, "inputs outputs"]
+) -> Float[Array, "*rows outputs"]:
     """`x @ kernel`, whose gradient has the kernel's own layout.
 
     JAX's rule computes the kernel's gradient transposed. On a CPU the optimizer then
@@ -47,7 +53,9 @@ def _product_gradient(saved, upstream):
 product.defvjp(lambda x, kernel: (product(x, kernel), (x, kernel)), _product_gradient)
 
 
-def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, bias_init=None) -> nnx.Linear:
+def linear(
+    inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs, bias_init=None
+) -> nnx.Linear:
     """A linear layer with the published initialisation; parameters stay float32."""
     return nnx.Linear(
         inputs,
@@ -60,17 +68,19 @@ def linear(inputs: int, outputs: int, *, dtype, rngs: nnx.Rngs, bias_init=None) 
     )
 
 
-def layer_norm(width: int, *, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def layer_norm(width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Layer normalisation as published (epsilon 1e-5, scale 1, bias 0)."""
     return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
 
 
-def split_key(key: PRNGKeyArray | None, count: int):
+def split_key(key: PRNGKeyArray | None, count: int) -> Key[Array, " {count}"] | tuple[None, ...]:
     """`count` keys for the parts of a module, or as many Nones in evaluation."""
     return (None,) * count if key is None else jax.random.split(key, count)
 
 
-def dropout(x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None) -> Float[Array, "..."]:
+def dropout(
+    x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None
+) -> Float[Array, "*shape"]:
     """Zeroes entries with probability `rate` and scales the others by 1 / (1 - rate)."""
     if key is None or rate == 0.0:
         return x
@@ -96,7 +106,7 @@ class BatchNorm(nnx.Module):
     moves by the unbiased one. `count` is the number of batches seen.
     """
 
-    def __init__(self, width: int, *, dtype):
+    def __init__(self, width: int, *, dtype: DTypeLike):
         self.scale = nnx.Param(jnp.ones(width, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros(width, jnp.float32))
@@ -130,6 +140,39 @@ class BatchNorm(nnx.Module):
         return mean, var
 
 
+class TimeConvolution(nnx.Module):
+    """Convolution over time without a bias, batch norm and ReLU."""
+
+    def __init__(
+        self,
+        width: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        *,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        init = uniform_fan_in(width * kernel)
+        self.taps = nnx.Param(init(rngs.params(), (kernel, width, width)))
+        self.norm = BatchNorm(width, dtype=dtype)
+        self.stride, self.padding, self.dtype = stride, padding, dtype
+
+    def __call__(
+        self, x: Float[Array, "videos time width"], weight: Float[Array, " videos"] | None
+    ) -> Float[Array, "videos steps width"]:
+        """As many steps as the kernel has places; `weight` is BatchNorm's."""
+        taps, _, width = self.taps.shape
+        padded = jnp.pad(x, ((0, 0), (self.padding, self.padding), (0, 0)))
+        steps = (padded.shape[1] - taps) // self.stride + 1
+        # Windows and one matrix product, because vmap over seeds makes convolutions grouped.
+        index = np.arange(steps)[:, None] * self.stride + np.arange(taps)
+        windows = padded[:, index].reshape(len(x), steps, taps * width)
+        kernel = self.taps[...].reshape(taps * width, width)
+        convolved = windows.astype(self.dtype) @ kernel.astype(self.dtype)
+        return jax.nn.relu(self.norm(convolved, weight))
+
+
 class Attention(nnx.Module):
     """Multi-head attention with one packed projection for query, key and value.
 
@@ -148,36 +191,51 @@ class Attention(nnx.Module):
         self.dropout = dropout
         self.dtype = dtype
 
-    def __call__(
+    def to_itself(
+        self, x: Float[Array, "*batch time width"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "*batch time width"]:
+        """Every stream attends to itself; streams stacked on a batch axis share each product."""
+        return self._attend(*jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1), key)
+
+    def to_each_other(
+        self, pair: Float[Array, "videos 2 time width"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "videos 2 time width"]:
+        """Of two stacked streams each attends to the other; they share each product."""
+        q, k, v = jnp.split(self._project(pair, 0, 3 * pair.shape[-1]), 3, axis=-1)
+        return self._attend(q, k[:, ::-1], v[:, ::-1], key)
+
+    def to_context(
         self,
         query: Float[Array, "*batch time width"],
-        context: Float[Array, "*batch steps width"] | None = None,
+        context: Float[Array, "*batch steps width"],
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*batch time width"]:
-        """Attends from `query` to `context`; passing one array as both is self-attention.
-
-        Without a context, `query` is [videos, 2, time, width]: two streams, each of which
-        attends to the other.
-        """
+        """`query` attends to `context`; of the packed projection each uses its own part."""
         width = query.shape[-1]
-        if context is None or context is query:
-            q, k, v = jnp.split(self._project(query, 0, 3 * width), 3, axis=-1)
-            if context is None:
-                k, v = k[:, ::-1], v[:, ::-1]
-        else:
-            q = self._project(query, 0, width)
-            k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
-        q, k, v = (self._split_heads(x) for x in (q, k, v))
+        q = self._project(query, 0, width)
+        k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
+        return self._attend(q, k, v, key)
+
+    def _attend(
+        self,
+        q: Float[Array, "*batch time width"],
+        k: Float[Array, "*batch steps width"],
+        v: Float[Array, "*batch steps width"],
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "*batch time width"]:
+        """Scaled dot-product attention, head by head, and the output projection."""
+        shape = q.shape
+        q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
         logits = jnp.einsum("...thd,...shd->...hts", q, k) * q.shape[-1] ** -0.5
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(q.dtype)
         weights = dropout(weights, self.dropout, key)
         mixed = jnp.einsum("...hts,...shd->...thd", weights, v)
-        return self.out_proj(mixed.reshape(query.shape))
+        return self.out_proj(mixed.reshape(shape))
 
-    def _project(self, x, start: int, stop: int):
+    def _project(
+        self, x: Float[Array, "*batch time width"], start: int, stop: int
+    ) -> Float[Array, "*batch time {stop-start}"]:
+        """Columns `start` to `stop` of the packed projection."""
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
         x, kernel, bias = (y.astype(self.dtype) for y in (x, kernel, bias))
         return product(x, kernel) + bias
-
-    def _split_heads(self, x):
-        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float
 from avvp_jax.data.features import SplitFeatures
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.nn.functional import Network, Variables
-from avvp_jax.nn.parser import PROBABILITIES, Features
+from avvp_jax.nn.parser import Features
+from avvp_jax.nn.pooling import PROBABILITIES
 from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, whole_batch
 
 # A single video is filled up to this many, so that few programs serve small numbers.

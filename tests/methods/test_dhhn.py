@@ -11,7 +11,8 @@ from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import dhhn
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import Network
-from avvp_jax.nn.hierarchy import CombinedParser, GuidingNetwork, JointNetworks
+from avvp_jax.nn.guiding import GuidingNetwork
+from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule

@@ -63,7 +63,8 @@ def assert_losses(logged, numbers, stage):
 def test_forward_equals_the_published_program(numbers, published_network, recipe_batch, cross):
     network, variables, _ = published_network("jomold", int(numbers["seed"]))
     inputs = recipe_batch(4, int(numbers["seed"]))["features"]
-    output = network.module(variables)(inputs, cross_attention=cross)
+    parser = network.module(variables)
+    output = parser(inputs) if cross else parser.without_cross_attention(inputs)
     name = "forward" if cross else "forward_no_cross_attention"
     for prob in ("frame_prob", "global_prob", "audio_prob", "visual_prob"):
         np.testing.assert_allclose(output[prob], numbers[f"{name}/{prob}"], rtol=1e-5)
@@ -114,7 +115,7 @@ def test_denoised_training_removes_and_learns_as_published(
     edited = []
 
     def recording(parser, batch, key):
-        ranking = parser(batch["features"], None, cross_attention=False)
+        ranking = parser.without_cross_attention(batch["features"])
         row = jnp.minimum(batch["step"], 3)
         chosen = [counts[modality][row] for modality in ("audio", "visual")]
         probs = ranking["audio_prob"], ranking["visual_prob"]

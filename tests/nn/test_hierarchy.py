@@ -8,8 +8,9 @@ from flax import nnx
 
 from avvp_jax.methods import dhhn
 from avvp_jax.nn.functional import Network
-from avvp_jax.nn.hierarchy import SCALES, GuidingNetwork, JointNetworks, TimeConvolution, resized
-from avvp_jax.nn.layers import BatchNorm
+from avvp_jax.nn.guiding import GuidingNetwork
+from avvp_jax.nn.hierarchy import SCALES, JointNetworks, resized
+from avvp_jax.nn.layers import BatchNorm, TimeConvolution
 from avvp_jax.task import LLP
 from tests.conftest import SMALL_MODEL
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avvp_jax.nn.functional import parser_network
-from avvp_jax.nn.parser import PROBABILITIES
+from avvp_jax.nn.pooling import PROBABILITIES
 from avvp_jax.task import LLP
 
 WIDTHS = (6, 7, 5)
@@ -71,9 +71,9 @@ def test_sequential_update_shows_the_new_audio_to_the_visual_stream(small_model)
     one, two = rng.standard_normal((2, 3, 10, 16), np.float32)
     audio, visual = encoder(one, two)
     layer = encoder.layers[0]
-    np.testing.assert_allclose(audio, layer(one, two), atol=1e-6)
-    np.testing.assert_allclose(visual, layer(two, audio), atol=1e-6)
-    assert np.abs(visual - layer(two, one)).max() > 1e-3
+    np.testing.assert_allclose(audio, layer.update_from(one, two), atol=1e-6)
+    np.testing.assert_allclose(visual, layer.update_from(two, audio), atol=1e-6)
+    assert np.abs(visual - layer.update_from(two, one)).max() > 1e-3
 
 
 def test_without_cross_attention_the_streams_are_independent(small_model):
@@ -82,7 +82,7 @@ def test_without_cross_attention_the_streams_are_independent(small_model):
     rng = np.random.default_rng(1)
     one, two, other = rng.standard_normal((3, 2, 10, 16), np.float32)
     assert np.abs(encoder(one, two)[0] - encoder(one, other)[0]).max() > 1e-3
-    separate = [encoder(one, x, cross_attention=False)[0] for x in (two, other)]
+    separate = [encoder.without_cross_attention(one, x)[0] for x in (two, other)]
     np.testing.assert_array_equal(*separate)
 
 
@@ -186,9 +186,16 @@ def test_attention_is_pytorchs(heads):
     theirs.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
     rng = np.random.default_rng(0)
     query, context = (rng.standard_normal((2, n, 8)).astype(np.float32) for n in (5, 7))
-    for other in (query, context):
+    for attended, other in (
+        (ours.to_itself(query), query),
+        (ours.to_context(query, context), context),
+    ):
         expected = theirs(*(torch.from_numpy(x) for x in (query, other, other)))[0]
-        np.testing.assert_allclose(ours(query, other), expected.detach(), atol=1e-5)
+        np.testing.assert_allclose(attended, expected.detach(), atol=1e-5)
+    one, two = pair = rng.standard_normal((2, 5, 8)).astype(np.float32)
+    swapped = ours.to_each_other(pair[None])[0]
+    for attended, own, other in zip(swapped, (one, two), (two, one), strict=True):
+        np.testing.assert_allclose(attended, ours.to_context(own, other), atol=1e-6)
 
 
 def test_pre_norm_normalises_the_query_and_not_the_other_stream(small_model):
@@ -197,9 +204,12 @@ def test_pre_norm_normalises_the_query_and_not_the_other_stream(small_model):
     rng = np.random.default_rng(1)
     own, other = rng.standard_normal((2, 3, 10, 16), np.float32)
     query = layer.norm1(own)
-    expected = own + layer.cross_attention(query, other) + layer.self_attention(query, query)
+    expected = own + layer.cross_attention.to_context(query, other)
+    expected = expected + layer.self_attention.to_itself(query)
     hidden = jax.nn.relu(layer.linear1(layer.norm2(expected)))
-    np.testing.assert_allclose(layer(own, other), expected + layer.linear2(hidden), atol=1e-5)
+    np.testing.assert_allclose(
+        layer.update_from(own, other), expected + layer.linear2(hidden), atol=1e-5
+    )
 
 
 def test_dropout_is_where_the_paper_has_it(small_model, monkeypatch):

@@ -43,7 +43,7 @@ def denoised_loss(parser, batch, key):
     training mode, on the weights being trained, ranks the losses.
     """
     rank_key, key = jax.random.split(key)
-    ranking = parser(batch["features"], rank_key, cross_attention=False)
+    ranking = parser.without_cross_attention(batch["features"], rank_key)
     counts = batch["removal_counts"]
     # The first epoch has a table of its own for each step; the last is for all others.
     row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)

@@ -1,0 +1,113 @@
+"""DHHN's guides: networks of one modality alone, which the parser of both agrees with.
+
+Jiang et al., ACM Multimedia 2022.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from avvp_jax.nn.hybrid import copies, feed_forward
+from avvp_jax.nn.layers import Attention, dropout, layer_norm, linear, split_key
+from avvp_jax.nn.parser import Features, VisualTokens
+from avvp_jax.nn.pooling import SegmentPooling
+
+Stream = Float[Array, "videos segments width"]
+
+
+class GuidingNetwork(nnx.Module):
+    """Tokens of one modality, a self-attention encoder run repeatedly, and pooling.
+
+    Args:
+      stream_widths: widths of the audio, visual and snippet features.
+      classes: how many the heads tell apart.
+      modality: the one that it reads.
+      width, dtype: as in Parser.
+      heads, feed_forward, dropout: of an encoder layer.
+      layers: of the encoder, which start as copies of one.
+      repeats: how often x becomes x + encoder(x), with the same weights.
+    """
+
+    def __init__(
+        self,
+        stream_widths: tuple[int, int, int],
+        classes: int,
+        modality: Literal["audio", "visual"],
+        *,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        layers: int,
+        repeats: int,
+        dtype: str,
+        rngs: nnx.Rngs,
+    ):
+        audio_width, visual_width, snippet_width = stream_widths
+        compute = jnp.dtype(dtype)
+        if modality == "audio":
+            self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
+        else:
+            self.visual_tokens = VisualTokens(
+                visual_width, snippet_width, width, dtype=compute, rngs=rngs
+            )
+        first = EncoderLayer(width, heads, feed_forward, dropout=dropout, dtype=compute, rngs=rngs)
+        self.self_encoder = GuidingEncoder(first, layers)
+        self.pooling = SegmentPooling(width, classes, dtype=compute, rngs=rngs)
+        self.modality, self.repeats = modality, repeats
+
+    def __call__(
+        self, features: Features, key: PRNGKeyArray | None = None
+    ) -> dict[str, Float[Array, "videos ..."]]:
+        """frame_prob [videos, segments, classes] and prob [videos, classes]."""
+        if self.modality == "audio":
+            x = self.fc_a(features["audio"])
+        else:
+            x = self.visual_tokens(features["visual"], features["snippet"])
+        for repeat_key in split_key(key, self.repeats):
+            x = x + self.self_encoder(x, repeat_key)
+        return self.pooling(x)
+
+
+class GuidingEncoder(nnx.Module):
+    """A stack of transformer encoder layers that start as copies of `first`."""
+
+    def __init__(self, first: "EncoderLayer", layers: int):
+        self.layers = copies(first, layers)
+
+    def __call__(self, x: Stream, key: PRNGKeyArray | None) -> Stream:
+        for layer, layer_key in zip(self.layers, split_key(key, len(self.layers)), strict=True):
+            x = layer(x, layer_key)
+        return x
+
+
+class EncoderLayer(nnx.Module):
+    """A transformer encoder layer with its norms after the sums (Vaswani et al. 2017, 3.1)."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        *,
+        dropout: float,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.self_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
+        self.linear1 = linear(width, feed_forward, dtype=dtype, rngs=rngs)
+        self.linear2 = linear(feed_forward, width, dtype=dtype, rngs=rngs)
+        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.dropout = dropout
+
+    def __call__(self, x: Stream, key: PRNGKeyArray | None = None) -> Stream:
+        # The first of three keys is for cross-modal attention in a HybridLayer.
+        _, self_key, ff_key = split_key(key, 3)
+        weights_key, out_key = split_key(self_key, 2)
+        update = self.self_attention.to_itself(x, weights_key)
+        x = self.norm1(x + dropout(update, self.dropout, out_key))
+        return self.norm2(x + feed_forward(x, self.linear1, self.linear2, self.dropout, ff_key))

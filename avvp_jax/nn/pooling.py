@@ -1,0 +1,87 @@
+"""From segments to a video: attentive multimodal multiple-instance learning (MMIL) pooling.
+
+Tian, Li and Xu, ECCV 2020, section 4.3 (HAN).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from avvp_jax.nn.layers import linear
+
+# What the output of a parser has, as far as its network says it.
+PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
+
+Stream = Float[Array, "videos segments width"]
+
+
+class SegmentScores(NamedTuple):
+    """What a network says of segments, always float32; `modalities` is an axis or none.
+
+    Attributes:
+      logits: of the classes.
+      prob: their probabilities.
+      share: of a segment in its video's probability, which is the sum of them over time.
+    """
+
+    logits: Float[Array, "videos segments *modalities classes"]
+    prob: Float[Array, "videos segments *modalities classes"]
+    share: Float[Array, "videos segments *modalities classes"]
+
+
+def segment_scores(
+    x: Float[Array, "videos segments *modalities width"],
+    classifier: nnx.Linear,
+    attention: nnx.Linear,
+) -> SegmentScores:
+    """Class probabilities of segments, and what each contributes to its video's."""
+    logits = classifier(x).astype(jnp.float32)
+    prob = jax.nn.sigmoid(logits)
+    weight = jax.nn.softmax(attention(x).astype(jnp.float32), axis=1)
+    return SegmentScores(logits, prob, weight * prob)
+
+
+class SegmentPooling(nnx.Module):
+    """Attentive pooling of one modality over time."""
+
+    def __init__(self, width: int, classes: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Stream) -> dict[str, Float[Array, "videos *segments classes"]]:
+        """frame_prob [videos, segments, classes] and prob [videos, classes]."""
+        scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
+        return {"frame_prob": scores.prob, "prob": scores.share.sum(axis=1)}
+
+
+class MMIL(nnx.Module):
+    """Attentive pooling over time, of each modality and of both together."""
+
+    def __init__(self, width: int, classes: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.fc_av_att = linear(width, classes, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, audio: Stream, visual: Stream
+    ) -> dict[str, Float[Array, "videos *segments_modalities classes"]]:
+        """Probabilities of a batch, always float32:
+
+        frame_logits, frame_prob [videos, segments, 2, classes] and global_prob,
+        audio_prob, visual_prob [videos, classes].
+        """
+        x = jnp.stack([audio, visual], axis=2)
+        scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
+        modal_weight = jax.nn.softmax(self.fc_av_att(x).astype(jnp.float32), axis=2)
+        modality_prob = scores.share.sum(axis=1)
+        return {
+            "frame_logits": scores.logits,
+            "frame_prob": scores.prob,
+            "global_prob": (scores.share * modal_weight).sum(axis=(1, 2)),
+            "audio_prob": modality_prob[:, 0],
+            "visual_prob": modality_prob[:, 1],
+        }
