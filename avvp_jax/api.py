@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.experiment.limits import check_heads, check_value
 from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.settings import check_heads, check_value
 from avvp_jax.experiment.weights import Weights, pick, read_all_weights, read_published_weights
 from avvp_jax.interchange import state_dicts
-from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.torch_files import read_published
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
 from avvp_jax.nn.functional import Network
 from avvp_jax.runtime.mesh import own_mesh
@@ -144,14 +144,15 @@ def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
 
 def _layout(path: str, method: str | None) -> Layout:
     """The published layout of a method, or the one that fits the file."""
-    if isinstance(method, str) and method in LAYOUTS:
-        return LAYOUTS[method]
+    if isinstance(method, str) and method in METHODS:
+        return METHODS[method].layout
     if method is not None:
-        raise UserError(f"method={method!r} is unknown; known: {', '.join(LAYOUTS)}")
-    for layout in LAYOUTS.values():
+        raise UserError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
+    layouts = [each.layout for each in METHODS.values()]
+    for layout in layouts:
         if "" not in layout.files and any(map(os.path.isfile, layout.paths(path).values())):
             return layout
-    return state_dicts.recognise(read_published(path).state, path)
+    return state_dicts.recognise(read_published(path).state, path, layouts)
 
 
 def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:

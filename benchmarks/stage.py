@@ -11,8 +11,9 @@ import numpy as np
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
-from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
 from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
+from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.metrics.scores import device_scores
 from avvp_jax.runtime.mesh import by_seed, everywhere, make_mesh, place

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import recipe
 
-from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published
+from avvp_jax.methods import METHODS
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network
 from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
@@ -57,7 +58,7 @@ def published_network(published_state):
     """(method, seed) -> the network without dropout, and its published parameters."""
 
     def build(method: str, seed: int):
-        layout = LAYOUTS[method]
+        layout = METHODS[method].layout
         network = without_dropout(layout)
         state = published_state(method, seed)
         variables, unused = from_published(state, network.shapes(), layout, "recipe")

@@ -23,8 +23,9 @@ import avvp_jax.training.fit
 from avvp_jax.data.features import ResidentFeatures, StoredFeatures
 from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
-from avvp_jax.methods.artefacts import write_noise_ratios, write_removed_labels
 from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
+from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.streams import ROLES, STREAM_SETS, data_spec
 from avvp_jax.training.checkpoints import restore_best

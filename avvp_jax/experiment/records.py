@@ -8,25 +8,11 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError, cause
+from avvp_jax.experiment.schema import fields_of
 from avvp_jax.experiment.settings import by_key, check_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines
-
-# What may differ when a run goes on in its work directory: nothing that changes its numbers.
-FREE_ON_RESUME = ("data.data_dir", "data.manual_dir", "data.features_only", "export_to", "stages")
-FREE_ON_RESUME += (
-    "mesh.devices",
-    "mesh.seeds",
-    "data.feed",
-    "train.steps_per_call",
-    "train.save_seconds",
-    "pick_seed",
-    "eval.splits",
-    "eval.batch_size",
-    "eval.plots",
-    "eval.stage",
-)
 
 _LONGEST_RECORD = 1 << 20
 
@@ -57,7 +43,8 @@ def refuse_other_config(config: ConfigDict, workdir: str) -> None:
       UserError: names what differs.
     """
     before, now = by_key(recall(workdir)), by_key(config)
-    free = FREE_ON_RESUME if config.seeds_at_once else (*FREE_ON_RESUME, "seeds_at_once")
+    free = {key for key, field in fields_of(config.method).items() if field.free_on_resume}
+    free |= set() if config.seeds_at_once else {"seeds_at_once"}
     changed = [
         f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

@@ -1,53 +1,20 @@
 """What a config has to hold, and checks of it."""
 
+import difflib
+from collections.abc import Mapping
+
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.limits import DATASETS, RATES, check_heads, check_value
+from avvp_jax.experiment.schema import COMMON, DATASETS, SECTIONS, fields_of, overrides_of
 from avvp_jax.methods import METHODS
-from avvp_jax.methods.dhhn import NETWORKS
+from avvp_jax.schema import Field, Overrides
 from avvp_jax.storage.writing import absolute
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.selection import SELECTIONS, parts_of
 from avvp_jax.training.stages import names
 
-# What a choice needs beside it.
-NEEDS = {
-    "optimizer.name": {
-        "adam": ("b1", "b2", "eps"),
-        "adamw": ("b1", "b2", "eps", "weight_decay", "clip_norm"),
-    },
-    "schedule.kind": {
-        "step": ("learning_rate", "factor", "every_epochs"),
-        "warmup_cosine": ("learning_rate", "final_learning_rate", "warmup_epochs"),
-    },
-}
-_GUIDE = ("heads", "feed_forward", "dropout", "layers", "repeats")
-SECTION_KEYS = {
-    "ma": ("removed_labels", "estimation_seed", "edit_video_target"),
-    "jomold": ("noise_ratios", "audio_threshold", "visual_threshold", "warmup"),
-    "dhhn": ("mode", "removed_labels", "estimation_seed", "edit_video_target"),
-    "audio_net": _GUIDE,
-    "video_net": _GUIDE,
-    "base": ("schedule.learning_rate", "train.epochs", "train.batch_size", "eval.select"),
-}
-HEADS = ("model.heads", "audio_net.heads", "video_net.heads")
-PATHS = ("data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to")
-PATHS += ("ma.removed_labels", "jomold.noise_ratios", "dhhn.removed_labels")
 DEEPEST = 3  # sections in one another: base.schedule.learning_rate
-
-REQUIRED = ("method", "seed", "num_seeds", "seeds_at_once", "pick_seed", "train.save_seconds")
-REQUIRED += ("stages", "init_from", "export_to", "schedule.learning_rate")
-REQUIRED += tuple(f"data.{key}" for key in ("dataset", "streams", "data_dir", "manual_dir"))
-REQUIRED += tuple(f"data.{key}" for key in ("allow_missing_features", "synthetic_seed"))
-REQUIRED += ("data.features_only", "optimizer.name", "schedule.kind", "train.shuffle")
-REQUIRED += ("train.generator",)
-REQUIRED += tuple(f"model.{key}" for key in ("width", "heads", "feed_forward", "layers", "dropout"))
-REQUIRED += tuple(f"model.{key}" for key in ("visual_dropout", "order", "norm", "dtype"))
-REQUIRED += ("model.cross_attention", "train.epochs", "train.batch_size", "train.steps_per_call")
-REQUIRED += tuple(f"eval.{key}" for key in ("splits", "video_filter", "select", "ties"))
-REQUIRED += tuple(f"eval.{key}" for key in ("batch_size", "plots", "stage"))
-REQUIRED += ("mesh.devices", "mesh.seeds", "data.feed")
 
 
 def value_of(config: ConfigDict, key: str):
@@ -66,15 +33,16 @@ def check_config(config: ConfigDict) -> None:
       UserError: names the first such key and what it may be.
     """
     values = by_key(config)
-    for key in REQUIRED:
+    for key in (key for key, field in COMMON.items() if field.required):
         value_of(config, key)
     _check_method(config)
     for key, value in values.items():
-        check_value(key, value)
+        check_value(key, value, config.method)
     _check_rates(config)
     _check_select(config)
-    for key in HEADS:
-        check_heads(key, values.get(key, 1), config.model.width)
+    for key, field in fields_of(config.method).items():
+        if field.divides_width:
+            check_heads(key, values[key], config.model.width)
     # What another set holds shows when it is opened.
     held = DATASETS.get(config.data.dataset, (config.data.streams,))
     if config.data.streams not in held:
@@ -95,20 +63,66 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
+def check_value(key: str, value, method: str = "") -> None:
+    """Refuses a value that is not what its key may have, and a key that nothing reads.
+
+    Args:
+      method: whose config the key is in; empty knows the keys alone that all methods share.
+
+    Raises:
+      UserError: names the key, and what it may have or which one it resembles.
+    """
+    fields, known = fields_of(method) if method else COMMON, key
+    for section in overrides_of(method) if method else ():
+        known = known.removeprefix(f"{section}.")
+    field = fields.get(known) or _of_a_network(known, fields)
+    if field is None:
+        close = difflib.get_close_matches(known, fields, 1)
+        way_out = f"did you mean config.{close[0]}?" if close else "start from a file in configs/"
+        raise UserError(f"config.{key} is unknown; {way_out}")
+    if not field.limit.holds(value):
+        raise UserError(f"config.{key}={_shown(value)} must be {field.limit.wish}")
+
+
+def _of_a_network(key: str, fields: Mapping[str, Field]) -> Field | None:
+    """The field of a value that one of several networks has for itself."""
+    each = (f for name, f in fields.items() if f.each_network and key.startswith(f"{name}."))
+    return next(each, None)
+
+
+def _shown(value) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python writes no integers of thousands of digits
+        return "(too long to show)"
+
+
+def check_heads(key: str, heads: int, width: int) -> None:
+    """Refuses a number of heads that does not divide the width.
+
+    Raises:
+      UserError: names the key.
+    """
+    if width % heads:
+        raise UserError(f"config.model.width={width} must be a multiple of config.{key}={heads}")
+
+
 def _check_method(config: ConfigDict) -> None:
     """Refuses what does not go with the config's method, and what lacks something it needs."""
     check_value("method", config.method)
     method = METHODS[config.method]
-    own = f"start from configs/{method.__name__.split('.')[-1]}.py"
-    if set(SECTION_KEYS) & set(config) != set(method.SECTIONS):
+    own = f"start from configs/{method.config}.py"
+    if SECTIONS & set(config) != set(method.schema):
         raise UserError(f"config.method={config.method!r} does not go with this config; {own}")
-    for section in method.SECTIONS:
-        for key in SECTION_KEYS[section]:
+    for section, keys in method.schema.items():
+        for key in keys.required if isinstance(keys, Overrides) else keys:
             value_of(config, f"{section}.{key}")
-    for key, needs in NEEDS.items():
-        check_value(key, chosen := value_of(config, key))
-        section = key.split(".")[0]
-        missing = [name for name in needs[chosen] if name not in config[section]]
+    for key, field in fields_of(config.method).items():
+        if not field.needs:
+            continue
+        check_value(key, chosen := value_of(config, key), config.method)
+        section = key.rpartition(".")[0]
+        missing = [name for name in field.needs[chosen] if name not in config[section]]
         if missing:
             raise UserError(
                 f"config.{key}={chosen!r} needs config.{section}.{missing[0]}, which this config "
@@ -118,9 +132,9 @@ def _check_method(config: ConfigDict) -> None:
 
 def _check_rates(config: ConfigDict) -> None:
     """Refuses learning rates of other networks than those that train."""
-    wanted = {RATES: NETWORKS if METHODS[config.method].stages(config)[-1].network else ()}
-    if "base" in config:
-        wanted[f"base.{RATES}"] = ()
+    wanted = {"schedule.learning_rate": METHODS[config.method].networks}
+    for section in overrides_of(config.method):
+        wanted[f"{section}.schedule.learning_rate"] = ()
     for key, networks in wanted.items():
         rates = value_of(config, key)
         if isinstance(rates, ConfigDict) and (not networks or set(rates) != set(networks)):
@@ -135,15 +149,15 @@ def _check_select(config: ConfigDict) -> None:
     """Refuses unknown scores, and a number of them that is not that of the parts selected."""
     final = METHODS[config.method].stages(config)[-1]
     parts = len(MODALITIES) if final.result else 1
-    selects = {"eval.select": (config.eval.select, parts)}
-    if "base" in config:
-        selects["base.eval.select"] = (config.base.eval.select, 1)
-    for key, (select, wanted) in selects.items():
-        chosen = parts_of(select)
-        if len(chosen) != wanted or not set(chosen) <= set(SELECTIONS):
-            example = "('mean/audio', 'mean/visual')" if wanted > 1 else "segment/type"
+    wanted = {"eval.select": parts}
+    for section in overrides_of(config.method):
+        wanted[f"{section}.eval.select"] = 1
+    for key, number in wanted.items():
+        chosen = parts_of(select := value_of(config, key))
+        if len(chosen) != number or not set(chosen) <= set(SELECTIONS):
+            example = "('mean/audio', 'mean/visual')" if number > 1 else "segment/type"
             raise UserError(
-                f"config.{key}={select!r} must be {wanted} of {', '.join(SELECTIONS)}; for "
+                f"config.{key}={select!r} must be {number} of {', '.join(SELECTIONS)}; for "
                 f"example {example}"
             )
     if parts > 1 and config.eval.video_filter != "per_modality":
@@ -155,13 +169,11 @@ def _check_select(config: ConfigDict) -> None:
 
 def expand_paths(config: ConfigDict) -> None:
     """Makes every path of the config absolute, so that it holds from any folder; ~ is home."""
-    for key in PATHS:
-        *parents, name = key.split(".")
-        section = config
-        for parent in parents:
-            section = section.get(parent, {})
-        if section.get(name):
-            section[name] = absolute(section[name])
+    for key in (key for key, field in fields_of(config.method).items() if field.path):
+        section, _, name = key.rpartition(".")
+        holder = config[section] if section else config
+        if holder[name]:
+            holder[name] = absolute(holder[name])
 
 
 def flat_config(config: ConfigDict) -> dict[str, object]:

@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.schema import WEIGHTLESS
 from avvp_jax.experiment.settings import value_of
 from avvp_jax.interchange import state_dicts
-from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.torch_files import read_published
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.storage.reading import is_folder, odd_file
 from avvp_jax.training.checkpoints import restore_best
@@ -122,13 +123,13 @@ def read_all_weights(
                 variables, epoch, score = of_seed(best, index)
                 weights.append(Weights(variables, epoch, seed, score))
         return weights
-    layout = LAYOUTS[final_stage(config, stages_of(config)).layout or config.method]
+    layout = final_stage(config, stages_of(config)).layout or METHODS[config.method].layout
     return [read_published_weights(path, network, layout)]
 
 
 def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:
     """Refuses a network that would read the weights of another one; shapes do not tell heads."""
-    settings = [f"model.{key}" for key in trained.model if key not in state_dicts.FREE_OF_WEIGHTS]
+    settings = [f"model.{key}" for key in trained.model if key not in WEIGHTLESS]
     for key in (*settings, "data.streams"):
         was, now = value_of(trained, key), value_of(asked, key)
         if was != now:

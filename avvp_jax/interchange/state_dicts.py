@@ -8,13 +8,13 @@ call are carried along, so that their programs load our files with strict=True.
 
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.nn.functional import Variables
 
 # Our words for the published ones; an empty string leaves the word out.
@@ -38,8 +38,6 @@ WORDS = {
     "var": "running_var",
     "count": "num_batches_tracked",
 }
-# Keys of `config.model` that no weights depend on.
-FREE_OF_WEIGHTS = ("dropout", "visual_dropout", "dtype", "cross_attention")
 TRANSPOSED = ("kernel", "in_kernel", "taps")
 
 
@@ -127,19 +125,20 @@ def _untouched(name: str, value: np.ndarray) -> bool:
     return bool((value == (1 if name.endswith("weight") else 0)).all())
 
 
-def recognise(state: Mapping[str, np.ndarray], path: str) -> Layout:
-    """The layout whose published network a state_dict belongs to.
+def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layout]) -> Layout:
+    """The layout, of some, whose published network a state_dict belongs to.
 
     Raises:
       UserError: it belongs to none.
     """
+    known = [layout.method for layout in layouts]
     found = {name: tuple(value.shape) for name, value in state.items()}
-    for layout in LAYOUTS.values():
+    for layout in layouts:
         template = layout.file_network().shapes()
         if found == _shapes(template) | _unused(layout, template):
             return layout
     raise UserError(
-        f"{path}: not the published checkpoint of a known method ({', '.join(LAYOUTS)}): "
+        f"{path}: not the published checkpoint of a known method ({', '.join(known)}): "
         f"it holds {first_ten(sorted(state))}"
     )
 
@@ -159,8 +158,14 @@ def _unused(layout: Layout, variables: Variables) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in layout.unused(width).items() if name not in called}
 
 
-def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) -> None:
+def check_exportable(
+    model: Mapping[str, object], streams: str, layout: Layout, weightless: Sequence[str]
+) -> None:
     """Refuses a network that the published program could not hold.
+
+    Args:
+      model, streams: `config.model` and `config.data.streams`.
+      weightless: keys of `model` that no weights depend on.
 
     Raises:
       UserError: names the first setting that differs.
@@ -168,7 +173,7 @@ def check_exportable(model: Mapping[str, object], streams: str, layout: Layout) 
     settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
     settings["config.data.streams"] = (streams, layout.streams)
     for key, (ours, published) in settings.items():
-        if ours != published and key.split(".")[-1] not in FREE_OF_WEIGHTS + layout.options:
+        if ours != published and key.split(".")[-1] not in (*weightless, *layout.options):
             raise UserError(
                 f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
                 "load this model; only models of the published shape can be exported"

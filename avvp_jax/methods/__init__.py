@@ -1,23 +1,25 @@
-"""The methods. A module each, holding what the method adds: its losses, label rules and stages."""
+"""The methods: a folder each, whose method.py exports METHODS, a tuple of them.
 
-from types import ModuleType
+A folder holds what its method adds: losses and stages, label rules, the files it leaves.
+"""
+
+import importlib
+import pkgutil
 
 from ml_collections import ConfigDict
 
-from avvp_jax.methods import dhhn, han
-from avvp_jax.methods.jomold import stages as jomold
-from avvp_jax.methods.ma import stages as ma
-from avvp_jax.methods.valor import stages as valor
+from avvp_jax.methods.method import Method
 from avvp_jax.training.stages import Stage
 
-METHODS: dict[str, ModuleType] = {
-    "han": han,
-    "ma": ma,
-    "jomold": jomold,
-    "valor": valor,
-    "valor_plus": valor,
-    "valor_plus_plus": valor,
-    "dhhn": dhhn,
+
+def _exported() -> list[Method]:
+    folders = [found.name for found in pkgutil.iter_modules(__path__) if found.ispkg]
+    modules = [importlib.import_module(f"{__name__}.{name}.method") for name in folders]
+    return [method for module in modules for method in module.METHODS]
+
+
+METHODS: dict[str, Method] = {
+    method.name: method for method in sorted(_exported(), key=lambda m: (m.year, m.name))
 }
 
 

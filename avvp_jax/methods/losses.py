@@ -5,7 +5,6 @@ the padding of an epoch's smaller last batch, which therefore changes nothing.
 """
 
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 PROBABILITY_MARGIN = 1e-7
@@ -26,9 +25,15 @@ def bce(
     weight: Float[Array, " videos"],
 ) -> Float[Array, ""]:
     """Binary cross entropy, a mean over the videos of weight 1 and all classes."""
+    return weighted_mean(cross_entropy(prob, target).mean(axis=-1), weight)
+
+
+def cross_entropy(
+    prob: Float[Array, "*shape"], target: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Binary cross entropy of each clamped probability with its target."""
     prob = clamp(prob)
-    entropy = -(target * jnp.log(prob) + (1.0 - target) * jnp.log1p(-prob))
-    return weighted_mean(entropy.mean(axis=-1), weight)
+    return -(target * jnp.log(prob) + (1.0 - target) * jnp.log1p(-prob))
 
 
 def weighted_mean(
@@ -43,16 +48,6 @@ def smooth_visual(label: Float[Array, "videos classes"]) -> Float[Array, "videos
     return (1.0 - VISUAL_SMOOTHING) * label + VISUAL_SMOOTHING / 2
 
 
-def teacher_loss(
-    logits: Float[Array, "videos segments classes"],
-    taught: Float[Array, "videos segments classes"],
-    weight: Float[Array, " videos"],
-) -> Float[Array, ""]:
-    """Sigmoid cross entropy of a stream's segments with its teacher's labels (VALOR)."""
-    entropy = optax.sigmoid_binary_cross_entropy(logits, taught)
-    return weighted_mean(entropy.mean(axis=(1, 2)), weight)
-
-
 def mmil_losses(
     output: dict[str, Array],
     targets: dict[str, Float[Array, "videos classes"]],
@@ -60,7 +55,7 @@ def mmil_losses(
 ) -> dict[str, Float[Array, ""]]:
     """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4), by the names they log under.
 
-    `targets` are those of labels.targets: audio, visual, video.
+    `targets` are those of targets.targets: audio, visual, video.
     """
     return {
         "loss/audio": bce(output["audio_prob"], targets["audio"], weight),

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avvp_jax.methods.losses import smooth_visual
+from avvp_jax.training.run import Run
 
 
 class RemovedLabels(NamedTuple):
@@ -36,3 +37,13 @@ def targets(
         visual = np.where(removed.visual, np.float32(0), visual)
         video = audio if edit_video_target else video
     return {"audio": audio, "visual": visual, "video": video}
+
+
+def weak_targets(run: Run) -> dict:
+    """What a stage trains on whose labels nobody has refined: the targets of weak labels."""
+    return {"videos": {"targets": targets(run.train.weak_label)}, "shared": {}}
+
+
+def no_arrays(run: Run) -> dict:
+    """What a stage's seeds share where each has targets of its own: nothing."""
+    return {"videos": {}, "shared": {}}

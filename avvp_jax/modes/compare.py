@@ -7,17 +7,15 @@ from functools import partial
 from typing import NamedTuple
 
 from avvp_jax.errors import UserError, cause
-from avvp_jax.experiment.records import FREE_ON_RESUME, recall
+from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.schema import fields_of
 from avvp_jax.experiment.settings import flat_config
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary
-from avvp_jax.reports.published_scores import PUBLISHED
 from avvp_jax.reports.tables import p_table, scores_table
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 
-# What runs of one config may differ in, for the test to be a paired one.
-ASIDE = ("num_seeds", "seeds_at_once", *FREE_ON_RESUME)
 SPLITS = ("test", "val")
 
 
@@ -66,8 +64,14 @@ def read_result(workdir: str, split: str) -> Result:
     seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
     if not is_there(os.path.join(workdir, "config.json")):
         return Result(method, dataset, seeds, None)
-    flat = flat_config(recall(workdir))
-    return Result(method, dataset, seeds, {k: v for k, v in flat.items() if k not in ASIDE})
+    config = recall(workdir)
+    aside = {
+        key
+        for key, field in fields_of(config.method).items()
+        if field.free_in_pairs or field.free_on_resume
+    }
+    kept = {key: value for key, value in flat_config(config).items() if key not in aside}
+    return Result(method, dataset, seeds, kept)
 
 
 def compare(workdirs: Sequence[str]) -> str:
@@ -98,7 +102,8 @@ def compare(workdirs: Sequence[str]) -> str:
     methods = list(dict.fromkeys(result.method for _, result in results))
     datasets = sorted({result.dataset for _, result in results})
     tables = [f"split {split} of {' and '.join(datasets)}"]
-    tables.append(scores_table(rows, [PUBLISHED[m] for m in methods], "llp/synthetic" in datasets))
+    published = [row for method in methods if (row := METHODS[method].published)]
+    tables.append(scores_table(rows, published, "llp/synthetic" in datasets))
     return "\n".join([*tables, "", p_table(tests)])
 
 

@@ -13,14 +13,14 @@ from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError, cause
 from avvp_jax.experiment.memory import refuse_too_large, seeds_at_once
 from avvp_jax.experiment.records import has_begun, refuse_other_config, remember
+from avvp_jax.experiment.schema import WEIGHTLESS
 from avvp_jax.experiment.settings import check_config, expand_paths, flat_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.weights import Leftover, pick, read_all_weights, read_weights
 from avvp_jax.experiment.workdirs import make_workdir, refuse_separate
 from avvp_jax.interchange import state_dicts
-from avvp_jax.interchange.layouts import LAYOUTS
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.modes.scoring import (
     check_splits,
     evaluate_splits,
@@ -205,8 +205,8 @@ def export(config: ConfigDict, workdir: str) -> None:
         )
     stage = final_stage(config, stages_of(config))
     network, settings = stage.result_network(config), stage.settings(config)
-    layout = LAYOUTS[stage.layout or config.method]
-    state_dicts.check_exportable(settings.model.to_dict(), config.data.streams, layout)
+    layout = stage.layout or METHODS[config.method].layout
+    state_dicts.check_exportable(settings.model.to_dict(), config.data.streams, layout, WEIGHTLESS)
     weights = read_weights(config.init_from or workdir, network, config, config.eval.stage)
     variables = jax.device_get(weights.variables)
     files = {}

@@ -8,10 +8,9 @@ from avvp_jax.data.prepared import open_dataset
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import Weights, pick
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
-from avvp_jax.reports.published_scores import PUBLISHED
 from avvp_jax.reports.results import MEAN, draw_timelines, write_details, write_scores
 from avvp_jax.reports.tables import scores_table
 from avvp_jax.runtime import processes
@@ -75,8 +74,9 @@ def evaluate_splits(
         return
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
-    published_row = [PUBLISHED[config.method]] if folder == workdir else []
-    print(f"\n{scores_table(rows, published_row, synthetic)}", flush=True)
+    published = METHODS[config.method].published
+    rows_below = [published] if published and folder == workdir else []
+    print(f"\n{scores_table(rows, rows_below, synthetic)}", flush=True)
 
 
 def predict_split(config, predictor: Predictor, weights: Weights, split: Split):

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import stream_widths
 from avvp_jax.errors import UserError, is_temporary, unreadable_now, warn
-from avvp_jax.methods.targets import targets
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.nn.functional import Network, Variables, parser_network
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import make_folder, set_aside
@@ -28,26 +28,16 @@ from avvp_jax.training.selection import Best, diverged, no_best, of_seeds
 from avvp_jax.training.trainer import Loss
 
 
-def weak_targets(run: Run) -> dict:
-    """What a stage without refined labels trains on."""
-    return {"videos": {"targets": targets(run.train.weak_label)}, "shared": {}}
-
-
-def no_arrays(run: Run) -> dict:
-    """What all seeds share where each has targets of its own."""
-    return {"videos": {}, "shared": {}}
-
-
 @dataclasses.dataclass(frozen=True)
 class Training:
     """A stage that trains a network from scratch.
 
     Attributes:
       name: of the stage and of its folder.
-      loss: see methods/han.py.
-      model: what differs from `config.model`.
+      loss: see methods/han/stages.py.
       arrays: gives what a batch holds beside features: "videos", arrays with an entry
         for each training video, and "shared", arrays that every batch sees whole.
+      model: what differs from `config.model`.
       own: gives the seed with an index what it has for itself of these.
       section: of the config, whose values replace the config's own in this stage.
       layout: the published layout of the result, where it is not the method's own.
@@ -58,11 +48,11 @@ class Training:
 
     name: str
     loss: Loss
+    arrays: Callable[[Run], dict]
     model: dict = dataclasses.field(default_factory=dict)
-    arrays: Callable[[Run], dict] = weak_targets
     own: Callable[[Run, int], dict] | None = None
     section: str = ""
-    layout: str = ""
+    layout: Layout | None = None
     network: Callable[[ConfigDict], Network] | None = None
     result: Callable[[ConfigDict], Network] | None = None
     keep: Callable[[Variables], Variables] = lambda variables: variables

@@ -8,10 +8,9 @@ import torch
 
 from avvp_jax.experiment.records import recall
 from avvp_jax.experiment.weights import read_weights
-from avvp_jax.interchange.layouts import LAYOUTS
 from avvp_jax.interchange.state_dicts import to_published
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from tests.damage.place import Place, mistake
 from tests.tfds_llp import published_folder
 
@@ -27,7 +26,7 @@ def make_shared(root: pathlib.Path) -> pathlib.Path:
     config = recall(str(place.workdir))
     network = stages_of(config)[0].result_network(config)
     variables = jax.device_get(read_weights(str(place.workdir), network, config).variables)
-    state = to_published(variables, LAYOUTS["han"], {})
+    state = to_published(variables, METHODS["han"].layout, {})
     write_published({str(root / "han.pt"): PublishedFile(state)})
     return root
 

@@ -14,7 +14,7 @@ from configs.han import get_config
 
 REFUSED = {
     "method": "hann",
-    "data.dataset": "llp/other",
+    "data.dataset": "ave/base",
     "data.streams": "clip_clap",
     "model.order": "both",
     "model.dtype": "float16",

@@ -9,11 +9,12 @@ import torch
 
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
-from avvp_jax.interchange.layouts import LAYOUTS
 from avvp_jax.interchange.state_dicts import from_published, recognise, to_published
 from avvp_jax.interchange.torch_files import PublishedFile, read_published, write_published
+from avvp_jax.methods import METHODS
 
-HAN = LAYOUTS["han"]
+HAN = METHODS["han"].layout
+LAYOUTS = [method.layout for method in METHODS.values()]
 
 
 def save(path, state: dict) -> str:
@@ -31,9 +32,9 @@ def template():
     return HAN.file_network().shapes()
 
 
-@pytest.mark.parametrize("method", LAYOUTS)
+@pytest.mark.parametrize("method", METHODS)
 def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, published_state, method):
-    layout, state = LAYOUTS[method], published_state(method, 7)
+    layout, state = METHODS[method].layout, published_state(method, 7)
     template = layout.file_network().shapes()
     path = save(tmp_path / "in.pt", state)
     variables, unused = from_published(read_published(path).state, template, layout, path)
@@ -77,9 +78,9 @@ def modules_of(state: dict) -> torch.nn.Module:
     return root
 
 
-@pytest.mark.parametrize("method", LAYOUTS)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_published_file_is_recognised_by_its_tensors(published_state, method):
-    assert recognise(published_state(method, 1), "x.pt").method == method
+    assert recognise(published_state(method, 1), "x.pt", LAYOUTS).method == method
 
 
 UNLOADABLE = [
@@ -107,7 +108,7 @@ def test_what_load_cannot_use_is_refused(tmp_path, given, says):
 
 def test_a_file_of_no_method_is_refused(state):
     with pytest.raises(UserError, match="x.pt: not the published checkpoint of a known method"):
-        recognise({"fc_prob.weight": state["fc_prob.weight"]}, "x.pt")
+        recognise({"fc_prob.weight": state["fc_prob.weight"]}, "x.pt", LAYOUTS)
 
 
 def test_a_wrapper_with_random_states_is_read(tmp_path, state):
@@ -182,7 +183,7 @@ def test_several_files_are_written_all_or_none(tmp_path, state):
 
 def test_weights_of_a_pre_norm_valor_are_remarked_on(published_state, capsys):
     """Post-norm VALOR holds the norms after the last layer too, but as they start."""
-    layout, state = LAYOUTS["valor"], published_state("valor", 1)
+    layout, state = METHODS["valor"].layout, published_state("valor", 1)
     norms = [name for name in state if "final_norm" in name]
     started = state | {n: np.full(512, float(n.endswith("weight")), np.float32) for n in norms}
     template = layout.file_network().shapes()

@@ -8,13 +8,9 @@ import pytest
 import torch
 
 from avvp_jax.errors import UserError
-from avvp_jax.methods.artefacts import (
-    read_noise_ratios,
-    read_removed_labels,
-    write_noise_ratios,
-    write_removed_labels,
-)
 from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios, write_noise_ratios
+from avvp_jax.methods.ma.removed_labels import read_removed_labels, write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 
 IDS = ["aaa", "bbb", "ccc"]

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from avvp_jax.interchange.layouts import LAYOUTS, Layout
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published
-from avvp_jax.methods import dhhn
+from avvp_jax.methods import METHODS
+from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import Network
 from avvp_jax.nn.guiding import GuidingNetwork
@@ -37,7 +38,7 @@ def guide_layout(name: str) -> Layout:
     )
 
 
-HCMN = dataclasses.replace(LAYOUTS["dhhn"], model=LAYOUTS["dhhn"].model | STILL)
+HCMN = dataclasses.replace(METHODS["dhhn"].layout, model=METHODS["dhhn"].layout.model | STILL)
 LAYOUTS_BY_NETWORK = {
     "hcmn": HCMN,
     "audio_net": guide_layout("audio"),

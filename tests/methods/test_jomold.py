@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from avvp_jax.interchange.layouts import LAYOUTS
 from avvp_jax.methods.contrastive import contrastive_logits, expected_probability
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise, noise_ratios, removal_counts
+from avvp_jax.methods.jomold.method import LAYOUT
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network, parser_network
 from avvp_jax.task import LLP
@@ -33,11 +33,9 @@ def numbers(golden):
 
 def estimator_of(published_network, seed):
     """The network without cross-modal attention, on the same weights."""
-    from avvp_jax.interchange.layouts import LAYOUTS
-
     _, variables, unused = published_network("jomold", seed)
     off = {"dropout": 0.0, "visual_dropout": 0.0, "cross_attention": False}
-    network = parser_network((128, 2048, 512), len(LLP.classes), {**LAYOUTS["jomold"].model, **off})
+    network = parser_network((128, 2048, 512), len(LLP.classes), {**LAYOUT.model, **off})
     return network, variables, unused
 
 
@@ -79,7 +77,7 @@ def test_the_estimator_trains_as_published(numbers, published_network, recipe_ba
     batches = [recipe_batch(8, 1000 * seed + i + 1) for i in range(int(numbers["estimator/steps"]))]
     state, logged = trained(network, variables, jomold.estimator_loss, batches)
     assert_losses(logged, numbers, "estimator")
-    assert_weights(state, LAYOUTS["jomold"], unused, numbers, "estimator/after/", moved=5e-4 * 5)
+    assert_weights(state, LAYOUT, unused, numbers, "estimator/after/", moved=5e-4 * 5)
 
 
 @pytest.mark.parametrize("setting", ["default", "other"])
@@ -134,7 +132,7 @@ def test_denoised_training_removes_and_learns_as_published(
         np.testing.assert_array_equal(visual, numbers[f"{where}/Pv"])
     assert len(edited) == 6
     assert_losses(logged, numbers, "denoise")
-    assert_weights(state, LAYOUTS["jomold"], unused, numbers, "denoise/after/", moved=5e-4 * 6)
+    assert_weights(state, LAYOUT, unused, numbers, "denoise/after/", moved=5e-4 * 6)
     for values, batch, (audio, _) in zip(logged, batches, edited, strict=True):
         removed = (batch["targets"]["audio"] != audio).sum() / batch["weak_label"].sum()
         np.testing.assert_allclose(values["removed/audio"], removed, rtol=1e-5)

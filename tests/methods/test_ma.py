@@ -12,11 +12,11 @@ import recipe
 from ml_collections import ConfigDict
 
 from avvp_jax.data.features import ResidentFeatures
-from avvp_jax.interchange.layouts import LAYOUTS
-from avvp_jax.methods.artefacts import read_removed_labels
+from avvp_jax.methods import METHODS
 from avvp_jax.methods.contrastive import contrastive_logits, smoothed_cross_entropy
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.ma.estimation import draw_partner, errors, estimate, removed_from, thresholds
+from avvp_jax.methods.ma.removed_labels import read_removed_labels
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import make_mesh
@@ -55,7 +55,7 @@ def test_training_equals_the_published_program(name, golden, published_network, 
         contrastive.append(logged["loss/contrastive"])
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
     np.testing.assert_allclose(contrastive, numbers["train/contrastive"], rtol=1e-4)
-    assert_weights(state, LAYOUTS["ma"], unused, numbers, "train/after/", moved=3e-4 * 5)
+    assert_weights(state, METHODS["ma"].layout, unused, numbers, "train/after/", moved=3e-4 * 5)
 
 
 def test_contrast_compares_sound_after_the_encoder_with_frames_before(

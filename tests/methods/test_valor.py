@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from avvp_jax.experiment.settings import check_config
-from avvp_jax.interchange.layouts import LAYOUTS, VALOR_MODEL
 from avvp_jax.interchange.state_dicts import from_published
+from avvp_jax.methods import METHODS
 from avvp_jax.methods.valor import stages as valor
+from avvp_jax.methods.valor.method import MODEL as VALOR_MODEL
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import clip_global_norm, make_optimizer, make_schedule
 from avvp_jax.training.trainer import make_step
@@ -18,14 +19,10 @@ from configs.valor import get_config
 from tests.first_states import begin
 from tests.weights import assert_weights
 
+PROGRAMS = {name: METHODS[name].layout for name in ("valor", "valor_plus", "valor_plus_plus")}
 # The program's options, not a published model: two layers, each with its norms in front.
-PRE_NORM = dataclasses.replace(LAYOUTS["valor"], model=VALOR_MODEL | {"norm": "pre", "layers": 2})
-PROGRAMS = {
-    "valor": LAYOUTS["valor"],
-    "valor_plus": LAYOUTS["valor_plus"],
-    "valor_plus_plus": LAYOUTS["valor_plus_plus"],
-    "valor_pre_norm": PRE_NORM,
-}
+PRE_NORM = dataclasses.replace(PROGRAMS["valor"], model=VALOR_MODEL | {"norm": "pre", "layers": 2})
+PROGRAMS["valor_pre_norm"] = PRE_NORM
 LARGEST_RATE = 3e-4  # of all golden trainings
 VARIANTS = {"valor": "valor", "valor_plus": "plus", "valor_plus_plus": "plus_plus"}
 

@@ -13,9 +13,9 @@ import pytest
 
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
-from avvp_jax.interchange.layouts import LAYOUTS
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
-from avvp_jax.methods import dhhn
+from avvp_jax.methods import METHODS
+from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes.modes import run
@@ -71,7 +71,7 @@ def published_files(tmp_path, published_state):
     """method -> (what to give to init_from, its state_dicts by part)."""
 
     def write(method: str):
-        layout, prefix = LAYOUTS[method], str(tmp_path / f"{method}-published")
+        layout, prefix = METHODS[method].layout, str(tmp_path / f"{method}-published")
         states = {
             part: published_state(method, 3 + i) for i, part in enumerate(sorted(layout.files))
         }
@@ -100,7 +100,7 @@ def test_published_checkpoints_are_evaluated_and_exported_unchanged(
     config.export_to = str(tmp_path / "out")
     run(config, workdir, "export")
     for part, state in states.items():
-        path = LAYOUTS[method].paths(config.export_to)[part]
+        path = METHODS[method].layout.paths(config.export_to)[part]
         written = torch.load(path, weights_only=True)
         assert written.keys() == state.keys()
         for name, value in state.items():

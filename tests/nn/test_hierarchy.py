@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from avvp_jax.methods import dhhn
+from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.nn.functional import Network
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hierarchy import SCALES, JointNetworks, resized

@@ -145,9 +145,9 @@ def test_bfloat16_computes_close_to_float32(small_model):
 
 
 def test_initialisation_is_the_published_one():
-    from avvp_jax.interchange.layouts import HAN_MODEL
+    from avvp_jax.methods.han.method import MODEL
 
-    network = parser_network((128, 2048, 512), len(LLP.classes), HAN_MODEL)
+    network = parser_network((128, 2048, 512), len(LLP.classes), MODEL)
     params = network.init(jax.random.key(3))["params"]
     tokens = params["visual_tokens"] | {"fc_a": params["fc_a"]}
     for name, fan_in in {"fc_a": 128, "fc_v": 2048, "fc_fusion": 1024}.items():

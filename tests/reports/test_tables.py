@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from avvp_jax.methods import METHODS
 from avvp_jax.metrics.scores import NAMES, per_class
-from avvp_jax.reports.published_scores import PUBLISHED
 from avvp_jax.reports.tables import (
     SYNTHETIC_NOTE,
     per_class_table,
@@ -22,10 +22,11 @@ def numbers(line, label):
     return line.removeprefix(label).split()
 
 
+PUBLISHED = {name: method.published for name, method in METHODS.items() if method.published}
+
+
 def test_splits_stand_above_the_published_row():
-    table = scores_table(
-        {"val": ten(10.04), "test": ten(20.06)}, published=[PUBLISHED["han"]]
-    ).splitlines()
+    table = scores_table({"val": ten(10.04), "test": ten(20.06)}, [PUBLISHED["han"]]).splitlines()
     assert table[0].index("segment-level") < table[0].index("event-level")
     assert numbers(table[1], "F-score, percent") == "A V AV Type Event A V AV Type Event".split()
     assert numbers(table[2], "val") == [f"{10 + i}.0" for i in range(10)]

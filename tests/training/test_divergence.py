@@ -10,7 +10,7 @@ from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.prepared import open_dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
-from avvp_jax.methods import han
+from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.reports.writers import JsonWriter

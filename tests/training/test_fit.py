@@ -8,7 +8,7 @@ import avvp_jax.training.fit
 from avvp_jax.data.prepared import open_dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
-from avvp_jax.methods import han
+from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.targets import targets
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores

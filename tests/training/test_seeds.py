@@ -11,7 +11,8 @@ import pytest
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import read_all_weights
-from avvp_jax.methods import han, stages_of
+from avvp_jax.methods import stages_of
+from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary

@@ -27,6 +27,7 @@ SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.
 SMALL += ["--config.train.save_seconds=0"]
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
+WRITERS = {"ma": "ma.removed_labels", "jomold": "jomold.noise_ratios"}  # modules of methods/
 
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -113,7 +114,7 @@ def test_stages_one_at_a_time_end_as_all_at_once(
         config.stages = (stage,)
         if stage == STAGES[method][1]:
             with monkeypatch.context() as patched:
-                patched.setattr("avvp_jax.methods.artefacts.write_npz", stop)
+                patched.setattr(f"avvp_jax.methods.{WRITERS[method]}.write_npz", stop)
                 with pytest.raises(KeyboardInterrupt):
                     run(config, str(workdir), "train")
             assert not (workdir / FILES[method]).exists()

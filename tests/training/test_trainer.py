@@ -7,8 +7,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from avvp_jax.interchange.layouts import LAYOUTS
-from avvp_jax.methods import han
+from avvp_jax.methods import METHODS
+from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.nn.layers import kept, product
@@ -39,7 +39,8 @@ def test_training_equals_the_published_program(golden, published_network, recipe
         losses += [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
         np.testing.assert_allclose(logged["loss"], sum(losses[-3:]), rtol=1e-5)
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
-    assert_weights(state, LAYOUTS["han"], unused, numbers, "train/after/", moved=3e-4 * steps)
+    layout = METHODS["han"].layout
+    assert_weights(state, layout, unused, numbers, "train/after/", moved=3e-4 * steps)
 
 
 def data(videos: int) -> dict:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from avvp_jax.methods.losses import clamp
+from avvp_jax.methods.losses import cross_entropy
 
 WARMUPS = ("published", "linear")
 
@@ -98,8 +98,8 @@ def denoise(
     """
     real = weight[:, None] > 0
     losses = {
-        "audio": _bce(audio_prob, targets["audio"]),
-        "visual": _bce(visual_prob, targets["visual"]),
+        "audio": cross_entropy(audio_prob, targets["audio"]),
+        "visual": cross_entropy(visual_prob, targets["visual"]),
     }
 
     def removed(modality, counts, small, large):
@@ -116,11 +116,6 @@ def denoise(
         "audio": jnp.where(audio, 0.0, targets["audio"]),
         "visual": jnp.where(visual, 0.0, targets["visual"]),
     }
-
-
-def _bce(prob, target):
-    prob = clamp(prob)
-    return -(target * jnp.log(prob) + (1 - target) * jnp.log1p(-prob))
 
 
 def _rank(

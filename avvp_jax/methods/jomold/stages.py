@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from avvp_jax.methods.artefacts import read_noise_ratios, write_noise_ratios
 from avvp_jax.methods.contrastive import contrastive_logits, expected_probability
 from avvp_jax.methods.jomold.denoising import NoiseRatios, denoise, noise_ratios, removal_counts
+from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios, write_noise_ratios
 from avvp_jax.methods.losses import mmil_losses, weighted_mean
-from avvp_jax.methods.targets import targets
+from avvp_jax.methods.targets import targets, weak_targets
 from avvp_jax.reports.bars import draw_bars
 from avvp_jax.reports.tables import ratios_table
 from avvp_jax.runtime import processes
@@ -25,7 +25,6 @@ from avvp_jax.training.run import Run
 from avvp_jax.training.selection import of_seed
 from avvp_jax.training.stages import Artefact, Stage, Training
 
-SECTIONS = ("jomold",)  # of the config, beside those that all methods have
 # Of the audio loss in denoised training; the program's choice.
 AUDIO_WEIGHT = 2.0
 
@@ -80,10 +79,12 @@ def _removed_shares(before, after, weight):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Estimator, ratios, denoised training; somebody else's ratios replace the first two."""
-    denoised = Training("denoise", denoised_loss, own=denoising_arrays)
+    denoised = Training("denoise", denoised_loss, weak_targets, own=denoising_arrays)
     if config.jomold.noise_ratios:
         return [denoised]
-    estimator = Training("estimator", estimator_loss, model={"cross_attention": False})
+    estimator = Training(
+        "estimator", estimator_loss, weak_targets, model={"cross_attention": False}
+    )
     ratios = Artefact("ratios", "noise_ratios.npz", write_ratios, read_ratios)
     return [estimator, ratios, denoised]
 

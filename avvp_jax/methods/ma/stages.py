@@ -14,19 +14,17 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.methods.artefacts import read_removed_labels, write_removed_labels
 from avvp_jax.methods.contrastive import contrastive_logits, smoothed_cross_entropy
 from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.methods.ma.estimation import estimate
-from avvp_jax.methods.targets import RemovedLabels, targets
+from avvp_jax.methods.ma.removed_labels import read_removed_labels, write_removed_labels
+from avvp_jax.methods.targets import RemovedLabels, no_arrays, targets, weak_targets
 from avvp_jax.reports.tables import removed_table
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.training import keys
 from avvp_jax.training.run import Run
 from avvp_jax.training.selection import of_seed
-from avvp_jax.training.stages import Artefact, Stage, Training, no_arrays
-
-SECTIONS = ("ma",)  # of the config, beside those that all methods have
+from avvp_jax.training.stages import Artefact, Stage, Training
 
 
 def loss(parser, batch, key):
@@ -40,11 +38,11 @@ def loss(parser, batch, key):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Base training, estimation, retraining; somebody else's labels replace the first two."""
-    retrain = Training("retrain", loss, arrays=no_arrays, own=retraining_arrays)
+    retrain = Training("retrain", loss, no_arrays, own=retraining_arrays)
     if config.ma.removed_labels:
         return [retrain]
     return [
-        Training("base", loss),
+        Training("base", loss, weak_targets),
         Artefact("estimate", "removed_labels.npz", write_labels, removed_labels),
         retrain,
     ]

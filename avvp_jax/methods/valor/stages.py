@@ -7,18 +7,18 @@ Audio-Visual Event Parser", NeurIPS 2023. The three differ in their configs alon
   train      train on the weak labels and on the teachers'
 """
 
+import optax
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
-from avvp_jax.methods.losses import bce, teacher_loss
+from avvp_jax.methods.losses import bce, weighted_mean
 from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import Run
 from avvp_jax.training.stages import Artefact, Stage, Training
-
-SECTIONS = ()  # of the config, beside those that all methods have
 
 
 def loss(parser, batch, key):
@@ -32,11 +32,21 @@ def loss(parser, batch, key):
     return sum(parts.values()), parts
 
 
+def teacher_loss(
+    logits: Float[Array, "videos segments classes"],
+    taught: Float[Array, "videos segments classes"],
+    weight: Float[Array, " videos"],
+) -> Float[Array, ""]:
+    """Sigmoid cross entropy of a modality's segments with its teacher's labels."""
+    entropy = optax.sigmoid_binary_cross_entropy(logits, taught)
+    return weighted_mean(entropy.mean(axis=(1, 2)), weight)
+
+
 def stages(config: ConfigDict) -> list[Stage]:
     """The report on the teachers, and training."""
     return [
         Artefact("teachers", "quality.txt", write_quality, report=True),
-        Training("train", loss, arrays=taught_arrays),
+        Training("train", loss, taught_arrays),
     ]
 
 

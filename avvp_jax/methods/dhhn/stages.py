@@ -17,14 +17,14 @@ from avvp_jax.data.splits import stream_widths
 from avvp_jax.errors import UserError
 from avvp_jax.methods.losses import bce, clamp, mmil_losses, weighted_mean
 from avvp_jax.methods.ma import stages as ma
-from avvp_jax.methods.targets import targets
+from avvp_jax.methods.ma.method import LAYOUT as MA_LAYOUT
+from avvp_jax.methods.targets import no_arrays, targets, weak_targets
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.task import LLP, MODALITIES
 from avvp_jax.training.run import Run
-from avvp_jax.training.stages import Artefact, Stage, Training, no_arrays
+from avvp_jax.training.stages import Artefact, Stage, Training
 
-SECTIONS = ("dhhn", "audio_net", "video_net", "base")  # of the config, beside the common ones
 MODES = ("refinement", "origin")
 NETWORKS = ("hcmn", "audio_net", "video_net")
 
@@ -71,7 +71,7 @@ def stages(config: ConfigDict) -> list[Stage]:
     train = Training(
         "train",
         loss,
-        arrays=weak_arrays if origin else no_arrays,
+        weak_arrays if origin else no_arrays,
         own=None if origin else refined_arrays,
         network=joint_networks,
         result=combined_parser,
@@ -84,7 +84,7 @@ def stages(config: ConfigDict) -> list[Stage]:
         )
     if origin or config.dhhn.removed_labels:
         return [train]
-    base = Training("base", ma.loss, section="base", layout="ma")
+    base = Training("base", ma.loss, weak_targets, section="base", layout=MA_LAYOUT)
     estimate = Artefact("estimate", "removed_labels.npz", ma.write_labels, ma.removed_labels)
     return [base, estimate, train]
 

@@ -7,9 +7,8 @@ Video Parsing", ECCV 2020.
 from ml_collections import ConfigDict
 
 from avvp_jax.methods.losses import mmil_losses
+from avvp_jax.methods.targets import weak_targets
 from avvp_jax.training.stages import Stage, Training
-
-SECTIONS = ()  # of the config, beside those that all methods have
 
 
 def loss(parser, batch, key):
@@ -17,7 +16,7 @@ def loss(parser, batch, key):
 
     Args:
       parser: a Parser.
-      batch: `features`, `targets` (see labels.targets), `weight` [videos].
+      batch: `features`, `targets` (see targets.targets), `weight` [videos].
       key: for dropout.
 
     Returns:
@@ -29,4 +28,4 @@ def loss(parser, batch, key):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """One: training."""
-    return [Training("train", loss)]
+    return [Training("train", loss, weak_targets)]

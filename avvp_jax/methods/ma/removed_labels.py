@@ -1,7 +1,6 @@
-"""Files that stages leave for one another, in published formats, and reading other people's.
+"""MA's artefact: the labels that are not in a modality, written, and read from other people too.
 
 removed_labels.npz   audio, visual: bool [videos, classes]; id: the videos' ids
-noise_ratios.npz     audio, visual: float64 [classes], as JoMoLD publishes it
 need_to_change.pkl   MA's published list of removed labels, read without running anything
 """
 
@@ -12,14 +11,10 @@ from jaxtyping import Int
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.interchange.torch_files import load_index_lists
-from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.storage.reading import read_npz
 from avvp_jax.storage.writing import write_npz
 from avvp_jax.task import NUM_CLASSES
-
-LEAST_RATIO = 1e-9  # above 0: one video of a thousand million
-_RATIOS_AGAIN = "make it again with configs/jomold.py"
 
 
 def write_removed_labels(path: str, removed: RemovedLabels, ids: Sequence[str]) -> None:
@@ -98,29 +93,3 @@ def _is_list(value, length: int) -> bool:
 
 def _are_rows(rows) -> bool:
     return isinstance(rows, list) and all(type(row) is int and row >= 0 for row in rows)
-
-
-def write_noise_ratios(path: str, ratios: NoiseRatios) -> None:
-    """Leaves noise ratios as JoMoLD publishes them."""
-    write_npz(path, audio=ratios.audio, visual=ratios.visual)
-
-
-def read_noise_ratios(path: str) -> NoiseRatios:
-    """Noise ratios from a noise_ratios.npz.
-
-    Raises:
-      UserError: the file is damaged, or a value is no ratio.
-    """
-    arrays = read_npz(path, ("audio", "visual"), _RATIOS_AGAIN)
-    for name, array in arrays.items():
-        if array.dtype.kind != "f" or array.shape != (NUM_CLASSES,):
-            raise UserError(
-                f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({NUM_CLASSES},); "
-                f"{_RATIOS_AGAIN}"
-            )
-        # Bytes in another order than they say give numbers next to 0.
-        if not ((array == 0) | (array >= LEAST_RATIO) & (array <= 1)).all():
-            raise UserError(
-                f"{path}: {name} holds values that are no ratios from 0 to 1; {_RATIOS_AGAIN}"
-            )
-    return NoiseRatios(**{name: array.astype(np.float64) for name, array in arrays.items()})

@@ -1,0 +1,150 @@
+"""The keys of a config: those that every method has, in one table, and those of one method."""
+
+import functools
+import re
+from collections.abc import Mapping
+
+from avvp_jax.data.prepared import FEEDS
+from avvp_jax.methods import METHODS
+from avvp_jax.metrics.events import VIDEO_FILTERS
+from avvp_jax.schema import (
+    COUNT,
+    DEPTH,
+    NAMES,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
+    SEEDS,
+    SELECT,
+    SHARE,
+    SWITCH,
+    TEXT,
+    WIDTH,
+    Field,
+    Limit,
+    Overrides,
+    choice,
+    is_text,
+    whole,
+)
+from avvp_jax.streams import STREAM_SETS
+from avvp_jax.training.keys import GENERATORS
+
+DATASETS = {
+    "llp/base": ("base",),
+    "llp/clip_clap": ("clip_clap",),
+    "llp/synthetic": ("base", "clip_clap"),
+}
+_OWN_DATASET = re.compile(r"llp/[A-Za-z0-9_.-]+")
+# Whether a set of another name lies prepared shows when it is opened.
+DATASET = Limit(
+    f"one of {', '.join(DATASETS)}",
+    lambda x: is_text(x) and (x in DATASETS or _OWN_DATASET.fullmatch(x) is not None),
+)
+
+_OPTIMIZERS = {
+    "adam": ("b1", "b2", "eps"),
+    "adamw": ("b1", "b2", "eps", "weight_decay", "clip_norm"),
+}
+_SCHEDULES = {
+    "step": ("learning_rate", "factor", "every_epochs"),
+    "warmup_cosine": ("learning_rate", "final_learning_rate", "warmup_epochs"),
+}
+
+_COMMON: dict[str, dict[str, Field] | Field] = {
+    "method": Field(choice(*METHODS)),
+    "seed": Field(SEED),
+    "num_seeds": Field(SEEDS, free_in_pairs=True),
+    "seeds_at_once": Field(whole(0, 2**16), free_in_pairs=True),
+    "pick_seed": Field(whole(-1, 2**32 - 1), free_on_resume=True),
+    "stages": Field(NAMES, free_on_resume=True),
+    "init_from": Field(TEXT, path=True),
+    "export_to": Field(TEXT, path=True, free_on_resume=True),
+    "data": {
+        "dataset": Field(DATASET),
+        "streams": Field(choice(*STREAM_SETS)),
+        "data_dir": Field(TEXT, path=True, free_on_resume=True),
+        "manual_dir": Field(TEXT, path=True, free_on_resume=True),
+        "allow_missing_features": Field(SWITCH),
+        "synthetic_seed": Field(SEED),
+        "features_only": Field(TEXT, path=True, free_on_resume=True),
+        "feed": Field(choice(*FEEDS), free_on_resume=True),
+    },
+    "mesh": {
+        "devices": Field(whole(0, 2**20), free_on_resume=True),
+        "seeds": Field(whole(0, 2**16), free_on_resume=True),
+    },
+    "model": {
+        "width": Field(WIDTH),
+        "heads": Field(WIDTH, divides_width=True),
+        "feed_forward": Field(WIDTH),
+        "layers": Field(DEPTH),
+        "dropout": Field(SHARE, weightless=True),
+        "visual_dropout": Field(SHARE, weightless=True),
+        "order": Field(choice("parallel", "sequential")),
+        "norm": Field(choice("post", "pre")),
+        "cross_attention": Field(SWITCH, weightless=True),
+        "dtype": Field(choice("float32", "bfloat16"), weightless=True),
+    },
+    "optimizer": {
+        "name": Field(choice(*_OPTIMIZERS), needs=_OPTIMIZERS),
+        "b1": Field(SHARE, required=False),
+        "b2": Field(SHARE, required=False),
+        "eps": Field(NOT_NEGATIVE, required=False),
+        "weight_decay": Field(NOT_NEGATIVE, required=False),
+        "clip_norm": Field(POSITIVE, required=False),
+    },
+    "schedule": {
+        "kind": Field(choice(*_SCHEDULES), needs=_SCHEDULES),
+        "learning_rate": Field(POSITIVE, each_network=True),
+        "final_learning_rate": Field(NOT_NEGATIVE, required=False),
+        "factor": Field(NOT_NEGATIVE, required=False),
+        "every_epochs": Field(COUNT, required=False),
+        "warmup_epochs": Field(whole(0, 2**31 - 1), required=False),
+    },
+    "train": {
+        "epochs": Field(COUNT),
+        "batch_size": Field(COUNT),
+        "shuffle": Field(SWITCH),
+        "steps_per_call": Field(COUNT, free_on_resume=True),
+        "save_seconds": Field(NOT_NEGATIVE, free_on_resume=True),
+        "generator": Field(choice(*GENERATORS)),
+    },
+    "eval": {
+        "splits": Field(NAMES, free_on_resume=True),
+        "video_filter": Field(choice(*VIDEO_FILTERS)),
+        "select": Field(SELECT),
+        "ties": Field(choice("later", "earlier")),
+        "batch_size": Field(COUNT, free_on_resume=True),
+        "plots": Field(whole(0, 2**31 - 1), free_on_resume=True),
+        "stage": Field(TEXT, free_on_resume=True),
+    },
+}
+
+
+def _flat(fields: Mapping, prefix: str = "") -> dict[str, Field]:
+    """Dotted key -> field."""
+    flat = {}
+    for key, field in fields.items():
+        flat |= {prefix + key: field} if isinstance(field, Field) else _flat(field, f"{key}.")
+    return flat
+
+
+COMMON = _flat(_COMMON)
+# Keys of `model` that no weights depend on.
+WEIGHTLESS = tuple(key.removeprefix("model.") for key, f in COMMON.items() if f.weightless)
+# The sections of all methods; each goes with some of them only.
+SECTIONS = {section for method in METHODS.values() for section in method.schema}
+
+
+@functools.cache
+def fields_of(method: str) -> dict[str, Field]:
+    """The fields of a method's config by their dotted keys, but for what `overrides_of` has."""
+    own = METHODS[method].schema.items()
+    return COMMON | _flat({key: each for key, each in own if not isinstance(each, Overrides)})
+
+
+def overrides_of(method: str) -> dict[str, Overrides]:
+    """The sections of a method whose values replace those of its whole config in a stage."""
+    own = METHODS[method].schema.items()
+    return {section: each for section, each in own if isinstance(each, Overrides)}

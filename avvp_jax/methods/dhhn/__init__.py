@@ -1,0 +1,1 @@
+"""DHHN: the dual hierarchical hybrid network (Jiang et al., ACM Multimedia 2022)."""

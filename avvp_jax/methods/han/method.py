@@ -1,0 +1,48 @@
+"""What HAN tells the rest of the program."""
+
+from avvp_jax.interchange.layouts import Layout, Shapes, encoder_layer, encoder_norms, norms
+from avvp_jax.methods.han.stages import stages
+from avvp_jax.methods.method import Method
+from avvp_jax.reports.published_scores import Published
+
+# The network of HAN's program, which MA's, JoMoLD's and DHHN's have taken over.
+MODEL = {
+    "width": 512,
+    "heads": 1,
+    "feed_forward": 512,
+    "layers": 1,
+    "dropout": 0.1,
+    "visual_dropout": 0.0,
+    "order": "parallel",
+    "norm": "post",
+    "cross_attention": True,
+    "dtype": "float32",
+}
+
+
+def unused(width: int) -> Shapes:
+    """Encoders of earlier versions, which the program builds and never calls."""
+    return {
+        **encoder_layer("audio_encoder.layers.0", width, width),
+        **encoder_layer("visual_encoder.layers.0", width, width),
+        **encoder_layer("cmt_encoder.layers.0", width, width),
+        **norms("cmt_encoder.norm", "12", width),
+        **encoder_norms(width),
+    }
+
+
+METHODS = (
+    Method(
+        name="han",
+        year=2020,
+        config="han",
+        stages=stages,
+        layout=Layout("han", "base", "global", MODEL, unused),
+        published=Published(
+            "HAN",
+            (60.1, 52.9, 48.9, 54.0, 55.4, 51.3, 48.9, 43.0, 47.7, 48.0),
+            "Tian, Li, Xu: Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video "
+            "Parsing. ECCV 2020",
+        ),
+    ),
+)

@@ -1,0 +1,41 @@
+"""JoMoLD's artefact: noise ratios as it publishes them, written, and read from other people too.
+
+noise_ratios.npz   audio, visual: float64 [classes]
+"""
+
+import numpy as np
+
+from avvp_jax.errors import UserError
+from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.storage.reading import read_npz
+from avvp_jax.storage.writing import write_npz
+from avvp_jax.task import NUM_CLASSES
+
+LEAST_RATIO = 1e-9  # above 0: one video of a thousand million
+_RATIOS_AGAIN = "make it again with configs/jomold.py"
+
+
+def write_noise_ratios(path: str, ratios: NoiseRatios) -> None:
+    """Leaves noise ratios as JoMoLD publishes them."""
+    write_npz(path, audio=ratios.audio, visual=ratios.visual)
+
+
+def read_noise_ratios(path: str) -> NoiseRatios:
+    """Noise ratios from a noise_ratios.npz.
+
+    Raises:
+      UserError: the file is damaged, or a value is no ratio.
+    """
+    arrays = read_npz(path, ("audio", "visual"), _RATIOS_AGAIN)
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or array.shape != (NUM_CLASSES,):
+            raise UserError(
+                f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({NUM_CLASSES},); "
+                f"{_RATIOS_AGAIN}"
+            )
+        # Bytes in another order than they say give numbers next to 0.
+        if not ((array == 0) | (array >= LEAST_RATIO) & (array <= 1)).all():
+            raise UserError(
+                f"{path}: {name} holds values that are no ratios from 0 to 1; {_RATIOS_AGAIN}"
+            )
+    return NoiseRatios(**{name: array.astype(np.float64) for name, array in arrays.items()})

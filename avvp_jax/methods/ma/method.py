@@ -1,0 +1,53 @@
+"""What MA tells the rest of the program."""
+
+from avvp_jax.interchange.layouts import Layout, Shapes
+from avvp_jax.methods.han import method as han
+from avvp_jax.methods.ma.stages import stages
+from avvp_jax.methods.method import Method
+from avvp_jax.reports.published_scores import Published
+from avvp_jax.schema import SEED, SWITCH, TEXT, Field
+
+
+def unused(width: int) -> Shapes:
+    """What HAN's program leaves uncalled, and MA's two attentions and a classifier."""
+    attention = {
+        f"{module}.{name}": shape
+        for module in ("t_att", "t_att2")
+        for name, shape in {
+            **{f"{part}.weight": (width, width) for part in ("w_qs", "w_ks", "w_vs", "fc")},
+            **{f"{part}.bias": (width,) for part in ("w_qs", "w_ks", "w_vs", "fc")},
+            "layer_norm.gamma": (width,),
+            "layer_norm.beta": (width,),
+        }.items()
+    }
+    classifier = {"fc1.weight": (256, 1024), "fc1.bias": (256,)}
+    classifier |= {"fc2.weight": (2, 256), "fc2.bias": (2,)}
+    return han.unused(width) | attention | classifier
+
+
+LAYOUT = Layout("ma", "base", "per_modality", han.MODEL, unused)
+
+# How labels are removed, in the section of any method that does.
+REMOVAL = {
+    "removed_labels": Field(TEXT, path=True),
+    "estimation_seed": Field(SEED),
+    "edit_video_target": Field(SWITCH),
+}
+
+METHODS = (
+    Method(
+        name="ma",
+        year=2021,
+        config="ma",
+        stages=stages,
+        layout=LAYOUT,
+        schema={"ma": REMOVAL},
+        # The printed segment-level Type is not the mean of its three columns, which is 58.5.
+        published=Published(
+            "MA",
+            (60.3, 60.0, 55.1, 58.9, 57.9, 53.6, 56.4, 49.0, 53.0, 50.6),
+            "Wu, Yang: Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual Video "
+            "Parsing. CVPR 2021",
+        ),
+    ),
+)
