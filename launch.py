@@ -132,7 +132,7 @@ def main(argv: list[str]) -> None:
     given = flags.FLAGS
     try:
         processes.join(given.coordinator, given.num_processes, given.process_id)
-        from avvp_jax.modes.modes import run
+        from avvp_jax.modes import run
 
         run(given.config, given.workdir, given.mode)
     except UserError as error:

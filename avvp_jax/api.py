@@ -9,21 +9,21 @@ from jaxtyping import Bool, Float
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.settings import check_heads, check_value
 from avvp_jax.experiment.weights import Weights, pick, read_all_weights, read_published_weights
-from avvp_jax.interchange import state_dicts
 from avvp_jax.interchange.layouts import Layout
+from avvp_jax.interchange.state_dicts import recognise
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
 from avvp_jax.nn.functional import Network
 from avvp_jax.runtime.mesh import own_mesh
 from avvp_jax.storage.reading import is_folder
-from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
-from avvp_jax.task import CLASSES, LLP, MODALITIES
+from avvp_jax.streams import DataSpec, Stream, data_spec, pool_to_segments
+from avvp_jax.task import LLP, MODALITIES, Task
 from avvp_jax.training.predictor import Predictor
-from avvp_jax.training.stages import final_stage
+from avvp_jax.training.sequence import final_stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Prediction:
       frame_prob: float32 [videos, segments, 2, classes], audio before visual.
       audio_prob, visual_prob, global_prob: float32 [videos, classes]; DHHN has no global_prob.
       segments: bool [videos, segments, 2, classes], after the video-level filter.
+      task: which says what classes and segments are.
     """
 
     frame_prob: Float[np.ndarray, "videos segments 2 classes"]
@@ -41,13 +42,18 @@ class Prediction:
     visual_prob: Float[np.ndarray, "videos classes"]
     segments: Bool[np.ndarray, "videos segments 2 classes"]
     global_prob: Float[np.ndarray, "videos classes"] | None = None
+    task: Task = LLP
 
     @property
-    def events(self) -> list[dict[str, list[tuple[str, int, int]]]]:
+    def events(self) -> list[dict[str, list[tuple[str, float, float]]]]:
         """For each video {"audio": ..., "visual": ...}: (class, onset, offset) in seconds."""
+        task = self.task
         return [
             {
-                modality: [(CLASSES[c], on, off) for c, on, off in events_of(video[:, index])]
+                modality: [
+                    (task.classes[index_of_class], task.time(onset), task.time(offset))
+                    for index_of_class, onset, offset in events_of(video[:, index])
+                ]
                 for index, modality in enumerate(MODALITIES)
             }
             for video in self.segments
@@ -57,8 +63,9 @@ class Prediction:
 class TrainedParser:
     """A parser ready to predict; made by `load`."""
 
-    def __init__(self, network: Network, weights: Weights, streams: str, video_filter: str):
-        self.streams = STREAM_SETS[streams]
+    def __init__(self, network: Network, weights: Weights, spec: DataSpec, video_filter: str):
+        self.streams = tuple(stream.name for stream in spec.streams)
+        self._spec = spec
         self._variables = weights.variables
         self._filter = video_filter
         self._predictor = Predictor(network, video_filter, 32, own_mesh())
@@ -69,7 +76,7 @@ class TrainedParser:
         Args:
           features: stream name -> published features of one video, for example
             vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512], or of many
-            videos with a leading axis; already pooled to ten segments is fine too.
+            videos with a leading axis; already pooled to segments is fine too.
 
         Returns:
           A Prediction; its first axis has length 1 for a single video.
@@ -83,14 +90,15 @@ class TrainedParser:
                 f"features lack {', '.join(missing)}; this model reads {', '.join(self.streams)}"
             )
         pooled = {
-            role: _segments(name, features[name])
-            for role, name in zip(ROLES, self.streams, strict=True)
+            role: _segments(stream, self._spec.task, features[stream.name])
+            for role, stream in self._spec.roles.items()
         }
         counts = {len(x) for x in pooled.values()}
         if len(counts) > 1 or 0 in counts:
             raise UserError("features differ in their number of videos, or hold none")
         probs = self._predictor.predict(self._variables, ResidentFeatures(pooled))
-        return Prediction(**probs, segments=predicted_segments(probs, self._filter))
+        segments = predicted_segments(probs, self._filter)
+        return Prediction(**probs, segments=segments, task=self._spec.task)
 
 
 def load(
@@ -116,17 +124,18 @@ def load(
     path = os.fspath(path)
     check_value("pick_seed", seed)
     if is_folder(path):
-        config = recall(path)
-        network = final_stage(config, stages_of(config)).result_network(config)
+        config, spec = recall(path), recall_spec(path)
+        network = final_stage(config, stages_of(config)).result_network(config, spec)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
-        return TrainedParser(network, weights, config.data.streams, config.eval.video_filter)
+        return TrainedParser(network, weights, spec, config.eval.video_filter)
     layout = _layout(path, method)
     if model and method is None:
         raise UserError(f"{path}: load needs the method too where it is given the model")
     layout = dataclasses.replace(layout, model=_model(layout, model or {}))
-    network = layout.network()
+    spec = data_spec(layout.streams)
+    network = layout.network(spec)
     weights = read_published_weights(path, network, layout)
-    return TrainedParser(network, weights, layout.streams, layout.video_filter)
+    return TrainedParser(network, weights, spec, layout.video_filter)
 
 
 def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
@@ -144,19 +153,21 @@ def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
 
 def _layout(path: str, method: str | None) -> Layout:
     """The published layout of a method, or the one that fits the file."""
+    layouts = [known.layout for known in METHODS.values()]
     if isinstance(method, str) and method in METHODS:
         return METHODS[method].layout
     if method is not None:
         raise UserError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
-    layouts = [each.layout for each in METHODS.values()]
     for layout in layouts:
         if "" not in layout.files and any(map(os.path.isfile, layout.paths(path).values())):
             return layout
-    return state_dicts.recognise(read_published(path).state, path, layouts)
+    return recognise(read_published(path).state, path, layouts)
 
 
-def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segments width"]:
-    stream = STREAMS[name]
+def _segments(
+    stream: Stream, task: Task, array: np.ndarray
+) -> Float[np.ndarray, "videos segments width"]:
+    name = stream.name
     try:
         array = np.asarray(array)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -165,11 +176,11 @@ def _segments(name: str, array: np.ndarray) -> Float[np.ndarray, "videos segment
         array = array[None]
     if array.ndim != 3 or array.dtype.kind not in "fiu":
         raise UserError(
-            f"features of {name} must be numbers of shape [videos, {stream.rows(LLP)}, "
+            f"features of {name} must be numbers of shape [videos, {stream.rows(task)}, "
             f"{stream.width}], not {array.dtype} {array.shape}"
         )
     with np.errstate(over="ignore"):
-        segments = pool_to_segments(stream, LLP, array)
+        segments = pool_to_segments(stream, task, array)
     if not np.isfinite(segments).all():
         raise UserError(f"features of {name} hold NaN, infinity or numbers beyond float32")
     return segments

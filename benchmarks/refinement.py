@@ -19,19 +19,20 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from avvp_jax.data.prepared import open_dataset
 from avvp_jax.experiment.records import recall
 from avvp_jax.methods import stages_of
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.targets import RemovedLabels, targets
-from avvp_jax.training.run import Run
+from avvp_jax.training.run import Run, whole_run
 from avvp_jax.training.selection import of_seed
 
 
 def noise(run: Run) -> RemovedLabels:
     """The labels of the training videos that are noise, by modality."""
-    source = run.dataset.as_data_source("train")
+    source = open_dataset(run.config.data).as_data_source("train")
     examples = source.__getitems__(list(range(len(source))))
     label = run.train.weak_label > 0
     return RemovedLabels(
@@ -44,8 +45,9 @@ def noise(run: Run) -> RemovedLabels:
 
 def removed_by_jomold(run: Run) -> RemovedLabels:
     """What denoised training would remove in one epoch with its final weights."""
-    network, best = run.models("denoise")
-    variables, _, _ = of_seed(best, 0)
+    stage = run.stages[-1]
+    network = stage.result_network(run.config, run.spec)
+    variables, _, _ = of_seed(stage.models(run), 0)
     arrays = jomold.denoising_arrays(run, 0)
     counts = {m: table[-1] for m, table in arrays["shared"]["removal_counts"].items()}
     label, size = run.train.weak_label, run.config.train.batch_size
@@ -70,7 +72,7 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
 def report(workdir: str) -> str:
     """One line for each modality and both: base rate, recall, precision."""
     config = recall(workdir)
-    run = Run(config, workdir, stages_of(config))
+    run = whole_run(config, workdir, stages_of(config))
     removed = ma.removed_labels(run, 0) if config.method == "ma" else removed_by_jomold(run)
     true, label = noise(run), run.train.weak_label > 0
     lines = []

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import machine
 import numpy as np
 
+from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
@@ -43,8 +44,9 @@ class Bench:
     def __init__(self, config, name: str, seeds: int, videos: int):
         stage = next(stage for stage in stages_of(config) if stage.name == name)
         self.name, self._seeds, self._loss, self._keep = name, seeds, stage.loss, stage.keep
-        run = Run(config, config.data.data_dir, [])
-        run.splits["train"] = train = first_videos(run.train, videos)
+        data = FirstVideos(config.data, videos)
+        run = Run(config, config.data.data_dir, [], data, range(seeds))
+        train = run.train
         write_artefacts(run)
         settings = stage.settings(config)
         # Where a stage has a batch size of its own, the asked one takes its place.
@@ -57,7 +59,9 @@ class Bench:
         self._mesh = make_mesh(seeds)
         self._arrays, self._truth = place((arrays, truth > 0), everywhere(self._mesh))
         self._own = place(own, by_seed(self._mesh))
-        self._network, parser = stage.trained_network(config), stage.result_network(config)
+        self._network, parser = (
+            build(config, run.spec) for build in (stage.trained_network, stage.result_network)
+        )
         self._build(settings, videos)
         predictor = Predictor(parser, config.eval.video_filter, config.eval.batch_size, self._mesh)
 
@@ -138,6 +142,18 @@ def write_artefacts(run: Run) -> None:
         nothing = RemovedLabels(*np.zeros((2, *run.train.weak_label.shape), bool))
         config[config.method].removed_labels = f"{folder}/removed_labels.npz"
         write_removed_labels(f"{folder}/removed_labels.npz", nothing, run.train.ids)
+
+
+class FirstVideos(Dataset):
+    """A data set with so many training videos."""
+
+    def __init__(self, config, videos: int):
+        super().__init__(config)
+        self._videos = videos
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        return first_videos(split, self._videos) if name == "train" else split
 
 
 def first_videos(split: Split, videos: int) -> Split:

@@ -31,7 +31,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from avvp_jax.experiment.records import recall
 from avvp_jax.methods import stages_of
-from avvp_jax.training.run import Run
+from avvp_jax.training.run import whole_run
 from tests.tfds_llp.published_folder import TRAIN, write_published
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -186,8 +186,9 @@ class Disturbed(NamedTuple):
 def results(workdir: pathlib.Path) -> dict:
     """Everything that a run leaves and two runs must agree in."""
     logging.set_verbosity(logging.FATAL)
-    run = Run(config := recall(str(workdir)), str(workdir), stages_of(config))
-    found = {name: jax.device_get(run.models(name)[1]) for name in TRAININGS}
+    run = whole_run(config := recall(str(workdir)), str(workdir), stages_of(config))
+    trained = {stage.name: stage for stage in run.stages if stage.name in TRAININGS}
+    found = {name: jax.device_get(stage.models(run)) for name, stage in trained.items()}
     with np.load(workdir / "ratios/noise_ratios.npz") as file:
         found["ratios"] = {name: file[name] for name in file.files}
     for name in TRAININGS:  # the whole last state, by its checksums

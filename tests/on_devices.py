@@ -29,7 +29,7 @@ from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.streams import ROLES, STREAM_SETS, data_spec
 from avvp_jax.training.checkpoints import restore_best
-from avvp_jax.training.run import Run
+from avvp_jax.training.run import Run, all_seeds
 from avvp_jax.training.selection import parts_of
 from avvp_jax.training.stages import Training
 from avvp_jax.training.trainer import Trainer
@@ -131,28 +131,40 @@ class Source:
         return [{name: array[row] for name, array in self._streams.items()} for row in rows]
 
 
+class MadeUp:
+    """A data set of splits that are given; see data.dataset.Dataset."""
+
+    def __init__(self, splits: dict[str, Split]):
+        self.splits, self.spec = splits, splits["train"].spec
+
+    @property
+    def train(self) -> Split:
+        return self.splits["train"]
+
+    @property
+    def val(self) -> Split:
+        return self.splits["val"]
+
+
 def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:
     """A run of a method on the made-up videos, and its last stage."""
     config = small_config(method, folder, made_up_split("train", "base"))
     stages = stages_of(config)
-    splits = {name: made_up_split(name, config.data.streams) for name in VIDEOS}
-    run = Run(config, str(folder), stages, splits=splits)
-    run.writer = Recorder()
-    return run, stages[-1]
+    data = MadeUp({name: made_up_split(name, config.data.streams) for name in VIDEOS})
+    return Run(config, str(folder), stages, data, all_seeds(config)), stages[-1]
 
 
 def train(
     method: str, folder: pathlib.Path, *, devices: int = 0, epochs: int = 2, streamed: bool = False
 ) -> dict:
     """Trains a method's last stage in `folder`; returns what each epoch logged."""
-    run, stage = run_of(method, folder)
-    for name in VIDEOS if streamed else ():
-        split = run.splits[name]
-        stored = StoredFeatures(Source(split, "base"), data_spec("base"))
-        run.splits[name] = dataclasses.replace(split, features=stored)
+    (run, stage), writer = run_of(method, folder), Recorder()
+    for name, split in list(run.data.splits.items()) if streamed else ():
+        stored = StoredFeatures(Source(split, "base"), split.spec)
+        run.data.splits[name] = dataclasses.replace(split, features=stored)
     run.config.mesh.devices, run.config.train.epochs = devices, epochs
-    stage.run(run)
-    return run.writer.epochs
+    stage.run(run, writer)
+    return writer.epochs
 
 
 def rate(method: str) -> float:
@@ -165,7 +177,7 @@ def rate(method: str) -> float:
 def last_model(method: str, folder: pathlib.Path) -> dict:
     """The variables that a training in `folder` ended with, of all seeds."""
     run, stage = run_of(method, folder)
-    best = restore_best(run.folder(stage.name), stage.best(run.config, SEEDS))
+    best = restore_best(run.folder(stage.name), stage.best(run.config, run.spec, SEEDS))
     return jax.device_get({kind: best[kind] for kind in ("params", "stats")})
 
 

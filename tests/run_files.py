@@ -3,6 +3,11 @@
 import json
 import pathlib
 
+from avvp_jax.experiment.records import recall, recall_spec
+from avvp_jax.experiment.weights import Weights, read_all_weights
+from avvp_jax.methods import stages_of
+from avvp_jax.training.sequence import final_stage
+
 
 def last_state(workdir: pathlib.Path, stage: str) -> list:
     """The checksums of a stage's last state and of its best model."""
@@ -24,3 +29,10 @@ def logged(workdir: pathlib.Path) -> list[dict]:
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
     epochs = [line for line in lines if any(name.endswith("train/loss") for name in line)]
     return [{k: v for k, v in each.items() if "videos_per_second" not in k} for each in epochs]
+
+
+def weights_of(workdir: pathlib.Path) -> list[Weights]:
+    """The best model of each seed of a finished run."""
+    config = recall(str(workdir))
+    network = final_stage(config, stages_of(config)).result_network(config, recall_spec(workdir))
+    return read_all_weights(str(workdir), network, config)

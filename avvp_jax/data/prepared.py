@@ -18,6 +18,12 @@ from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import STREAM_SETS, DataSpec, Stream, data_spec
 from avvp_jax.task import LLP, Task
 
+# LLP's own data sets, and the stream sets that each holds.
+DATASETS = {
+    "llp/base": ("base",),
+    "llp/clip_clap": ("clip_clap",),
+    "llp/synthetic": ("base", "clip_clap"),
+}
 FEEDS = ("auto", "device", "stream")
 
 # Of a device's memory, what the features that training and validation read may take.
@@ -73,6 +79,17 @@ def spec_of(builder, streams: str) -> DataSpec:
             f"{builder.info.full_name} does not hold"
         )
     return data_spec(streams, task, known.get("widths"))
+
+
+def expected_spec(config: ConfigDict) -> DataSpec:
+    """The spec of `config.data`, without preparing LLP's own data sets to know it.
+
+    Raises:
+      UserError: another data set is not prepared, or it is damaged.
+    """
+    if config.dataset in DATASETS:
+        return data_spec(config.streams)
+    return spec_of(open_dataset(config), config.streams)
 
 
 def stays_on_disk(config: ConfigDict, builder) -> bool:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from avvp_jax.data.examples import WAY_OUT, read_examples
 from avvp_jax.data.features import ResidentFeatures, SplitFeatures, StoredFeatures
 from avvp_jax.errors import UserError, damaged_data
-from avvp_jax.streams import DataSpec, data_spec
+from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES, Task
 
 # Bounds the host memory that decoded examples take while a split is stacked.
@@ -56,11 +56,6 @@ class Split:
     def task(self) -> Task:
         """What is parsed."""
         return self.spec.task
-
-
-def stream_widths(streams: str) -> tuple[int, int, int]:
-    """Widths of the audio, visual and snippet features of `config.data.streams`."""
-    return data_spec(streams).widths
 
 
 def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Split:

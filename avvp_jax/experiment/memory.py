@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import has_begun, recall
 from avvp_jax.runtime.mesh import SEEDS, device_memory, make_mesh
-from avvp_jax.task import SEGMENTS
-from avvp_jax.training.run import all_seeds, groups
+from avvp_jax.streams import DataSpec
+from avvp_jax.training.run import Run, all_seeds, seed_groups
 from avvp_jax.training.stages import Training
 
 # Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.
@@ -24,35 +23,34 @@ COPIES, FEWEST_COPIES = 9, 5
 ACTIVATIONS = 60
 
 
-def seeds_at_once(
-    config: ConfigDict, stages: Sequence[Training], train: Split, workdir: str
-) -> int:
+def seeds_at_once(run: Run, stages: Sequence[Training]) -> int:
     """`config.seeds_at_once`, or if that is 0 what a run began with, or what memory allows."""
+    config = run.config
     if config.seeds_at_once:
         return config.seeds_at_once
-    if has_begun(workdir):
-        return recall(workdir).seeds_at_once
-    free = SHARE * device_memory() - train.features.resident_bytes
-    fit = min(fitting(config, stage, free) for stage in stages)
+    if has_begun(run.workdir):
+        return recall(run.workdir).seeds_at_once
+    free = SHARE * device_memory() - run.train.features.resident_bytes
+    fit = min(fitting(config, run.spec, stage, free) for stage in stages)
     counts = range(1, config.num_seeds + 1)
     return max(count for count in counts if seeds_on_a_device(config, count) <= fit or count == 1)
 
 
 def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:
     """How many seeds of one group a device holds at most; the last group may be smaller."""
-    sizes = {len(group) for group in groups(all_seeds(config), at_once)}
+    sizes = {len(group) for group in seed_groups(all_seeds(config), at_once)}
     return max(size // make_mesh(size, **config.mesh).shape[SEEDS] for size in sizes)
 
 
-def fitting(config: ConfigDict, stage: Training, free: float) -> int:
+def fitting(config: ConfigDict, spec: DataSpec, stage: Training, free: float) -> int:
     """How many seeds of a stage fit into so many bytes, at least one."""
-    count, config = parameters(config, stage), stage.settings(config)
-    tokens = 2 * SEGMENTS * max(config.train.batch_size, config.eval.batch_size)
+    count, config = parameters(config, spec, stage), stage.settings(config)
+    tokens = 2 * spec.task.segments * max(config.train.batch_size, config.eval.batch_size)
     activations = tokens * config.model.width * ACTIVATIONS * config.model.layers
     return max(1, int(free / (4 * (COPIES * count + activations))))
 
 
-def refuse_too_large(config: ConfigDict, stages: Sequence[Training]) -> None:
+def refuse_too_large(config: ConfigDict, spec: DataSpec, stages: Sequence[Training]) -> None:
     """Refuses networks that a device cannot hold, before anything is written.
 
     Raises:
@@ -61,7 +59,7 @@ def refuse_too_large(config: ConfigDict, stages: Sequence[Training]) -> None:
     seeds = seeds_on_a_device(config, min(config.seeds_at_once, config.num_seeds))
     there = device_memory()
     for stage in stages:
-        needed = 4 * FEWEST_COPIES * parameters(config, stage) * seeds
+        needed = 4 * FEWEST_COPIES * parameters(config, spec, stage) * seeds
         if needed > there:
             model = stage.settings(config).model
             raise UserError(
@@ -71,7 +69,7 @@ def refuse_too_large(config: ConfigDict, stages: Sequence[Training]) -> None:
             )
 
 
-def parameters(config: ConfigDict, stage: Training) -> int:
+def parameters(config: ConfigDict, spec: DataSpec, stage: Training) -> int:
     """How many weights a stage trains for one seed."""
-    shapes = jax.tree.leaves(stage.trained_network(config).shapes()["params"])
+    shapes = jax.tree.leaves(stage.trained_network(config, spec).shapes()["params"])
     return sum(math.prod(leaf.shape) for leaf in shapes)

@@ -13,12 +13,14 @@ from avvp_jax.experiment.settings import by_key, check_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines
+from avvp_jax.streams import DataSpec, data_spec
+from avvp_jax.task import LLP, Task
 
 _LONGEST_RECORD = 1 << 20
 
 
-def remember(config: ConfigDict, workdir: str) -> None:
-    """Writes W/config.json: the config, versions and commit of a run.
+def remember(config: ConfigDict, workdir: str, spec: DataSpec) -> None:
+    """Writes W/config.json: the config, task, streams, versions and commit of a run.
 
     Raises:
       UserError: the work directory belongs to a run whose config gives other numbers.
@@ -29,6 +31,8 @@ def remember(config: ConfigDict, workdir: str) -> None:
         return
     record = {
         "config": json.loads(config.to_json()),
+        "task": spec.task.to_json(),
+        "widths": {stream.name: stream.width for stream in spec.streams},
         "versions": versions(),
         "commit": commit(),
         "devices": [str(device) for device in jax.devices()],
@@ -83,6 +87,19 @@ def recall(workdir: str) -> ConfigDict:
     Raises:
       UserError: there is none, or it is damaged.
     """
+    return _recall(workdir)[0]
+
+
+def recall_spec(workdir: str) -> DataSpec:
+    """The task and streams in W/config.json; LLP's in one that was written before they were.
+
+    Raises:
+      UserError: see recall.
+    """
+    return _recall(workdir)[1]
+
+
+def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
     path = epath.Path(workdir) / "config.json"
     if not is_there(path):
         raise UserError(
@@ -101,7 +118,18 @@ def recall(workdir: str) -> ConfigDict:
         check_config(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return config
+    try:
+        return config, _spec(record, config)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+
+
+def _spec(record: dict, config: ConfigDict) -> DataSpec:
+    task = Task.from_json(record["task"]) if "task" in record else LLP
+    widths = record.get("widths", {})
+    if not all(type(width) is int and 0 < width < 2**20 for width in widths.values()):
+        raise ValueError("widths of streams are whole numbers")
+    return data_spec(config.data.streams, task, widths)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict:

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Mapping
 
-from avvp_jax.data.prepared import FEEDS
+from avvp_jax.data.prepared import DATASETS, FEEDS
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.events import VIDEO_FILTERS
 from avvp_jax.schema import (
@@ -30,11 +30,6 @@ from avvp_jax.schema import (
 from avvp_jax.streams import STREAM_SETS
 from avvp_jax.training.keys import GENERATORS
 
-DATASETS = {
-    "llp/base": ("base",),
-    "llp/clip_clap": ("clip_clap",),
-    "llp/synthetic": ("base", "clip_clap"),
-}
 _OWN_DATASET = re.compile(r"llp/[A-Za-z0-9_.-]+")
 # Whether a set of another name lies prepared shows when it is opened.
 DATASET = Limit(

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from avvp_jax.data.prepared import DATASETS
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.schema import COMMON, DATASETS, SECTIONS, fields_of, overrides_of
+from avvp_jax.experiment.schema import COMMON, SECTIONS, fields_of, overrides_of
 from avvp_jax.methods import METHODS
 from avvp_jax.schema import Field, Overrides
 from avvp_jax.storage.writing import absolute
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.selection import SELECTIONS, parts_of
-from avvp_jax.training.stages import names
+from avvp_jax.training.sequence import names
 
 DEEPEST = 3  # sections in one another: base.schedule.learning_rate
 
@@ -167,13 +168,15 @@ def _check_select(config: ConfigDict) -> None:
         )
 
 
-def expand_paths(config: ConfigDict) -> None:
-    """Makes every path of the config absolute, so that it holds from any folder; ~ is home."""
+def absolute_paths(config: ConfigDict) -> ConfigDict:
+    """The config with every path absolute, so that it holds from any folder; ~ is home."""
+    config = ConfigDict(config.to_dict())
     for key in (key for key, field in fields_of(config.method).items() if field.path):
         section, _, name = key.rpartition(".")
         holder = config[section] if section else config
         if holder[name]:
             holder[name] = absolute(holder[name])
+    return config
 
 
 def flat_config(config: ConfigDict) -> dict[str, object]:

@@ -9,20 +9,22 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from avvp_jax.data.prepared import expected_spec
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.schema import WEIGHTLESS
 from avvp_jax.experiment.settings import value_of
-from avvp_jax.interchange import state_dicts
 from avvp_jax.interchange.layouts import Layout
+from avvp_jax.interchange.state_dicts import from_published, part_of
 from avvp_jax.interchange.torch_files import read_published
-from avvp_jax.methods import METHODS, stages_of
+from avvp_jax.methods import layout_of, stages_of
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.storage.reading import is_folder, odd_file
+from avvp_jax.streams import DataSpec
 from avvp_jax.training.checkpoints import restore_best
-from avvp_jax.training.run import Run, groups
+from avvp_jax.training.run import all_seeds, seed_groups, stage_folder
 from avvp_jax.training.selection import no_best, of_seed, of_seeds
-from avvp_jax.training.stages import final_stage
+from avvp_jax.training.sequence import final_stage
 
 
 class Leftover(NamedTuple):
@@ -106,25 +108,60 @@ def read_all_weights(
       UserError: nothing is there, it is damaged, or it does not fit `network`.
     """
     if is_folder(path):
-        source = recall(path)
-        source.eval.stage = stage
-        left = final_stage(source, stages_of(source))
-        refuse_other_model(
-            path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
-        )
-        one = no_best(network.shapes(), left.settings(source).eval.select)
-        run, weights = Run(source, path, []), []
-        for seeds in groups(run.seeds, source.seeds_at_once or len(run.seeds)):
-            folder = run.with_seeds(seeds).folder(left.name)
-            if odd := odd_file(folder):
-                raise UserError(f"{odd}: is not a file; delete {folder} and train again")
-            best = restore_best(folder, of_seeds(one, len(seeds)))
-            for index, seed in enumerate(seeds):
-                variables, epoch, score = of_seed(best, index)
-                weights.append(Weights(variables, epoch, seed, score))
-        return weights
-    layout = final_stage(config, stages_of(config)).layout or METHODS[config.method].layout
+        return _weights_of_workdir(path, network, config, stage)
+    layout = layout_of(config, final_stage(config, stages_of(config)))
     return [read_published_weights(path, network, layout)]
+
+
+def _weights_of_workdir(
+    path: str, network: Network, config: ConfigDict, stage: str
+) -> list[Weights]:
+    source = recall(path)
+    left = final_stage(source, stages_of(source), stage)
+    refuse_other_model(
+        path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
+    )
+    one = no_best(network.shapes(), left.settings(source).eval.select)
+    seeds, weights = all_seeds(source), []
+    for group in seed_groups(seeds, source.seeds_at_once or len(seeds)):
+        folder = stage_folder(path, left.name, source, group)
+        if odd := odd_file(folder):
+            raise UserError(f"{odd}: is not a file; delete {folder} and train again")
+        best = restore_best(folder, of_seeds(one, len(group)))
+        for index, seed in enumerate(group):
+            variables, epoch, score = of_seed(best, index)
+            weights.append(Weights(variables, epoch, seed, score))
+    return weights
+
+
+def spec_of_weights(config: ConfigDict, path: str) -> DataSpec:
+    """The task and streams of the weights at a path: a work directory knows them, and a
+    published file is taken to be of the config's data.
+
+    Raises:
+      UserError: the work directory is damaged, or the data cannot be prepared.
+    """
+    return recall_spec(path) if is_folder(path) else expected_spec(config.data)
+
+
+def refuse_other_data(trained: DataSpec, given: DataSpec, path: str) -> None:
+    """Refuses data of another task, or of other widths, than weights were trained on.
+
+    Raises:
+      UserError: says how they differ.
+    """
+    if trained.task != given.task:
+        was, now = (f"{x.name}, {len(x.classes)} classes" for x in (trained.task, given.task))
+        same = " (names, segments or seconds differ)" if was == now else ""
+        raise UserError(
+            f"{path} was trained for another task ({was}) than the data's ({now}){same}; give the "
+            "data set that it was trained on"
+        )
+    if trained.widths != given.widths:
+        raise UserError(
+            f"{path} was trained on features {trained.widths} wide, and the data's are "
+            f"{given.widths}; give the data set that it was trained on"
+        )
 
 
 def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:
@@ -141,8 +178,8 @@ def read_published_weights(path: str, network: Network, layout: Layout) -> Weigh
     variables, leftovers = network.shapes(), {}
     for part, part_path in layout.paths(path).items():
         file = read_published(part_path)
-        template = state_dicts.part_of(variables, part)
-        values, unused = state_dicts.from_published(file.state, template, layout, part_path)
+        template = part_of(variables, part)
+        values, unused = from_published(file.state, template, layout, part_path)
         leftovers[part] = Leftover(unused, file.rest)
         for kind in variables:
             variables[kind] = variables[kind] | {part: values[kind]} if part else values[kind]

@@ -8,8 +8,10 @@ import pkgutil
 
 from ml_collections import ConfigDict
 
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.methods.method import Method
-from avvp_jax.training.stages import Stage
+from avvp_jax.training.run import Stage
+from avvp_jax.training.stages import Training
 
 
 def _exported() -> list[Method]:
@@ -26,3 +28,8 @@ METHODS: dict[str, Method] = {
 def stages_of(config: ConfigDict) -> list[Stage]:
     """The stages of `config.method`, in order; the last one's model is the result."""
     return METHODS[config.method].stages(config)
+
+
+def layout_of(config: ConfigDict, stage: Training) -> Layout:
+    """The published layout of what a stage of `config.method` trains."""
+    return stage.layout or METHODS[config.method].layout

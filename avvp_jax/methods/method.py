@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.reports.published_scores import Published
 from avvp_jax.schema import Fields, Overrides
-from avvp_jax.training.stages import Stage
+from avvp_jax.training.run import Stage
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from absl import flags
 
 import launch
 from avvp_jax.errors import UserError
+from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
-from avvp_jax.modes.modes import run
 from tfds_llp import elaborate
 
 ROOT = pathlib.Path(__file__).parent.parent.parent

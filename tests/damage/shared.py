@@ -11,6 +11,7 @@ from avvp_jax.experiment.weights import read_weights
 from avvp_jax.interchange.state_dicts import to_published
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import METHODS, stages_of
+from avvp_jax.streams import data_spec
 from tests.damage.place import Place, mistake
 from tests.tfds_llp import published_folder
 
@@ -24,7 +25,7 @@ def make_shared(root: pathlib.Path) -> pathlib.Path:
     whole = place.train(f"--config.data.manual_dir={root}/DATA", "--config.eval.splits=val")
     assert mistake(whole) is None
     config = recall(str(place.workdir))
-    network = stages_of(config)[0].result_network(config)
+    network = stages_of(config)[0].result_network(config, data_spec(config.data.streams))
     variables = jax.device_get(read_weights(str(place.workdir), network, config).variables)
     state = to_published(variables, METHODS["han"].layout, {})
     write_published({str(root / "han.pt"): PublishedFile(state)})

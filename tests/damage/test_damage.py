@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-import avvp_jax.modes.modes
+from avvp_jax.modes import evaluate, predict, train
 from tests.damage import annotations, artefacts, checkpoints, configs, features, prepared, workdirs
 from tests.damage.case import Case, put
 from tests.damage.hostile import EXECUTED, UNREADABLE
@@ -103,8 +103,9 @@ WHOLE = {
 @pytest.mark.parametrize("what", WHOLE)
 def test_what_is_whole_is_accepted(what, place, monkeypatch):
     """The cases differ from these in their damage alone."""
-    for writes in ("remember", "make_writer"):
-        monkeypatch.setattr(avvp_jax.modes.modes, writes, accepted)
+    monkeypatch.setattr(train, "remember", accepted)
+    for mode in (train, evaluate, predict):
+        monkeypatch.setattr(mode, "make_writer", accepted)
     with pytest.raises(Accepted):
         mistake(WHOLE[what](place))
 

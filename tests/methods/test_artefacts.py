@@ -25,11 +25,11 @@ def removed():
 def test_removed_labels_are_matched_by_id(tmp_path, removed):
     path = str(tmp_path / "removed_labels.npz")
     write_removed_labels(path, removed, IDS)
-    found = read_removed_labels(path, ["ccc", "aaa"], np.array([7, 9]))
+    found = read_removed_labels(path, ["ccc", "aaa"], np.array([7, 9]), 25)
     np.testing.assert_array_equal(found.audio, removed.audio[[2, 0]])
     np.testing.assert_array_equal(found.visual, removed.visual[[2, 0]])
     with pytest.raises(UserError, match="lacks the videos ddd"):
-        read_removed_labels(path, ["aaa", "ddd"], np.array([0, 1]))
+        read_removed_labels(path, ["aaa", "ddd"], np.array([0, 1]), 25)
 
 
 def test_noise_ratios_keep_every_bit(tmp_path):
@@ -37,7 +37,7 @@ def test_noise_ratios_keep_every_bit(tmp_path):
     write_noise_ratios(str(tmp_path / "noise_ratios.npz"), ratios)
     published = np.load(tmp_path / "noise_ratios.npz")
     assert sorted(published.files) == ["audio", "visual"]
-    found = read_noise_ratios(str(tmp_path / "noise_ratios.npz"))
+    found = read_noise_ratios(str(tmp_path / "noise_ratios.npz"), 25)
     for name in ("audio", "visual"):
         assert published[name].dtype == np.float64
         np.testing.assert_array_equal(getattr(found, name), getattr(ratios, name))
@@ -62,8 +62,8 @@ def test_the_published_pickle_is_matched_by_csv_row(tmp_path, scalars):
         published_pickle(path, visual, audio)
     else:
         path.write_bytes(pickle.dumps([visual, audio]))
-    found = read_removed_labels(str(path), ["a", "b"], np.array([2, 5]), left_out=4)
+    found = read_removed_labels(str(path), ["a", "b"], np.array([2, 5]), 25, left_out=4)
     assert np.argwhere(found.visual).tolist() == [[0, 3], [1, 0]]
     assert np.argwhere(found.audio).tolist() == [[1, 24]]
     with pytest.raises(UserError, match="row 5 is beyond the training csv's 5 rows"):
-        read_removed_labels(str(path), ["a", "b"], np.array([2, 5]), left_out=3)
+        read_removed_labels(str(path), ["a", "b"], np.array([2, 5]), 25, left_out=3)

@@ -182,7 +182,7 @@ def test_targets_from_the_published_removed_labels(golden):
         label[row, [CLASSES.index(name) for name in video["event_labels"].split(",")]] = 1
     ids = [video["filename"][:11] for video in rows]
     path = str(pathlib.Path(REAL) / "need_to_change.pkl")
-    removed = read_removed_labels(path, ids, np.arange(len(rows)))
+    removed = read_removed_labels(path, ids, np.arange(len(rows)), 25)
     edited = targets(label, removed)
     for name in ("audio", "visual", "video"):
         total = edited[name].sum(axis=0, dtype=np.float64)
@@ -191,5 +191,5 @@ def test_targets_from_the_published_removed_labels(golden):
     assert (edited["video"].sum(axis=1) == 0).sum() == numbers["video_empty"]
     # Left-out videos are matched by their row in the csv.
     some = np.array([5, 17, 4000])
-    part = read_removed_labels(path, [ids[row] for row in some], some, len(ids) - len(some))
+    part = read_removed_labels(path, [ids[row] for row in some], some, 25, len(ids) - len(some))
     np.testing.assert_array_equal(part.audio, removed.audio[some])

@@ -18,8 +18,8 @@ from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
-from avvp_jax.modes.modes import run
-from avvp_jax.training.run import Run
+from avvp_jax.modes import run
+from avvp_jax.training.run import whole_run
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
 SMALL += ["--config.train.save_seconds=0"]
@@ -227,7 +227,7 @@ def test_dhhns_guides_learn_each_from_their_own_modality():
 
 def test_clap_teaches_hearing_and_clip_seeing(small_config, tmp_path):
     config = small_config("valor")
-    run_ = Run(config, str(tmp_path), [])
+    run_ = whole_run(config, str(tmp_path), [])
     taught = valor.taught_arrays(run_)["videos"]["pseudo_label"]
     # The nine videos' labels of CLAP are in segments 3 and 4, those of CLIP in 6 to 8.
     assert np.flatnonzero(taught["audio"][0, :, 0]).tolist() == [3, 4]

@@ -13,7 +13,7 @@ import pytest
 import avvp_jax.training.stages
 from avvp_jax.data.prepared import open_dataset
 from avvp_jax.errors import UserError
-from avvp_jax.modes.modes import run
+from avvp_jax.modes import run
 from avvp_jax.reports.writers import JsonWriter
 from avvp_jax.training.checkpoints import Checkpoints
 from tests.programs import started

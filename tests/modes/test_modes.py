@@ -13,10 +13,11 @@ from avvp_jax.errors import UserError
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import stages_of
 from avvp_jax.metrics.scores import NAMES
-from avvp_jax.modes.modes import run
+from avvp_jax.modes import run
+from avvp_jax.streams import data_spec
 from avvp_jax.training.checkpoints import Checkpoints, restore_best
 from avvp_jax.training.selection import of_seed
-from avvp_jax.training.stages import final_stage
+from avvp_jax.training.sequence import final_stage
 from tests.tfds_llp.published_folder import TEST, VAL
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -40,7 +41,8 @@ def scores(workdir: str, split: str) -> dict:
 
 def model(config, workdir: str) -> dict:
     stage = final_stage(config, stages_of(config))
-    best = restore_best(f"{workdir}/{stage.name}", stage.best(config, config.num_seeds))
+    shapes = stage.best(config, data_spec(config.data.streams), config.num_seeds)
+    best = restore_best(f"{workdir}/{stage.name}", shapes)
     return jax.device_get(of_seed(best, 0)[0])
 
 

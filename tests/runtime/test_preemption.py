@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from avvp_jax.modes.modes import run
+from avvp_jax.modes import run
 from avvp_jax.runtime import preemption
 from avvp_jax.runtime.preemption import Preempted
 from avvp_jax.training import fit

@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.records import recall
-from avvp_jax.experiment.weights import read_weights
-from avvp_jax.methods import stages_of
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.runtime.endings import LOST, unanswered
 from avvp_jax.runtime.processes import _alone_on_host, _check
-from avvp_jax.training.stages import final_stage
 from tests.programs import PATIENCE, started
+from tests.run_files import weights_of
 from tests.test_launch import SMALL, wait_for
 from tests.weights import assert_same_training
 
@@ -60,12 +57,6 @@ def launch_two(launch):
         process.kill()
 
 
-def weights_of(workdir: pathlib.Path) -> dict:
-    config = recall(str(workdir))
-    network = final_stage(config, stages_of(config)).result_network(config)
-    return jax.device_get(read_weights(str(workdir), network, config).variables)
-
-
 def checkpoints(workdir: pathlib.Path, beyond: int) -> bool:
     found = (path.name for path in workdir.glob("train/latest/*"))
     return any(name.isdigit() and int(name) > beyond for name in found)
@@ -94,7 +85,8 @@ def test_two_processes_train_as_one_also_when_one_is_lost(launch, launch_two, fl
     assert outputs[1] == ("", "")
 
     assert launch(*flags, f"--workdir={alone}").returncode == 0
-    assert_same_training(weights_of(alone), weights_of(both), moved=3e-4 * EPOCHS * 2)
+    models = [jax.device_get(weights_of(w)[0].variables) for w in (alone, both)]
+    assert_same_training(*models, moved=3e-4 * EPOCHS * 2)
     one, two = (json.loads((w / "scores_test.json").read_text()) for w in (alone, both))
     for name in NAMES:
         np.testing.assert_allclose(one[name], two[name], atol=1e-3)

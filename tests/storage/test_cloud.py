@@ -11,8 +11,8 @@ import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.torch_files import write_published
+from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
-from avvp_jax.modes.modes import run
 from avvp_jax.runtime import preemption
 from avvp_jax.runtime.preemption import Preempted
 from avvp_jax.storage import leases

@@ -13,21 +13,19 @@ import numpy as np
 import pytest
 
 from avvp_jax.data import prepared as data
+from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.features import ResidentFeatures, StoredFeatures
 from avvp_jax.data.prepared import open_dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.weights import read_all_weights
-from avvp_jax.methods import stages_of
-from avvp_jax.modes.modes import run
+from avvp_jax.modes import run
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.feed import Feed
-from avvp_jax.training.run import configured_split
-from avvp_jax.training.stages import final_stage
 from avvp_jax.training.trainer import Trainer
+from tests.run_files import weights_of
 from tests.weights import assert_same_training
 from tfds_llp import LlpConfig, llp
 from tfds_llp.annotations import AnnotatedVideos
@@ -84,9 +82,7 @@ def test_both_feeds_end_in_the_same_models(method, small_config, tmp_path, quick
         config.data.feed, config.num_seeds, config.train.steps_per_call = feed, 2, 1
         workdir = tmp_path / feed
         run(config, str(workdir), "train")
-        stage = final_stage(config, stages_of(config))
-        found = read_all_weights(str(workdir), stage.result_network(config), config)
-        models.append(jax.device_get([weights.variables for weights in found]))
+        models.append(jax.device_get([weights.variables for weights in weights_of(workdir)]))
         lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
         losses = [{k: v for k, v in line.items() if k.endswith("/loss")} for line in lines]
         logged.append([line for line in losses if line])
@@ -97,10 +93,9 @@ def test_both_feeds_end_in_the_same_models(method, small_config, tmp_path, quick
 
 
 def test_auto_streams_what_is_too_large_for_the_device(config, monkeypatch):
-    dataset = open_dataset(config.data)
-    assert isinstance(configured_split(config, dataset, "train").features, ResidentFeatures)
+    assert isinstance(Dataset(config.data).train.features, ResidentFeatures)
     monkeypatch.setattr(data, "device_memory", lambda: 2e6)
-    assert isinstance(configured_split(config, dataset, "train").features, StoredFeatures)
+    assert isinstance(Dataset(config.data).train.features, StoredFeatures)
 
 
 def make_many(config: LlpConfig) -> dict[str, Videos]:

@@ -10,23 +10,24 @@ import pytest
 
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.weights import read_all_weights
 from avvp_jax.methods import stages_of
 from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary
+from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
-from avvp_jax.modes.modes import run
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import by_seed, make_mesh, place
+from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
-from avvp_jax.training.stages import final_stage
+from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.trainer import Trainer
 from configs.han import get_config
 from tests.first_states import begin
+from tests.run_files import weights_of
 from tests.training.test_trainer import STEP, WIDTHS, data
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -38,11 +39,6 @@ METHODS = {
     "valor": ("valor", ""),
     "dhhn": ("dhhn", "refinement"),
 }
-
-
-def weights_of(config, workdir) -> list:
-    stage = final_stage(config, stages_of(config))
-    return read_all_weights(str(workdir), stage.result_network(config), config)
 
 
 def assert_close(one, two, moved: float) -> None:
@@ -63,14 +59,14 @@ def test_several_seeds_are_single_runs(small_config, tmp_path, method):
     config = small_config(*METHODS[method])
     config.num_seeds = 2
     run(config, str(tmp_path / "both"), "train")
-    both = weights_of(config, tmp_path / "both")
+    both = weights_of(tmp_path / "both")
     assert [weights.seed for weights in both] == [config.seed, config.seed + 1]
     record = json.loads((tmp_path / "both/scores_test.json").read_text())
     # The second seed, alone: it shares nothing with the config of both but what all seeds share.
     single, workdir = small_config(*METHODS[method]), tmp_path / "single"
     single.seed += 1
     run(single, str(workdir), "train")
-    (alone,) = weights_of(single, workdir)
+    (alone,) = weights_of(workdir)
     assert alone.epoch == both[1].epoch
     assert_close(alone.variables, both[1].variables, moved=3e-4 * 2 * 2)
     scores = json.loads((workdir / "scores_test.json").read_text())
@@ -145,7 +141,8 @@ def test_a_seed_that_diverges_is_left_out(small_config, tmp_path, monkeypatch, c
     """Also where it is the only one of its group: the others train, and the mean is theirs."""
     config = small_config("han")
     config.num_seeds, config.seeds_at_once, config.eval.splits = 3, at_once, ("val",)
-    network = final_stage(config, stages_of(config)).trained_network(config)
+    stage, spec = final_stage(config, stages_of(config)), data_spec(config.data.streams)
+    network = stage.trained_network(config, spec)
     marked = network.init(keys.init_key(keys.root_key(2)))["params"]["fc_a"]["bias"][0]
     plain = han.loss
 
@@ -179,7 +176,7 @@ def test_where_every_seed_diverges_the_run_says_so(small_config, tmp_path):
 def test_a_seed_that_diverges_takes_no_part_in_later_stages(small_config, tmp_path, monkeypatch):
     config = small_config("jomold")
     config.num_seeds = 2
-    network = stages_of(config)[0].trained_network(config)
+    network = stages_of(config)[0].trained_network(config, data_spec(config.data.streams))
     marked = network.init(keys.init_key(keys.root_key(config.seed)))["params"]["fc_a"]["bias"][0]
     plain = jomold.estimator_loss
 
@@ -189,7 +186,7 @@ def test_a_seed_that_diverges_takes_no_part_in_later_stages(small_config, tmp_pa
 
     monkeypatch.setattr(jomold, "estimator_loss", loss)
     run(config, str(tmp_path), "train")
-    assert [weights.diverged for weights in weights_of(config, tmp_path)] == [True, False]
+    assert [weights.diverged for weights in weights_of(tmp_path)] == [True, False]
 
 
 def test_a_run_in_groups_refuses_another_config(small_config, tmp_path):
@@ -215,9 +212,7 @@ def test_groups_of_seeds_are_the_same_runs(small_config, tmp_path):
     together = small_config("han")
     together.num_seeds = 3
     run(together, str(tmp_path / "together"), "train")
-    one, two = (
-        weights_of(c, tmp_path / d) for c, d in ((config, "groups"), (together, "together"))
-    )
+    one, two = (weights_of(tmp_path / folder) for folder in ("groups", "together"))
     for x, y in zip(one, two, strict=True):
         assert (x.seed, x.epoch) == (y.seed, y.epoch)
         assert_close(x.variables, y.variables, moved=3e-4 * 2 * 2)
@@ -254,7 +249,7 @@ def test_predict_takes_the_picked_seed(finished, tmp_path):
         config.pick_seed = seed
         run(config, str(tmp_path / "W"), "predict")
         probs[seed] = np.load(tmp_path / "W/predictions_val.npz")["frame_prob"]
-    scores = [w.score for w in weights_of(config, workdir)]
+    scores = [w.score for w in weights_of(workdir)]
     np.testing.assert_array_equal(probs[-1], probs[1 + int(np.argmax(scores))])
     assert np.abs(probs[1] - probs[2]).max() > 1e-4
     config.pick_seed = 7

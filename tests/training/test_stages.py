@@ -19,8 +19,8 @@ import pytest
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall
 from avvp_jax.methods import stages_of
-from avvp_jax.modes.modes import run
-from avvp_jax.training.run import Run
+from avvp_jax.modes import run
+from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
@@ -57,9 +57,9 @@ def finished(small_config, tmp_path_factory, quick_compile):
 def best_models(workdir: pathlib.Path) -> dict:
     """stage -> the parameters of its best model."""
     config = recall(str(workdir))
-    made = Run(config, str(workdir), stages_of(config))
-    trained = [stage.name for stage in made.stages if isinstance(stage, Training)]
-    return {name: jax.device_get(made.models(name)[1]) for name in trained}
+    made = whole_run(config, str(workdir), stages_of(config))
+    trained = [stage for stage in made.stages if isinstance(stage, Training)]
+    return {stage.name: jax.device_get(stage.models(made)) for stage in trained}
 
 
 def results(workdir: pathlib.Path) -> dict:

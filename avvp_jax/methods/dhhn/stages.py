@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from avvp_jax.data.splits import stream_widths
 from avvp_jax.errors import UserError
 from avvp_jax.methods.losses import bce, clamp, mmil_losses, weighted_mean
 from avvp_jax.methods.ma import stages as ma
@@ -21,9 +20,10 @@ from avvp_jax.methods.ma.method import LAYOUT as MA_LAYOUT
 from avvp_jax.methods.targets import no_arrays, targets, weak_targets
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
-from avvp_jax.task import LLP, MODALITIES
-from avvp_jax.training.run import Run
-from avvp_jax.training.stages import Artefact, Stage, Training
+from avvp_jax.streams import DataSpec
+from avvp_jax.task import MODALITIES
+from avvp_jax.training.run import Run, Stage
+from avvp_jax.training.stages import Training, no_demands
 
 MODES = ("refinement", "origin")
 NETWORKS = ("hcmn", "audio_net", "video_net")
@@ -73,6 +73,7 @@ def stages(config: ConfigDict) -> list[Stage]:
         loss,
         weak_arrays if origin else no_arrays,
         own=None if origin else refined_arrays,
+        demands=no_demands if origin else ma.usable_removed_labels,
         network=joint_networks,
         result=combined_parser,
         keep=both_parsers,
@@ -85,21 +86,20 @@ def stages(config: ConfigDict) -> list[Stage]:
     if origin or config.dhhn.removed_labels:
         return [train]
     base = Training("base", ma.loss, weak_targets, section="base", layout=MA_LAYOUT)
-    estimate = Artefact("estimate", "removed_labels.npz", ma.write_labels, ma.removed_labels)
-    return [base, estimate, train]
+    return [base, ma.estimation(base), train]
 
 
-def joint_networks(config: ConfigDict) -> Network:
+def joint_networks(config: ConfigDict, spec: DataSpec) -> Network:
     """The three networks that train."""
-    widths = stream_widths(config.data.streams)
     sections = [config[name].to_dict() for name in ("model", "audio_net", "video_net")]
-    return Network(lambda rngs: JointNetworks(widths, len(LLP.classes), *sections, rngs=rngs))
+    sizes = spec.widths, len(spec.task.classes)
+    return Network(lambda rngs: JointNetworks(*sizes, *sections, rngs=rngs))
 
 
-def combined_parser(config: ConfigDict) -> Network:
+def combined_parser(config: ConfigDict, spec: DataSpec) -> Network:
     """The parser that results, of two epochs' hierarchical parsers."""
-    widths, model = stream_widths(config.data.streams), config.model.to_dict()
-    return Network(lambda rngs: CombinedParser(widths, len(LLP.classes), model, rngs=rngs))
+    model, sizes = config.model.to_dict(), (spec.widths, len(spec.task.classes))
+    return Network(lambda rngs: CombinedParser(*sizes, model, rngs=rngs))
 
 
 def both_parsers(variables: Variables) -> Variables:

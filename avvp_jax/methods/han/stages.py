@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.methods.targets import weak_targets
-from avvp_jax.training.stages import Stage, Training
+from avvp_jax.training.run import Stage
+from avvp_jax.training.stages import Training
 
 
 def loss(parser, batch, key):

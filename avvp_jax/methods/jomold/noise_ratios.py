@@ -9,7 +9,6 @@ from avvp_jax.errors import UserError
 from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.storage.reading import read_npz
 from avvp_jax.storage.writing import write_npz
-from avvp_jax.task import NUM_CLASSES
 
 LEAST_RATIO = 1e-9  # above 0: one video of a thousand million
 _RATIOS_AGAIN = "make it again with configs/jomold.py"
@@ -20,17 +19,17 @@ def write_noise_ratios(path: str, ratios: NoiseRatios) -> None:
     write_npz(path, audio=ratios.audio, visual=ratios.visual)
 
 
-def read_noise_ratios(path: str) -> NoiseRatios:
-    """Noise ratios from a noise_ratios.npz.
+def read_noise_ratios(path: str, classes: int) -> NoiseRatios:
+    """Noise ratios of so many classes from a noise_ratios.npz.
 
     Raises:
       UserError: the file is damaged, or a value is no ratio.
     """
     arrays = read_npz(path, ("audio", "visual"), _RATIOS_AGAIN)
     for name, array in arrays.items():
-        if array.dtype.kind != "f" or array.shape != (NUM_CLASSES,):
+        if array.dtype.kind != "f" or array.shape != (classes,):
             raise UserError(
-                f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({NUM_CLASSES},); "
+                f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({classes},); "
                 f"{_RATIOS_AGAIN}"
             )
         # Bytes in another order than they say give numbers next to 0.

@@ -20,10 +20,12 @@ from avvp_jax.methods.losses import mmil_losses, weighted_mean
 from avvp_jax.methods.targets import targets, weak_targets
 from avvp_jax.reports.bars import draw_bars
 from avvp_jax.reports.tables import ratios_table
+from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
-from avvp_jax.training.run import Run
+from avvp_jax.training.artefacts import Artefact, Maker
+from avvp_jax.training.run import Run, Stage, make_predictor
 from avvp_jax.training.selection import of_seed
-from avvp_jax.training.stages import Artefact, Stage, Training
+from avvp_jax.training.stages import Training
 
 # Of the audio loss in denoised training; the program's choice.
 AUDIO_WEIGHT = 2.0
@@ -79,44 +81,68 @@ def _removed_shares(before, after, weight):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Estimator, ratios, denoised training; somebody else's ratios replace the first two."""
-    denoised = Training("denoise", denoised_loss, weak_targets, own=denoising_arrays)
+    denoised = Training(
+        "denoise", denoised_loss, weak_targets, own=denoising_arrays, demands=usable_ratios
+    )
     if config.jomold.noise_ratios:
         return [denoised]
     estimator = Training(
         "estimator", estimator_loss, weak_targets, model={"cross_attention": False}
     )
-    ratios = Artefact("ratios", "noise_ratios.npz", write_ratios, read_ratios)
-    return [estimator, ratios, denoised]
+    return [estimator, estimation(estimator), denoised]
 
 
-def write_ratios(run: Run, path: str, index: int) -> None:
-    """Stage 2: a seed's noise ratios of all training labels, in data order, so reproducible."""
-    variables, _, _ = of_seed(run.models("estimator")[1], index)
-    probs = run.predictor("estimator").predict(variables, run.train.features)
-    ratios = noise_ratios(
+def estimation(estimator: Training) -> Artefact:
+    """Stage 2: every seed's noise ratios of all training labels, in data order, so reproducible."""
+
+    def maker(run: Run, writer: Writer) -> Maker:
+        best = estimator.models(run)
+        predictor = make_predictor(run.config, estimator.result_network(run.config, run.spec))
+
+        def make(index: int, path: str) -> None:
+            variables, _, _ = of_seed(best, index)
+            ratios = estimated_ratios(run, predictor.predict(variables, run.train.features))
+            write_noise_ratios(path, ratios)
+            if processes.first():
+                show_ratios(run, ratios, path.replace(".npz", ".png"), index, writer)
+
+        return make
+
+    return Artefact("ratios", "noise_ratios.npz", maker, read_ratios)
+
+
+def estimated_ratios(run: Run, probs: dict[str, np.ndarray]) -> NoiseRatios:
+    """Noise ratios from an estimator's probabilities of the training videos."""
+    return noise_ratios(
         probs["audio_prob"],
         probs["visual_prob"],
         targets(run.train.weak_label),
         run.config.train.batch_size,
-        audio_threshold=run.config.jomold.audio_threshold,
-        visual_threshold=run.config.jomold.visual_threshold,
+        audio_threshold=run.options.audio_threshold,
+        visual_threshold=run.options.visual_threshold,
     )
-    write_noise_ratios(path, ratios)
-    if not processes.first():
-        return
-    chart, classes = path.replace(".npz", ".png"), run.train.task.classes
+
+
+def show_ratios(run: Run, ratios: NoiseRatios, chart: str, index: int, writer: Writer) -> None:
+    """Draws a seed's noise ratios, logs and prints them."""
+    classes = run.spec.task.classes
     picture = draw_bars(chart, "Noise ratios", classes, ratios._asdict())
     table = ratios_table(classes, *ratios)
     name = f"{run.scope}ratios/noise ratios"
-    run.writer.write_images(index, {name: picture[None]})
-    run.writer.write_texts(index, {name: table})
+    writer.write_images(index, {name: picture[None]})
+    writer.write_texts(index, {name: table})
     print(table, flush=True)
 
 
 def read_ratios(run: Run, index: int) -> NoiseRatios:
     """What stage 2 or `config.jomold.noise_ratios` says, for a seed."""
     path = run.options.noise_ratios or run.artefact("ratios", "noise_ratios.npz", index)
-    return read_noise_ratios(path)
+    return read_noise_ratios(path, len(run.spec.task.classes))
+
+
+def usable_ratios(run: Run) -> None:
+    """Refuses somebody else's noise ratios that are damaged."""
+    read_ratios(run, 0)
 
 
 def denoising_arrays(run: Run, index: int) -> dict:

@@ -14,7 +14,6 @@ from avvp_jax.interchange.torch_files import load_index_lists
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.storage.reading import read_npz
 from avvp_jax.storage.writing import write_npz
-from avvp_jax.task import NUM_CLASSES
 
 
 def write_removed_labels(path: str, removed: RemovedLabels, ids: Sequence[str]) -> None:
@@ -23,20 +22,25 @@ def write_removed_labels(path: str, removed: RemovedLabels, ids: Sequence[str]) 
 
 
 def read_removed_labels(
-    path: str, ids: Sequence[str], csv_row: Int[np.ndarray, " videos"], left_out: int = 0
+    path: str,
+    ids: Sequence[str],
+    csv_row: Int[np.ndarray, " videos"],
+    classes: int,
+    left_out: int = 0,
 ) -> RemovedLabels:
     """Removed labels of the training videos at hand.
 
     Args:
       path: our .npz, matched by id, or MA's published .pkl, matched by csv row.
       ids, csv_row: of the videos; some of the training csv may be left out.
+      classes: how many the task has.
       left_out: how many at most.
 
     Raises:
       UserError: the file is damaged, it lacks videos, or it has rows beyond the csv's last.
     """
     if path.endswith(".pkl"):
-        return _published_removed_labels(path, csv_row, len(ids) + left_out)
+        return _published_removed_labels(path, csv_row, classes, len(ids) + left_out)
     arrays = read_npz(path, ("audio", "visual", "id"), "make it again with configs/ma.py")
     videos = arrays.pop("id")
     row_of = {str(video): row for row, video in enumerate(videos.ravel())}
@@ -48,10 +52,10 @@ def read_removed_labels(
     for name, array in arrays.items():
         # In a file, a bool can be any byte.
         good = array.dtype == bool and (array.view(np.uint8) <= 1).all()
-        if not good or array.shape != (len(row_of), NUM_CLASSES):
+        if not good or array.shape != (len(row_of), classes):
             raise UserError(
                 f"{path}: {name} is {array.dtype} {array.shape}, expected bool "
-                f"({len(row_of)}, {NUM_CLASSES}); make it again with configs/ma.py"
+                f"({len(row_of)}, {classes}); make it again with configs/ma.py"
             )
     missing = [video for video in ids if video not in row_of]
     if missing:
@@ -63,13 +67,13 @@ def read_removed_labels(
 
 
 def _published_removed_labels(
-    path: str, csv_row: Int[np.ndarray, " videos"], csv_rows: int
+    path: str, csv_row: Int[np.ndarray, " videos"], classes: int, csv_rows: int
 ) -> RemovedLabels:
     """MA's need_to_change.pkl: [visual, audio], each a list of training rows per class."""
     sides = load_index_lists(path)
-    if not (_is_list(sides, 2) and all(map(_are_classes, sides))):
+    if not (_is_list(sides, 2) and all(_are_classes(side, classes) for side in sides)):
         raise UserError(
-            f"{path}: not MA's removed labels, which are [visual, audio], each {NUM_CLASSES} lists "
+            f"{path}: not MA's removed labels, which are [visual, audio], each {classes} lists "
             "of rows of the training csv; use the published need_to_change.pkl"
         )
     last = max((row for lists in sides for rows in lists for row in rows), default=-1)
@@ -82,9 +86,9 @@ def _published_removed_labels(
     return RemovedLabels(audio=audio, visual=visual)
 
 
-def _are_classes(lists) -> bool:
+def _are_classes(lists, classes: int) -> bool:
     """Whether something is a list of rows for each class."""
-    return _is_list(lists, NUM_CLASSES) and all(map(_are_rows, lists))
+    return _is_list(lists, classes) and all(map(_are_rows, lists))
 
 
 def _is_list(value, length: int) -> bool:

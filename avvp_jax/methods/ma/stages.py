@@ -19,12 +19,15 @@ from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.methods.ma.estimation import estimate
 from avvp_jax.methods.ma.removed_labels import read_removed_labels, write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels, no_arrays, targets, weak_targets
+from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.reports.tables import removed_table
+from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.training import keys
-from avvp_jax.training.run import Run
+from avvp_jax.training.artefacts import Artefact, Maker
+from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.selection import of_seed
-from avvp_jax.training.stages import Artefact, Stage, Training
+from avvp_jax.training.stages import Training
 
 
 def loss(parser, batch, key):
@@ -38,23 +41,39 @@ def loss(parser, batch, key):
 
 def stages(config: ConfigDict) -> list[Stage]:
     """Base training, estimation, retraining; somebody else's labels replace the first two."""
-    retrain = Training("retrain", loss, no_arrays, own=retraining_arrays)
+    retrain = Training(
+        "retrain", loss, no_arrays, own=retraining_arrays, demands=usable_removed_labels
+    )
     if config.ma.removed_labels:
         return [retrain]
-    return [
-        Training("base", loss, weak_targets),
-        Artefact("estimate", "removed_labels.npz", write_labels, removed_labels),
-        retrain,
-    ]
+    base = Training("base", loss, weak_targets)
+    return [base, estimation(base), retrain]
 
 
-def write_labels(run: Run, path: str, index: int) -> None:
-    """Stage 2: estimates the labels to remove for one seed, reproducibly."""
-    network, best = run.models("base")
-    variables, _, _ = of_seed(best, index)
+def estimation(base: Training) -> Artefact:
+    """Stage 2: the labels to remove for every seed, found with what stage 1 trained."""
+
+    def maker(run: Run, writer: Writer) -> Maker:
+        network, best = base.result_network(run.config, run.spec), base.models(run)
+
+        def make(index: int, path: str) -> None:
+            variables, _, _ = of_seed(best, index)
+            removed = estimated_labels(run, network, variables, index)
+            write_removed_labels(path, removed, run.train.ids)
+            table = removed_table(run.spec.task.classes, run.train.weak_label, *removed)
+            writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
+            print(table, flush=True)
+
+        return make
+
+    return Artefact("estimate", "removed_labels.npz", maker, removed_labels)
+
+
+def estimated_labels(run: Run, network: Network, variables: Variables, index: int) -> RemovedLabels:
+    """The labels that a seed's model finds to be absent from a modality, reproducibly."""
     # Partners are drawn anew for every seed, and for each the same again.
     key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.seeds[index])
-    removed = estimate(
+    return estimate(
         network,
         variables,
         run.train.features,
@@ -63,19 +82,21 @@ def write_labels(run: Run, path: str, index: int) -> None:
         run.config.eval.batch_size,
         make_mesh(**run.config.mesh),
     )
-    write_removed_labels(path, removed, run.train.ids)
-    table = removed_table(run.train.task.classes, run.train.weak_label, *removed)
-    run.writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
-    print(table, flush=True)
 
 
 def removed_labels(run: Run, index: int) -> RemovedLabels:
     """What stage 2 or `config.METHOD.removed_labels` says, for a seed and the videos at hand."""
     path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz", index)
     train = run.train
-    removed = read_removed_labels(path, train.ids, train.csv_row, train.left_out)
+    classes = len(run.spec.task.classes)
+    removed = read_removed_labels(path, train.ids, train.csv_row, classes, train.left_out)
     refuse_strange_labels(path, train, removed)
     return removed
+
+
+def usable_removed_labels(run: Run) -> None:
+    """Refuses somebody else's removed labels that are damaged, or of other videos."""
+    removed_labels(run, 0)
 
 
 def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> None:

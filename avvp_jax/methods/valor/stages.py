@@ -11,14 +11,17 @@ import optax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.methods.losses import bce, weighted_mean
 from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
+from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import MODALITIES
-from avvp_jax.training.run import Run
-from avvp_jax.training.stages import Artefact, Stage, Training
+from avvp_jax.training.artefacts import Report
+from avvp_jax.training.run import Run, Stage
+from avvp_jax.training.stages import Training
 
 
 def loss(parser, batch, key):
@@ -45,15 +48,14 @@ def teacher_loss(
 def stages(config: ConfigDict) -> list[Stage]:
     """The report on the teachers, and training."""
     return [
-        Artefact("teachers", "quality.txt", write_quality, report=True),
-        Training("train", loss, taught_arrays),
+        Report("teachers", "quality.txt", write_quality),
+        Training("train", loss, taught_arrays, demands=teachers_of_training),
     ]
 
 
 def taught_arrays(run: Run) -> dict:
     """Weak labels, and the teachers' labels of every segment."""
     train = run.train
-    require_pseudo_labels(run, train)
     pseudo = {
         modality: train.pseudo_label[:, :, index].astype("float32")
         for index, modality in enumerate(MODALITIES)
@@ -64,24 +66,29 @@ def taught_arrays(run: Run) -> dict:
     }
 
 
-def require_pseudo_labels(run: Run, split) -> None:
+def teachers_of_training(run: Run) -> None:
+    """Refuses data without the teachers' labels of the training videos."""
+    require_pseudo_labels(run, run.train)
+
+
+def require_pseudo_labels(run: Run, split: Split) -> None:
     """Stops where the data were prepared without the teachers' labels, and says how to get them."""
     if split.pseudo_label is None:
         folders = " and ".join(PSEUDO_LABELS.values())
         raise UserError(
-            f"{run.dataset.data_dir}: prepared without the teachers' segment pseudo labels; put "
+            f"{run.data.folder}: prepared without the teachers' segment pseudo labels; put "
             f"{folders} beside the features (get {PSEUDO_LABEL_SOURCE}, or make them with "
             "python -m tfds_llp.elaborate), then delete this folder, and it is prepared again"
         )
 
 
-def write_quality(run: Run, path: str, _: int) -> None:
+def write_quality(run: Run, path: str, writer: Writer) -> None:
     """Stage 1: scores of the teachers' own labels on the densely annotated splits."""
-    splits = [run.split(name) for name in run.dataset.info.splits if name != "train"]
+    splits = [run.data.split(name) for name in run.data.dense]
     for split in splits:
         require_pseudo_labels(run, split)
     labels = {split.name: (split.pseudo_label, split.truth) for split in splits}
-    report = teachers_report(run.train.task.classes, labels)
+    report = teachers_report(run.spec.task.classes, labels)
     write_lines(path, [report])
-    run.writer.write_texts(0, {"teachers/quality": report})
+    writer.write_texts(0, {"teachers/quality": report})
     print(report, flush=True)

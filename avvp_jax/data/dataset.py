@@ -1,0 +1,53 @@
+"""The data set of a run: prepared, and each of its splits read once."""
+
+from ml_collections import ConfigDict
+
+from avvp_jax.data.prepared import open_dataset, spec_of, stays_on_disk
+from avvp_jax.data.splits import Split, load_split
+from avvp_jax.runtime.agreement import refuse_differences
+from avvp_jax.streams import DataSpec
+
+
+class Dataset:
+    """The prepared data set of `config.data`; prepared now if it is not there yet.
+
+    Attributes:
+      folder: where it lies.
+      names: of its splits, train first.
+      spec: its task and streams, which a network has to fit.
+
+    Raises:
+      UserError: it cannot be prepared, or what is prepared is damaged.
+    """
+
+    def __init__(self, config: ConfigDict):
+        self._builder, self._splits = open_dataset(config), {}
+        self._stored = stays_on_disk(config, self._builder)
+        self.folder = str(self._builder.data_dir)
+        self.names = tuple(self._builder.info.splits)
+        self.spec: DataSpec = spec_of(self._builder, config.streams)
+
+    @property
+    def train(self) -> Split:
+        return self.split("train")
+
+    @property
+    def val(self) -> Split:
+        return self.split("val")
+
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """Names of the splits with dense annotations, to select models and score with."""
+        return tuple(name for name in self.names if name != "train")
+
+    def split(self, name: str) -> Split:
+        """A split, with its features in memory or on disk; the same in every process.
+
+        Raises:
+          UserError: there is none of that name, it is damaged, or another process has another.
+        """
+        if name not in self._splits:
+            split = load_split(self._builder, name, self.spec, stored=self._stored)
+            refuse_differences({f"the data set's split {name}": split.ids})
+            self._splits[name] = split
+        return self._splits[name]

@@ -1,0 +1,26 @@
+"""Scores of a trained or published model."""
+
+from ml_collections import ConfigDict
+
+from avvp_jax.data.dataset import Dataset
+from avvp_jax.experiment.plan import check_splits
+from avvp_jax.experiment.weights import read_all_weights, refuse_other_data, spec_of_weights
+from avvp_jax.methods import stages_of
+from avvp_jax.modes.scoring import score_models
+from avvp_jax.reports.writers import make_writer
+from avvp_jax.training.sequence import final_stage, names
+
+
+def evaluate(config: ConfigDict, workdir: str) -> None:
+    """Scores the model of the work directory, or of `config.init_from`, on the splits."""
+    source = config.init_from or workdir
+    stage, spec = final_stage(config, stages_of(config)), spec_of_weights(config, source)
+    network = stage.result_network(config, spec)
+    weights = read_all_weights(source, network, config, config.eval.stage)
+    data = Dataset(config.data)
+    check_splits(config, data)
+    refuse_other_data(spec, data.spec, source)
+    splits = [data.split(name) for name in names(config.eval.splits)]
+    writer = make_writer(workdir)
+    score_models(config, workdir, stage, network, weights, splits, writer)
+    writer.close()

@@ -1,0 +1,42 @@
+"""A model as the published program's own checkpoint."""
+
+import jax
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.schema import WEIGHTLESS
+from avvp_jax.experiment.weights import Leftover, read_weights, spec_of_weights
+from avvp_jax.interchange.state_dicts import check_exportable, other_options, part_of, to_published
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
+from avvp_jax.methods import layout_of, stages_of
+from avvp_jax.runtime import processes
+from avvp_jax.training.sequence import final_stage
+
+
+def export(config: ConfigDict, workdir: str) -> None:
+    """Writes the model as a `.pt` that the published program loads."""
+    if not config.export_to:
+        raise UserError(
+            "--mode=export needs --config.export_to=FILE.pt (of dhhn: their common PREFIX)"
+        )
+    stage = final_stage(config, stages_of(config))
+    model, layout = stage.settings(config).model.to_dict(), layout_of(config, stage)
+    check_exportable(model, config.data.streams, layout, WEIGHTLESS)
+    source = config.init_from or workdir
+    network = stage.result_network(config, spec_of_weights(config, source))
+    weights = read_weights(source, network, config, config.eval.stage)
+    variables = jax.device_get(weights.variables)
+    files = {}
+    for part, path in layout.paths(config.export_to).items():
+        leftover = weights.leftovers.get(part, Leftover({}, None))
+        state = to_published(part_of(variables, part), layout, leftover.unused, config.seed)
+        rest = leftover.rest
+        if layout.wrapped and rest is None:
+            rest = {"epochs": weights.epoch}
+        files[path] = PublishedFile(state, rest)
+    if processes.first():
+        write_published(files)
+    for path, file in files.items():
+        print(f"{path}: {len(file.state)} tensors", flush=True)
+    if other := other_options(model, layout):
+        print(f"to read it again, set {', '.join(other)}", flush=True)

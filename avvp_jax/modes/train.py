@@ -1,0 +1,64 @@
+"""Training: a plan is made, and then carried out."""
+
+import contextlib
+import os
+
+import jax
+from ml_collections import ConfigDict
+
+from avvp_jax.experiment.plan import Plan, make_plan
+from avvp_jax.experiment.records import remember
+from avvp_jax.experiment.settings import flat_config
+from avvp_jax.experiment.weights import read_all_weights
+from avvp_jax.modes.scoring import score_models
+from avvp_jax.reports.writers import Writer, make_writer
+from avvp_jax.runtime import processes
+from avvp_jax.storage.locks import lock
+
+
+def train(config: ConfigDict, workdir: str) -> None:
+    """Runs the method's stages, then scores the last one's best models on all splits.
+
+    No other process can do so in the same work directory; the other modes can be used there.
+    """
+    busy = f"{workdir}: {{}} is training there; wait until it ends, or choose another --workdir"
+    path = os.path.join(workdir, ".lock")
+    with lock(path, busy) if processes.first() else contextlib.nullcontext():
+        execute(make_plan(config, workdir))
+
+
+def execute(plan: Plan) -> None:
+    """Does what a plan says, and is stopped and goes on between any two of its stages."""
+    remember(plan.config, plan.workdir, plan.data.spec)
+    writer = make_writer(plan.workdir)
+    writer.write_hparams(flat_config(plan.config))
+    _announce(plan)
+    for group, run in enumerate(plan.runs):
+        if run.several:
+            print(f"seeds {run.seeds[0]} to {run.seeds[-1]}", flush=True)
+        for stage in plan.wanted:
+            if (group, stage.name) in plan.finished:
+                print(f"{stage.name}: finished before", flush=True)
+                continue
+            if len(run.stages) > 1:
+                print(f"{stage.name}: starting", flush=True)
+            stage.run(run, writer)
+    if plan.final in plan.wanted:
+        _score(plan, writer)
+    writer.close()
+
+
+def _announce(plan: Plan) -> None:
+    many = f" of {jax.process_count()} processes" if processes.several() else ""
+    print(
+        f"{plan.config.method} on {plan.config.data.dataset}: {len(plan.data.train)} training "
+        f"videos, {jax.device_count()} x {jax.devices()[0].device_kind}{many}",
+        flush=True,
+    )
+
+
+def _score(plan: Plan, writer: Writer) -> None:
+    config, final = plan.config, plan.final
+    network = final.result_network(config, plan.data.spec)
+    weights = read_all_weights(plan.workdir, network, config, final.name)
+    score_models(config, plan.workdir, final, network, weights, plan.splits, writer)

@@ -1,0 +1,102 @@
+"""Stages that make files: one for each seed that later stages read, or a report for people."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+from etils import epath
+
+from avvp_jax.errors import UserError, is_temporary, unreadable_now, warn
+from avvp_jax.reports.writers import Writer
+from avvp_jax.runtime import processes
+from avvp_jax.storage.writing import make_folder, set_aside
+from avvp_jax.training.run import Run, all_seeds, stage_folder
+
+# Makes the file of the seed with an index, and writes it to a path, whole or not at all.
+Maker = Callable[[int, str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """A stage that makes one file for each seed.
+
+    Attributes:
+      name: of the stage and of its folder.
+      file: what it leaves there for each seed.
+      maker: reads, once for all seeds, what is needed, and gives what makes a seed's file.
+      read: reads the file of the seed with an index; a damaged one is made anew.
+    """
+
+    name: str
+    file: str
+    maker: Callable[[Run, Writer], Maker]
+    read: Callable[[Run, int], object]
+
+    def finished(self, run: Run) -> bool:
+        return not any(self._lacking(run))
+
+    def run(self, run: Run, writer: Writer) -> None:
+        """Makes the files that are not there yet, and those that are damaged."""
+        lacking = self._lacking(run, set_aside_damaged=True)
+        make = self.maker(run, writer)
+        for index in (index for index, lacks in enumerate(lacking) if lacks):
+            path = run.file(self.name, self.file, index)
+            make_folder(os.path.dirname(path))
+            if run.several:
+                print(f"{self.name}: seed {run.seeds[index]}", flush=True)
+            make(index, path)
+            processes.meet()  # the next stage reads it
+
+    def _lacking(self, run: Run, set_aside_damaged: bool = False) -> list[bool]:
+        """Which seeds lack their file, or have a damaged one, as the first process finds."""
+        seeds = range(len(run.seeds))
+        if not processes.first():
+            return processes.as_the_first([False for _ in seeds])
+        return processes.as_the_first([self._lacks(run, i, set_aside_damaged) for i in seeds])
+
+    def _lacks(self, run: Run, index: int, set_aside_damaged: bool) -> bool:
+        path = run.file(self.name, self.file, index)
+        if not epath.Path(path).exists():
+            return True
+        damage = self._damage(run, index)
+        if damage and set_aside_damaged:
+            warn(f"{damage}; set aside as {set_aside(path)}, and made anew")
+        return damage is not None
+
+    def _damage(self, run: Run, index: int) -> UserError | None:
+        """What is wrong with a file that is there."""
+        try:
+            self.read(run, index)
+        except UserError as damage:
+            if is_temporary(damage):
+                path = run.file(self.name, self.file, index)
+                raise unreadable_now(path, damage) from damage
+            return damage
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A stage that writes a file for people: one for all seeds, and anew in every run.
+
+    Attributes:
+      name: of the stage and of its folder.
+      file: what it leaves there.
+      write: writes it to a path.
+    """
+
+    name: str
+    file: str
+    write: Callable[[Run, str, Writer], None]
+
+    def finished(self, run: Run) -> bool:
+        """Whether an earlier group of seeds has written it."""
+        return run.seeds[0] != all_seeds(run.config)[0]
+
+    def run(self, run: Run, writer: Writer) -> None:
+        """Writes it."""
+        seeds = all_seeds(run.config)
+        folder = stage_folder(run.workdir, self.name, run.config, seeds)
+        make_folder(folder)
+        self.write(run, os.path.join(folder, self.file), writer)
+        processes.meet()

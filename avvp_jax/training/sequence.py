@@ -1,0 +1,62 @@
+"""The stages of a method in order: which are asked for, and which one's model is the result."""
+
+import itertools
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from avvp_jax.errors import UserError
+from avvp_jax.training.artefacts import Report
+from avvp_jax.training.run import Run, Stage
+from avvp_jax.training.stages import Training
+
+
+def names(value: tuple[str, ...]) -> list[str]:
+    """Names in a config's tuple, which the command line also gives as one text with commas."""
+    return [name.strip() for item in value for name in str(item).split(",") if name.strip()]
+
+
+def chosen_stages(config: ConfigDict, stages: Sequence[Stage]) -> list[Stage]:
+    """The stages named by `config.stages`, all if it is empty, in the method's order.
+
+    Raises:
+      UserError: the method has no such stage.
+    """
+    known, asked = [stage.name for stage in stages], names(config.stages)
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise UserError(
+            f"config.stages names {', '.join(unknown)}; {config.method} has {', '.join(known)}"
+        )
+    return [stage for stage in stages if not asked or stage.name in asked]
+
+
+def final_stage(config: ConfigDict, stages: Sequence[Stage], name: str | None = None) -> Training:
+    """The stage whose model is the result: one with a name, or the method's last.
+
+    The name is `config.eval.stage` if it is not given; empty is the last.
+
+    Raises:
+      UserError: the method trains no such stage.
+    """
+    trained = {stage.name: stage for stage in stages if isinstance(stage, Training)}
+    name = (config.eval.stage if name is None else name) or stages[-1].name
+    if name not in trained:
+        raise UserError(f"config.eval.stage={name!r}: {config.method} trains {', '.join(trained)}")
+    return trained[name]
+
+
+def refuse_gaps(run: Run, wanted: Sequence[Stage]) -> None:
+    """Refuses to start a stage before the one that it goes on from.
+
+    Raises:
+      UserError: names the stage that is missing.
+    """
+    needed = [stage for stage in run.stages if not isinstance(stage, Report)]
+    for before, stage in itertools.pairwise(needed):
+        if stage in wanted and before not in wanted and not stage.finished(run):
+            if not before.finished(run):
+                raise UserError(
+                    f"config.stages={run.config.stages!r}: {stage.name} needs what {before.name} "
+                    f"leaves in {run.workdir}, which is not finished; run {before.name} first"
+                )

@@ -1,0 +1,73 @@
+"""A training's plan: made without writing, refused before anything begins, and then fixed."""
+
+import dataclasses
+
+import pytest
+
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.plan import make_plan
+from avvp_jax.modes import run
+from avvp_jax.modes.train import execute
+from avvp_jax.task import LLP
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def test_planning_changes_no_config_and_writes_nothing(config, tmp_path):
+    config.num_seeds, config.seeds_at_once = 3, 7
+    before = config.to_json()
+    plan = make_plan(config, str(tmp_path / "W"))
+    assert config.to_json() == before
+    assert plan.config.seeds_at_once == 3
+    assert not (tmp_path / "W").exists()
+
+
+def test_a_plan_cannot_be_changed(config, tmp_path):
+    plan = make_plan(config, str(tmp_path / "W"))
+    with pytest.raises(AttributeError):
+        plan.config.seed = 5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.workdir = "elsewhere"
+
+
+def test_a_plan_has_a_run_for_each_group_of_seeds(config, tmp_path):
+    config.num_seeds, config.seeds_at_once, config.seed = 5, 2, 10
+    plan = make_plan(config, str(tmp_path / "W"))
+    assert [list(run.seeds) for run in plan.runs] == [[10, 11], [12, 13], [14]]
+    assert plan.data.spec.task == LLP
+    assert [split.name for split in plan.splits] == ["val", "test"]
+
+
+def test_a_plan_knows_what_is_finished_and_runs_the_rest(small_config, tmp_path, capsys):
+    config, workdir = small_config("ma"), str(tmp_path / "W")
+    config.stages = ("base",)
+    run(config, workdir, "train")
+    config.stages = ()
+    plan = make_plan(config, workdir)
+    assert plan.finished == {(0, "base")}
+    capsys.readouterr()
+    execute(plan)
+    printed = capsys.readouterr().out
+    assert "base: finished before" in printed and "retrain: starting" in printed
+    assert {name for _, name in make_plan(config, workdir).finished} == {
+        stage.name for stage in plan.wanted
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("pick_seed", 99, "the seeds of this run are 1"),
+        ("stages", ("denoise",), "names denoise; han has train"),
+        ("eval.splits", ("train",), "no dense annotations"),
+        ("eval.stage", "other", "han trains train"),
+        ("init_from", "no/such/file.pt", "no such checkpoint file"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
+    config, tmp_path, key, value, message
+):
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=message):
+        make_plan(config, str(tmp_path / "W"))
+    assert not (tmp_path / "W").exists()
