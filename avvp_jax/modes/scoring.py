@@ -19,6 +19,7 @@ from avvp_jax.reports.tables import scores_table
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import absolute, make_folder
+from avvp_jax.task import LLP
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.run import make_predictor
 from avvp_jax.training.stages import Training
@@ -95,7 +96,8 @@ def score_models(
         rows |= {f"{each.split.name}{what}": ten for what, ten in summary.items()}
     print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
     row = METHODS[config.method].published
-    published = [row] if row and folder == workdir else []
+    comparable = folder == workdir and splits[-1].task == LLP
+    published = [row] if row and comparable else []
     synthetic = config.data.dataset == "llp/synthetic"
     print(f"\n{scores_table(rows, published, synthetic)}", flush=True)
 

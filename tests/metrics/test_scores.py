@@ -22,6 +22,7 @@ from avvp_jax.metrics.scores import (
     per_video,
     scores,
 )
+from tests.metrics import plain_scores
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ANNOTATIONS = os.environ.get("AVVP_LLP_DIR")
@@ -69,69 +70,6 @@ def test_golden_scores(golden, split, video_filter):
 # ---- plain Python
 
 
-def slow_events(active):
-    """Every maximal run as the set of its positions."""
-    found = []
-    for position, value in enumerate(active):
-        if value and position and active[position - 1]:
-            found[-1].add(position)
-        elif value:
-            found.append({position})
-    return found
-
-
-def slow_counts(pred, true, level):
-    """TP, FP, FN of one class of one video; events compared pair by pair."""
-    if level == "segment":
-        pairs = list(zip(pred, true, strict=True))
-        return tuple(pairs.count(pair) for pair in ((1, 1), (1, 0), (0, 1)))
-    pred, true = slow_events(pred), slow_events(true)
-
-    def unmatched(events, others):
-        return [e for e in events if not any(2 * len(e & o) >= len(e | o) for o in others)]
-
-    fp, fn = len(unmatched(pred, true)), len(unmatched(true, pred))
-    return len(pred) - fp, fp, fn
-
-
-def slow_per_video(pred, true):
-    """One video's eight F-scores, and its counts, from nested loops."""
-    classes, out, all_counts = pred.shape[-1], [], []
-    for level in ("segment", "event"):
-        streams = []
-        for stream in ((0,), (1,), (0, 1), "both"):
-            by_class = []
-            for c in range(classes):
-                if stream == "both":
-                    sides = [(x[:, 0, c] & x[:, 1, c]).tolist() for x in (pred, true)]
-                    by_class.append(slow_counts(*sides, level))
-                else:
-                    parts = [
-                        slow_counts(pred[:, m, c].tolist(), true[:, m, c].tolist(), level)
-                        for m in stream
-                    ]
-                    by_class.append(tuple(map(sum, zip(*parts, strict=True))))
-            streams.append(by_class)
-            fs = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in by_class if tp + fp + fn]
-            out.append(sum(fs) / len(fs) if fs else 1.0)
-        all_counts.append(streams)
-    return out, all_counts
-
-
-def slow_scores(videos):
-    ten = {}
-    for level in ("segment", "event"):
-        mean = {
-            name: 100 * sum(video[i] for video in videos) / len(videos)
-            for i, name in enumerate(PER_VIDEO_NAMES)
-        }
-        audio, visual, both = (mean[f"{level}/{s}"] for s in ("audio", "visual", "audio_visual"))
-        ten |= {f"{level}/audio": audio, f"{level}/visual": visual, f"{level}/audio_visual": both}
-        ten[f"{level}/type"] = (audio + visual + both) / 3
-        ten[f"{level}/event"] = mean[f"{level}/event"]
-    return ten
-
-
 @settings(deadline=None, max_examples=25)
 @given(
     segments=st.integers(1, 15),
@@ -145,11 +83,11 @@ def test_everything_agrees_with_plain_python(segments, classes, density, disagre
     shape = (8, segments, 2, classes)
     true = rng.random(shape) < density
     pred = true ^ (rng.random(shape) < disagreement)
-    slow = [slow_per_video(p, t) for p, t in zip(pred, true, strict=True)]
+    slow = [plain_scores.per_video(p, t) for p, t in zip(pred, true, strict=True)]
 
     expected_counts = np.array([c for _, c in slow])  # [videos, levels, streams, classes, 3]
     np.testing.assert_array_equal(np.stack(jax.jit(counts)(pred, true), axis=-1), expected_counts)
-    expected = slow_scores([f for f, _ in slow])
+    expected = plain_scores.ten(pred, true)
     np.testing.assert_allclose(per_video(pred, true), [f for f, _ in slow], rtol=0, atol=1e-12)
     found = scores(pred, true)
     assert found == pytest.approx(expected, rel=0, abs=1e-9)
@@ -168,9 +106,8 @@ def test_every_pair_of_six_segment_rows():
     pred, true = np.repeat(rows, 64, axis=0), np.tile(rows, (64, 1))
     segments = [np.stack([x, np.zeros_like(x)], axis=-1)[..., None] for x in (pred, true)]
     found = np.stack(counts(*map(jnp.asarray, segments)), axis=-1)[:, 1, 0, 0]
-    expected = [
-        slow_counts(p.tolist(), t.tolist(), "event") for p, t in zip(pred, true, strict=True)
-    ]
+    pairs = zip(pred.tolist(), true.tolist(), strict=True)
+    expected = [plain_scores.counts(*pair, "event") for pair in pairs]
     np.testing.assert_array_equal(found, expected)
 
 

@@ -1,0 +1,72 @@
+"""The ten scores in plain Python loops: any number of videos, segments and classes."""
+
+from avvp_jax.metrics.scores import PER_VIDEO_NAMES
+
+
+def ten(pred, true):
+    """The ten scores in percent by name; bool [videos, segments, 2, classes] each."""
+    return ten_of([per_video(*video)[0] for video in zip(pred, true, strict=True)])
+
+
+def events(active):
+    """Every maximal run as the set of its positions."""
+    found = []
+    for position, value in enumerate(active):
+        if value and position and active[position - 1]:
+            found[-1].add(position)
+        elif value:
+            found.append({position})
+    return found
+
+
+def counts(pred, true, level):
+    """TP, FP, FN of one class of one video; events compared pair by pair."""
+    if level == "segment":
+        pairs = list(zip(pred, true, strict=True))
+        return tuple(pairs.count(pair) for pair in ((1, 1), (1, 0), (0, 1)))
+    pred, true = events(pred), events(true)
+
+    def unmatched(some, others):
+        return [e for e in some if not any(2 * len(e & o) >= len(e | o) for o in others)]
+
+    fp, fn = len(unmatched(pred, true)), len(unmatched(true, pred))
+    return len(pred) - fp, fp, fn
+
+
+def per_video(pred, true):
+    """One video's eight F-scores, and its counts, from nested loops."""
+    classes, out, all_counts = pred.shape[-1], [], []
+    for level in ("segment", "event"):
+        streams = []
+        for stream in ((0,), (1,), (0, 1), "both"):
+            by_class = []
+            for c in range(classes):
+                if stream == "both":
+                    sides = [(x[:, 0, c] & x[:, 1, c]).tolist() for x in (pred, true)]
+                    by_class.append(counts(*sides, level))
+                else:
+                    parts = [
+                        counts(pred[:, m, c].tolist(), true[:, m, c].tolist(), level)
+                        for m in stream
+                    ]
+                    by_class.append(tuple(map(sum, zip(*parts, strict=True))))
+            streams.append(by_class)
+            fs = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in by_class if tp + fp + fn]
+            out.append(sum(fs) / len(fs) if fs else 1.0)
+        all_counts.append(streams)
+    return out, all_counts
+
+
+def ten_of(videos):
+    """The ten scores in percent from each video's eight F-scores."""
+    ten = {}
+    for level in ("segment", "event"):
+        mean = {
+            name: 100 * sum(video[i] for video in videos) / len(videos)
+            for i, name in enumerate(PER_VIDEO_NAMES)
+        }
+        audio, visual, both = (mean[f"{level}/{s}"] for s in ("audio", "visual", "audio_visual"))
+        ten |= {f"{level}/audio": audio, f"{level}/visual": visual, f"{level}/audio_visual": both}
+        ten[f"{level}/type"] = (audio + visual + both) / 3
+        ten[f"{level}/event"] = mean[f"{level}/event"]
+    return ten
