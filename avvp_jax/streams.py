@@ -192,7 +192,8 @@ def pool_to_segments(
             f"(or [..., {segments}, {stream.width}] pooled), not {list(features.shape)}"
         )
     features = np.asarray(features, np.float32)
-    if shape[0] == segments:
+    # What has as many rows as both a map and a clip's segments is taken for a map.
+    if shape[0] == segments != stream.map_rows:
         return features
     if stream.map_rows:
         return clap_pooling_matrix(segments) @ features

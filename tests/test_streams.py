@@ -15,7 +15,7 @@ from avvp_jax.streams import (
     clap_pooling_matrix,
     pool_to_segments,
 )
-from avvp_jax.task import LLP
+from avvp_jax.task import LLP, Task
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -112,3 +112,26 @@ def test_the_sets_name_known_streams_and_end_in_the_snippets():
 def test_clap_hears_and_clip_sees():
     assert PSEUDO_LABELS["audio"].startswith("CLAP/")
     assert PSEUDO_LABELS["visual"].startswith("CLIP/")
+
+
+@pytest.mark.parametrize("segments, seconds, rows", [(6, 2, 16), (20, 0.5, 4), (10, 0.96, 8)])
+def test_segments_of_other_tasks_have_as_many_frames_as_they_last(segments, seconds, rows):
+    task = Task("made up", ("bell",), segments, seconds)
+    stream = STREAMS["resnet152"]
+    assert stream.rows(task) == segments * rows
+    frames = np.random.default_rng(0).standard_normal((2, segments * rows, 2048), np.float32)
+    pooled = pool_to_segments(stream, task, frames)
+    expected = [frames[:, rows * t : rows * (t + 1)].mean(axis=1) for t in range(segments)]
+    np.testing.assert_allclose(pooled, np.stack(expected, axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("segments", [1, 6, 10, 32, 64])
+def test_a_map_is_pooled_to_any_number_of_segments(segments):
+    """Rows of a constant stay it, and what is early in the map is early in the clip."""
+    task = Task("made up", ("bell",), segments, 1)
+    assert STREAMS["clap"].rows(task) == 64
+    ones = np.ones((64, 768), np.float32)
+    pooled = pool_to_segments(STREAMS["clap"], task, ones)
+    np.testing.assert_allclose(pooled, np.ones((segments, 768)), atol=1e-6)
+    late = np.tile(np.arange(32, dtype=np.float32), 2)[:, None] * ones
+    assert (np.diff(pool_to_segments(STREAMS["clap"], task, late)[:, 0]) > 0).all()
