@@ -18,7 +18,7 @@ from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.metrics.scores import device_scores
 from avvp_jax.runtime.mesh import by_seed, everywhere, make_mesh, place
-from avvp_jax.task import NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.fit import first_state
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
@@ -177,13 +177,13 @@ def first_videos(split: Split, videos: int) -> Split:
 
 def no_truth(videos: int) -> np.ndarray:
     """Dense labels of nothing."""
-    return np.zeros((videos, SEGMENTS, 2, NUM_CLASSES), bool)
+    return np.zeros((videos, LLP.segments, 2, len(LLP.classes)), bool)
 
 
 def scores_seconds(videos: int, repeats: int) -> float:
     """Seconds for the ten scores of so many videos with a fifth of all segments positive."""
     draw = np.random.default_rng(0)
-    shape = (videos, SEGMENTS, 2, NUM_CLASSES)
+    shape = (videos, LLP.segments, 2, len(LLP.classes))
     predicted, truth = jax.device_put([draw.random(shape) < 0.2 for _ in range(2)])
     compiled = jax.jit(device_scores)
     jax.block_until_ready(compiled(predicted, truth))

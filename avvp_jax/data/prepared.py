@@ -36,7 +36,7 @@ def open_dataset(config: ConfigDict):
     Of several processes the first prepares, while the others wait.
     """
     # Imported here: reading features for a prediction needs no TFDS.
-    from tfds_llp.prepare import DATASETS, is_known, prepare
+    from tfds_llp.prepare import is_known, prepare
 
     if not is_known(config.dataset, config.data_dir):
         raise UserError(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avvp_jax.task import CLASSES, MODALITIES, SEGMENTS
+from avvp_jax.task import LLP, MODALITIES
 
 STORED = Path(__file__).with_name("llp_dense.npz")
 SPLITS = {"val": 649, "test": 1200}
@@ -23,28 +23,28 @@ def labels_of(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Weak [videos, 25] and dense [videos, 10, 2, 25] labels as the csv files give them."""
     rows = _rows(folder / f"AVVP_{split}_pd.csv")
     order = {row["filename"]: index for index, row in enumerate(rows)}
-    weak = np.zeros((len(rows), len(CLASSES)), bool)
-    dense = np.zeros((len(rows), SEGMENTS, len(MODALITIES), len(CLASSES)), bool)
+    weak = np.zeros((len(rows), len(LLP.classes)), bool)
+    dense = np.zeros((len(rows), LLP.segments, len(MODALITIES), len(LLP.classes)), bool)
     for index, row in enumerate(rows):
-        weak[index, [CLASSES.index(label) for label in row["event_labels"].split(",")]] = True
+        weak[index, [LLP.classes.index(label) for label in row["event_labels"].split(",")]] = True
     for modality, name in enumerate(MODALITIES):
         for row in _rows(folder / f"AVVP_eval_{name}.csv"):
             if row["filename"] in order:
                 span = slice(int(row["onset"]), int(row["offset"]))
-                column = CLASSES.index(row["event_labels"])
+                column = LLP.classes.index(row["event_labels"])
                 dense[order[row["filename"]], span, modality, column] = True
     return weak, dense
 
 
 def stored_labels(split: str) -> tuple[np.ndarray, np.ndarray]:
     """The same from llp_dense.npz."""
-    videos, classes = SPLITS[split], len(CLASSES)
+    videos, classes = SPLITS[split], len(LLP.classes)
     with np.load(STORED, allow_pickle=False) as packed:
         weak = np.unpackbits(packed[f"{split}/weak"], count=videos * classes)
         dense = np.unpackbits(
-            packed[f"{split}/dense"], count=videos * SEGMENTS * len(MODALITIES) * classes
+            packed[f"{split}/dense"], count=videos * LLP.segments * len(MODALITIES) * classes
         )
-    shape = (videos, SEGMENTS, len(MODALITIES), classes)
+    shape = (videos, LLP.segments, len(MODALITIES), classes)
     return weak.reshape(videos, classes).astype(bool), dense.reshape(shape).astype(bool)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avvp_jax.methods.valor.elaboration import TEACHERS, elaborate, segment_logits, teachers_report
-from avvp_jax.task import CLASSES
+from avvp_jax.task import LLP
 
 # Of the texts and numbers that were compared with the published list, one by one.
 CHECKSUMS = {"audio": 3929557275, "visual": 2880311656}
@@ -49,7 +49,7 @@ def test_the_length_of_an_embedding_does_not_matter():
 def test_a_teacher_has_a_prompt_and_a_threshold_for_each_class(teacher):
     assert len(teacher.prompts) == len(set(teacher.prompts)) == len(teacher.thresholds) == 25
     for name in ("Banjo", "Accordion", "Helicopter", "Chainsaw", "Cello", "Blender"):
-        assert teacher.prompts[CLASSES.index(name)].rstrip(".").endswith(name.lower())
+        assert teacher.prompts[LLP.classes.index(name)].rstrip(".").endswith(name.lower())
 
 
 def test_prompts_and_thresholds_are_the_published_ones():
@@ -58,7 +58,7 @@ def test_prompts_and_thresholds_are_the_published_ones():
         text = "\n".join((*TEACHERS[teacher].prompts, *map(str, TEACHERS[teacher].thresholds)))
         assert zlib.crc32(text.encode()) == checksum
     visual, audio = TEACHERS["visual"], TEACHERS["audio"]
-    at = CLASSES.index
+    at = LLP.classes.index
     assert visual.prompts[at("Speech")] == "A photo of people talking."
     assert visual.prompts[at("Acoustic_guitar")] == "A photo of a acoustic guiter."
     assert visual.prompts[at("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
@@ -78,7 +78,7 @@ def test_the_report_has_each_class_and_the_mean_over_videos():
     truth[0, :4, 0, 0] = 1
     pseudo = truth.copy()
     pseudo[0, 2:6, 0, 0] = 1  # hits 4 and is wrong twice: F = 8 / 10
-    report = teachers_report(CLASSES, {"val": (pseudo, truth)})
+    report = teachers_report(LLP.classes, {"val": (pseudo, truth)})
     lines = {line.split("  ")[0]: line.split()[-2:] for line in report.splitlines()[1:]}
     assert report.splitlines()[0].split()[-4:] == ["val", "CLAP", "val", "CLIP"]
     assert lines["Speech"] == ["80.0", "-"]

@@ -20,7 +20,7 @@ from avvp_jax.methods.ma.removed_labels import read_removed_labels
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import make_mesh
-from avvp_jax.task import CLASSES, LLP
+from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.trainer import make_step
@@ -179,7 +179,7 @@ def test_targets_from_the_published_removed_labels(golden):
         rows = list(csv.DictReader(file, delimiter="\t"))
     label = np.zeros((len(rows), 25), np.float32)
     for row, video in enumerate(rows):
-        label[row, [CLASSES.index(name) for name in video["event_labels"].split(",")]] = 1
+        label[row, [LLP.classes.index(name) for name in video["event_labels"].split(",")]] = 1
     ids = [video["filename"][:11] for video in rows]
     path = str(pathlib.Path(REAL) / "need_to_change.pkl")
     removed = read_removed_labels(path, ids, np.arange(len(rows)), 25)

@@ -27,7 +27,7 @@ class Teacher:
     Attributes:
       name: also of its folder beside the published features.
       modality: what it hears or sees.
-      prompts: one for each class, in the order of task.CLASSES.
+      prompts: one for each class, in the order of LLP.classes.
       thresholds: a logit above its class's is a label.
     """
 
