@@ -13,46 +13,37 @@ cosine of its embedding and the class's prompt, exceeds the class's threshold.
 import argparse
 import dataclasses
 import os
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
-from avvp_jax.errors import UserError, cause, first_ten
-from avvp_jax.methods.valor.elaboration import (
-    TEACHERS,
-    Teacher,
-    elaborate,
-    segment_logits,
-    teachers_report,
+from avvp_jax.errors import UserError
+from avvp_jax.methods.valor.elaboration import TEACHERS, Teacher, teachers_report
+from avvp_jax.methods.valor.label_files import (
+    Labels,
+    ReadLogits,
+    embeddings_reader,
+    label_videos,
+    logits_reader,
+    write_labels,
 )
+from avvp_jax.methods.valor.prompts import read_prompt_embeddings, read_prompts, read_thresholds
 from avvp_jax.runtime import preemption
-from avvp_jax.storage.feature_files import read_numbers
-from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS
-from avvp_jax.task import CLASSES, LLP, MODALITIES, NUM_CLASSES, SEGMENTS
+from avvp_jax.task import LLP, MODALITIES
 from tfds_llp.annotations import DENSELY_LABELLED, AnnotatedVideos, read_annotations
 from tfds_llp.flags import OneLineParser
 from tfds_llp.folder import annotations_in
-from tfds_llp.prompts import (
-    has_direction,
-    read_prompt_embeddings,
-    read_prompts,
-    read_thresholds,
-)
 
 BY_NAME = {teacher.name: teacher for teacher in TEACHERS.values()}
-Logits = Float[np.ndarray, "segments classes"]
 
 
-def write_labels(
+def write_pseudo_labels(
     teacher: Teacher,
     data: Path,
     folder: Path,
-    read_logits: Callable[[Path], Logits],
+    read_logits: ReadLogits,
     out: Path | None = None,
     allow_missing: bool = False,
 ) -> str:
@@ -62,7 +53,7 @@ def write_labels(
         teacher: whose thresholds decide, and whose folder the labels go to.
         data: folder of the annotation files.
         folder: holds ID.npy for each video.
-        read_logits: of such a file; may raise DamagedFile.
+        read_logits: of such a file.
         out: the folder to write instead of DATA/TEACHER/segment_pseudo_labels.
         allow_missing: leave out videos without a file instead of stopping.
 
@@ -79,21 +70,16 @@ def write_labels(
             name: split.keep([os.path.lexists(folder / f"{i}.npy") for i in split.ids])
             for name, split in splits.items()
         }
-    labels, problems = {}, []
-    for name, split in splits.items():
-        labels[name] = np.zeros((len(split.ids), SEGMENTS, NUM_CLASSES), np.uint8)
-        for row, video in enumerate(split.ids):
-            try:
-                logits = read_logits(folder / f"{video}.npy")
-            except DamagedFile as problem:
-                problems.append(f"{video}.npy {problem}")
-                continue
-            labels[name][row] = elaborate(logits, split.weak_label[row], teacher.thresholds)
-    if problems or not all(split.ids for split in splits.values()):
-        wish = "mend these files, or leave out missing ones with --allow_missing"
-        found = first_ten(problems) or "a split has none at all"
-        raise UserError(f"{folder}: unusable files ({len(problems)}): {found}; {wish}")
-    _write(out, {name: split.ids for name, split in splits.items()}, labels)
+    videos = {name: (split.ids, split.weak_label) for name, split in splits.items()}
+    labels = label_videos(folder, read_logits, teacher.thresholds, videos)
+    write_labels(
+        out,
+        {
+            video: label
+            for name, split in splits.items()
+            for video, label in zip(split.ids, labels[name], strict=True)
+        },
+    )
     return _report(teacher, splits, labels)
 
 
@@ -107,26 +93,7 @@ def _splits(data: Path) -> dict[str, AnnotatedVideos]:
     return read_annotations(files, LLP).splits
 
 
-def _write(out: Path, ids: dict[str, list[str]], labels: dict[str, np.ndarray]) -> None:
-    """One file a video, all of them or none."""
-    partial = out.with_name(f"{out.name}.incomplete")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # a process that was killed left it
-        partial.mkdir(parents=True)
-        for name, videos in ids.items():
-            for video, label in zip(videos, labels[name], strict=True):
-                np.save(partial / f"{video}.npy", label)
-        partial.rename(out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(
-            f"{out}: cannot be written ({cause(error)}); make room, or choose another --out"
-        ) from error
-
-
-def _report(
-    teacher: Teacher, splits: dict[str, AnnotatedVideos], labels: dict[str, np.ndarray]
-) -> str:
+def _report(teacher: Teacher, splits: dict[str, AnnotatedVideos], labels: dict[str, Labels]) -> str:
     modality = MODALITIES.index(teacher.modality)
     pairs = {}
     for name in DENSELY_LABELLED:
@@ -134,24 +101,7 @@ def _report(
         pseudo = np.zeros_like(truth)
         pseudo[:, :, modality] = labels[name]
         pairs[name] = (pseudo, truth)
-    return teachers_report(CLASSES, pairs, [teacher.modality])
-
-
-def read_logits(path: Path) -> Logits:
-    """A video's logits."""
-    return read_numbers(path, (SEGMENTS, NUM_CLASSES))
-
-
-def embeddings_reader(prompts: Float[np.ndarray, "classes width"], scale: float):
-    """Reads a video's embeddings [segments, width] and compares them with the prompts'."""
-
-    def read(path: Path) -> Logits:
-        embeddings = read_numbers(path, (SEGMENTS, prompts.shape[1]))
-        if not has_direction(embeddings).all():
-            raise DamagedFile("holds an embedding of length 0 or beyond any number")
-        return segment_logits(embeddings, prompts, scale)
-
-    return read
+    return teachers_report(LLP.classes, pairs, [teacher.modality])
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -184,26 +134,28 @@ def run(args: argparse.Namespace) -> str:
     teacher = BY_NAME[args.teacher]
     refuse_idle_options(args)
     if args.thresholds:
-        teacher = dataclasses.replace(teacher, thresholds=tuple(read_thresholds(args.thresholds)))
+        thresholds = tuple(read_thresholds(args.thresholds, len(LLP.classes)))
+        teacher = dataclasses.replace(teacher, thresholds=thresholds)
     if args.prompts:
-        teacher = dataclasses.replace(teacher, prompts=tuple(read_prompts(args.prompts)))
+        prompts = tuple(read_prompts(args.prompts, len(LLP.classes)))
+        teacher = dataclasses.replace(teacher, prompts=prompts)
     if args.list_prompts:
-        rows = zip(CLASSES, teacher.thresholds, teacher.prompts, strict=True)
+        rows = zip(LLP.classes, teacher.thresholds, teacher.prompts, strict=True)
         return "\n".join(f"{name}\t{threshold:g}\t{prompt}" for name, threshold, prompt in rows)
     if args.data is None:
         raise UserError("--data=DIR is missing: the folder of the AVVP_*.csv files")
     if (args.logits is None) == (args.embeddings is None):
         raise UserError("give --logits=DIR, or --embeddings=DIR with --prompt_embeddings, --scale")
-    reader = read_logits
+    reader = logits_reader(LLP)
     if args.embeddings:
         if args.prompt_embeddings is None or args.scale is None:
             raise UserError("--embeddings needs --prompt_embeddings=FILE and --scale=NUMBER")
         if not np.isfinite(args.scale) or args.scale <= 0:
             raise UserError(f"--scale={args.scale}: must be a finite number greater than 0")
-        prompts = read_prompt_embeddings(args.prompt_embeddings, teacher.prompts)
-        reader = embeddings_reader(prompts, args.scale)
+        embeddings = read_prompt_embeddings(args.prompt_embeddings, teacher.prompts)
+        reader = embeddings_reader(LLP, embeddings, args.scale)
     folder = args.logits or args.embeddings
-    return write_labels(teacher, args.data, folder, reader, args.out, args.allow_missing)
+    return write_pseudo_labels(teacher, args.data, folder, reader, args.out, args.allow_missing)
 
 
 def refuse_idle_options(args: argparse.Namespace) -> None:

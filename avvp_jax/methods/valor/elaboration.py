@@ -27,7 +27,7 @@ class Teacher:
     Attributes:
       name: also of its folder beside the published features.
       modality: what it hears or sees.
-      prompts: one for each class, in the order of LLP.classes.
+      prompts: one for each class, in the order of the task's.
       thresholds: a logit above its class's is a label.
     """
 
@@ -51,7 +51,7 @@ _SOUNDS_OF = (
     *("acoustic guitar", "telephone bell ringing", "baby cry, infant cry", "blender", "clapping"),
 )
 
-# Prompts, their spelling included, and thresholds are the published program's.
+# For LLP's classes. Prompts, their spelling included, and thresholds are the published program's.
 TEACHERS = {
     teacher.modality: teacher
     for teacher in (

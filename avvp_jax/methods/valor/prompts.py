@@ -1,4 +1,4 @@
-"""What VALOR's teachers compare segments with: prompts, their embeddings, thresholds, as files."""
+"""What teachers compare segments with, as files: prompts, their embeddings, thresholds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.storage.feature_files import read_numbers
 from avvp_jax.storage.reading import DamagedFile, read_bytes, read_npz
-from avvp_jax.task import NUM_CLASSES
 
 _WIDEST_EMBEDDING = 1 << 14
 _LONGEST_TEXT = 1 << 20
@@ -21,7 +20,7 @@ def read_prompt_embeddings(
     """Embeddings of the prompts.
 
     Args:
-        path: an .npy [classes, width] in class order, or an .npz of `embedding`, likewise in
+      path: an .npy [classes, width] in class order, or an .npz of `embedding`, likewise in
             any order, and `prompt`, the texts they are of.
         prompts: one for each class.
 
@@ -48,7 +47,7 @@ def read_prompt_embeddings(
         embeddings = embeddings[[row_of[prompt] for prompt in prompts]]
     else:
         try:
-            embeddings = read_numbers(path, (NUM_CLASSES, None), _WIDEST_EMBEDDING)
+            embeddings = read_numbers(path, (len(prompts), None), _WIDEST_EMBEDDING)
         except DamagedFile as problem:
             raise UserError(f"{path}: {problem}; it needs a row for each class's prompt") from None
     if embeddings.dtype.kind not in "fiu" or not has_direction(embeddings).all():
@@ -63,44 +62,43 @@ def has_direction(embeddings: Float[np.ndarray, "*rows width"]) -> Bool[np.ndarr
     return np.isfinite(length) & (length > 0)
 
 
-def read_thresholds(path: Path) -> list[float]:
-    """Thresholds from a text file: one number for each class, separated by white space.
+def read_thresholds(path: Path, classes: int) -> list[float]:
+    """Thresholds from a text file: a number for each class, separated by white space.
 
     Raises:
         UserError: the file is missing, or does not hold that.
     """
-    words = _text(path).split()
+    words = _text(path, classes).split()
     try:
         values = [float(word) for word in words]
     except ValueError as error:
-        raise UserError(f"{path}: {error}; thresholds are {NUM_CLASSES} numbers") from None
-    if len(values) != NUM_CLASSES or not np.isfinite(values).all():
+        raise UserError(f"{path}: {error}; thresholds are {classes} numbers") from None
+    if len(values) != classes or not np.isfinite(values).all():
         raise UserError(
-            f"{path}: holds {len(values)} thresholds; {NUM_CLASSES} finite numbers are needed, "
+            f"{path}: holds {len(values)} thresholds; {classes} finite numbers are needed, "
             "one for each class"
         )
     return values
 
 
-def read_prompts(path: Path) -> list[str]:
-    """Prompts from a text file: one line for each class.
+def read_prompts(path: Path, classes: int) -> list[str]:
+    """Prompts from a text file: a line for each class.
 
     Raises:
         UserError: the file is missing, or does not hold that.
     """
-    prompts = [line.strip() for line in _text(path).splitlines() if line.strip()]
-    if len(prompts) != NUM_CLASSES:
+    prompts = [line.strip() for line in _text(path, classes).splitlines() if line.strip()]
+    if len(prompts) != classes:
         raise UserError(
-            f"{path}: holds {len(prompts)} prompts; {NUM_CLASSES} lines are needed, one for each "
-            "class"
+            f"{path}: holds {len(prompts)} prompts; {classes} lines are needed, one for each class"
         )
     return prompts
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, classes: int) -> str:
     try:
         return read_bytes(path, _LONGEST_TEXT).decode("utf-8-sig")
     except DamagedFile as problem:
-        raise UserError(f"{path}: {problem}; it needs a list of {NUM_CLASSES}") from None
+        raise UserError(f"{path}: {problem}; it needs a list of {classes}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from None

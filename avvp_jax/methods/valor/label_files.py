@@ -1,0 +1,92 @@
+"""Files of what a teacher says about videos: logits or embeddings in, pseudo labels out."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.methods.valor.elaboration import elaborate, segment_logits
+from avvp_jax.methods.valor.prompts import has_direction
+from avvp_jax.storage.feature_files import read_numbers
+from avvp_jax.storage.reading import DamagedFile
+from avvp_jax.task import Task
+
+Logits = Float[np.ndarray, "segments classes"]
+# Reads what a teacher says about one video; may raise DamagedFile.
+ReadLogits = Callable[[Path], Logits]
+Labels = UInt8[np.ndarray, "videos segments classes"]
+
+
+def logits_reader(task: Task) -> ReadLogits:
+    """Reads a video's logits [segments, classes]."""
+    return lambda path: read_numbers(path, (task.segments, len(task.classes)))
+
+
+def embeddings_reader(
+    task: Task, prompts: Float[np.ndarray, "classes width"], scale: float
+) -> ReadLogits:
+    """Reads a video's embeddings [segments, width] and compares them with the prompts'."""
+
+    def read(path: Path) -> Logits:
+        embeddings = read_numbers(path, (task.segments, prompts.shape[1]))
+        if not has_direction(embeddings).all():
+            raise DamagedFile("holds an embedding of length 0 or beyond any number")
+        return segment_logits(embeddings, prompts, scale)
+
+    return read
+
+
+def label_videos(
+    folder: Path,
+    read_logits: ReadLogits,
+    thresholds: Sequence[float],
+    videos: Mapping[str, tuple[Sequence[str], Float[np.ndarray, "videos classes"]]],
+) -> dict[str, Labels]:
+    """The pseudo labels of every split.
+
+    Args:
+      folder: holds ID.npy for each video.
+      videos: split -> the videos' ids and weak labels.
+
+    Raises:
+      UserError: names the files that are missing or damaged, or a split has no video.
+    """
+    labels, problems = {}, []
+    for name, (ids, weak_label) in videos.items():
+        rows = []
+        for video, weak in zip(ids, weak_label, strict=True):
+            try:
+                logits = read_logits(folder / f"{video}.npy")
+            except DamagedFile as problem:
+                problems.append(f"{video}.npy {problem}")
+                continue
+            rows.append(elaborate(logits, weak, thresholds))
+        labels[name] = np.array(rows)
+    if problems or not all(len(ids) for ids, _ in videos.values()):
+        wish = "mend these files, or leave out missing ones with --allow_missing"
+        found = first_ten(problems) or "a split has none at all"
+        raise UserError(f"{folder}: unusable files ({len(problems)}): {found}; {wish}")
+    return labels
+
+
+def write_labels(out: Path, videos: Mapping[str, UInt8[np.ndarray, "segments classes"]]) -> None:
+    """Writes OUT/ID.npy of each video: all of them, or none.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    partial = out.with_name(f"{out.name}.incomplete")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # a process that was killed left it
+        partial.mkdir(parents=True)
+        for video, label in videos.items():
+            np.save(partial / f"{video}.npy", label)
+        partial.rename(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"{out}: cannot be written ({cause(error)}); make room, or choose another --out"
+        ) from error
