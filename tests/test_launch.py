@@ -9,6 +9,8 @@ import time
 import numpy as np
 import pytest
 
+from tests.programs import PATIENCE
+
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
 SMALL += ["--config.train.save_seconds=0"]
 
@@ -66,7 +68,7 @@ def test_a_run_killed_in_training_ends_as_one_that_was_not(launch, flags, tmp_pa
 
 
 def wait_for(process: subprocess.Popen, happened) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -20,6 +20,7 @@ from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
+from tests.programs import PATIENCE
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
 SMALL += ["--config.train.save_seconds=0"]
@@ -40,7 +41,7 @@ def test_a_run_killed_midway_ends_as_one_that_was_not(
     done = launch(*flags, f"--workdir={whole}")
     assert done.returncode == 0, done.stderr
     process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + PATIENCE
     while not any(killed.glob("train/latest/[2-5]")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -138,7 +138,7 @@ def test_processes_that_are_not_started_alike_are_refused(launch_two, flags, tmp
         for index, (place, seed) in enumerate((("W", 1), ("W", 2)))
     ]
     for process in both:
-        error = process.communicate(timeout=120)[1]
+        error = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == 2, error
         assert "config.seed differs between process 0 and process 1" in error
     assert not (tmp_path / "W").exists()
@@ -163,7 +163,7 @@ def test_a_cluster_is_found_by_itself(launch, tmp_path):
     for index in range(2):
         task = {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
         both.append(launch(*flags, start=subprocess.Popen, extra=slurm | task))
-    errors = [process.communicate(timeout=120)[1] for process in both]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in both]
     for index, (process, error) in enumerate(zip(both, errors, strict=True)):
         assert process.returncode == 2, error
         assert f"launch.py: process {index}: " in error

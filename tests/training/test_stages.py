@@ -22,6 +22,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
+from tests.programs import PATIENCE
 
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
 SMALL += ["--config.train.save_seconds=0"]
@@ -214,7 +215,7 @@ def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
     first, second, third = STAGES[method]
     for sign in (f"{first}/latest/[3-9]", second, f"{third}/latest/[3-9]"):
         process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + PATIENCE
         while not any(killed.glob(sign)):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
