@@ -85,7 +85,7 @@ class SyntheticVideo:
 
     id: str
     filename: str
-    streams: dict[str, Float32[np.ndarray, "rows width"]]
+    streams: dict[str, Float32[np.ndarray, "_ _"]]
     weak_label: UInt8[np.ndarray, " classes"]
     audio_label: UInt8[np.ndarray, "segments classes"]
     visual_label: UInt8[np.ndarray, "segments classes"]
@@ -182,7 +182,7 @@ class _Look:
     """
 
     directions: dict[str, Float[np.ndarray, "classes scene"]]
-    views: dict[str, Float32[np.ndarray, "scene width"]]
+    views: dict[str, Float32[np.ndarray, "scene _"]]
 
     @classmethod
     def draw(cls, seed: int) -> "_Look":
@@ -202,7 +202,7 @@ class _Look:
 
     def render(
         self, rng: np.random.Generator, labels: dict[str, Bool[np.ndarray, "segments classes"]]
-    ) -> dict[str, Float32[np.ndarray, "rows width"]]:
+    ) -> dict[str, Float32[np.ndarray, "_ _"]]:
         """The features of a video with these events."""
         scene, noise, scene_gain, stream_gain = {}, {}, {}, {}
         for modality, segments in labels.items():

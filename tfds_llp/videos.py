@@ -20,7 +20,7 @@ class Videos:
     """
 
     labels: AnnotatedVideos
-    streams: dict[str, Float32[np.ndarray, "videos segments width"]]
+    streams: dict[str, Float32[np.ndarray, "videos segments _"]]
     pseudo_labels: dict[str, UInt8[np.ndarray, "videos segments classes"]]
 
     @classmethod
