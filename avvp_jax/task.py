@@ -94,6 +94,3 @@ LLP = Task(
     segments=10,
     seconds=1,
 )
-
-# On their way out, file by file.
-CLASSES, NUM_CLASSES, SEGMENTS = LLP.classes, len(LLP.classes), LLP.segments

@@ -114,7 +114,7 @@ def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = S
     """Write the same videos as a user keeps the published files, about 0.9 MB per video.
 
     The annotation files (dense ones for val and test), features and segment pseudo labels
-    lie below `folder` under their published names; files of these names are replaced.
+    go below `folder` under their published names; files of these names are replaced.
     """
     folder = Path(folder)
     for subfolder in (*(stream.folder for stream in STREAMS.values()), *PSEUDO_LABELS.values()):

@@ -69,7 +69,7 @@ def spec_of(builder, streams: str) -> DataSpec:
     Raises:
       UserError: the data set lacks one of the streams.
     """
-    known = dict(builder.info.metadata.items())  # TFDS reads them at the first such call
+    known = dict(builder.info.metadata.items())  # by items(): TFDS loads them late
     # Data sets prepared before these were recorded are LLP's, with streams as published.
     task = Task.from_json(known["task"]) if "task" in known else LLP
     missing = [name for name in STREAM_SETS[streams] if name not in builder.info.features]

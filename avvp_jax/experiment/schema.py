@@ -31,7 +31,7 @@ from avvp_jax.streams import STREAM_SETS
 from avvp_jax.training.keys import GENERATORS
 
 _OWN_DATASET = re.compile(r"llp/[A-Za-z0-9_.-]+")
-# Whether a set of another name lies prepared shows when it is opened.
+# Whether a data set of another name has been prepared is found out when it is opened.
 DATASET = Limit(
     f"one of {', '.join(DATASETS)}",
     lambda x: is_text(x) and (x in DATASETS or _OWN_DATASET.fullmatch(x) is not None),
