@@ -170,7 +170,7 @@ def _check_select(config: ConfigDict) -> None:
 
 def absolute_paths(config: ConfigDict) -> ConfigDict:
     """The config with every path absolute, so that it holds from any folder; ~ is home."""
-    config = ConfigDict(config.to_dict())
+    config = config.copy_and_resolve_references()
     for key in (key for key, field in fields_of(config.method).items() if field.path):
         section, _, name = key.rpartition(".")
         holder = config[section] if section else config

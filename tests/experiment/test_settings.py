@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall, recall_for, remember
 from avvp_jax.experiment.settings import check_config, flat_config
+from avvp_jax.methods import METHODS
+from avvp_jax.streams import data_spec
 from configs.han import get_config
 
 REFUSED = {
@@ -41,7 +43,7 @@ def test_an_unusable_value_is_refused_by_its_key(key):
         check_config(config)
 
 
-CONFIGS = ("han", "ma", "jomold", "valor", "dhhn")
+CONFIGS = sorted({method.config for method in METHODS.values()})
 VARIANTS = {
     "valor": ("valor", "plus", "plus_plus"),
     "dhhn": ("refinement", "origin"),
@@ -250,7 +252,7 @@ def test_a_config_goes_with_its_own_method_only():
 def test_what_training_started_from_is_not_what_is_evaluated(tmp_path):
     config = get_config()
     config.init_from, config.export_to = "other.pt", "x.pt"
-    remember(config, str(tmp_path))
+    remember(config, str(tmp_path), data_spec("base"))
     assert recall_for(str(tmp_path), "train").init_from == "other.pt"
     for mode in ("eval", "predict", "export"):
         recalled = recall_for(str(tmp_path), mode)
@@ -264,7 +266,7 @@ def test_an_unknown_variant_lists_the_known_ones():
 
 def test_a_work_directory_remembers_config_versions_and_commit(tmp_path):
     config = get_config("synthetic")
-    remember(config, str(tmp_path))
+    remember(config, str(tmp_path), data_spec("base"))
     assert recall(str(tmp_path)).to_dict() == config.to_dict()
     record = json.loads((tmp_path / "config.json").read_text())
     assert record["versions"]["jax"] == jax.__version__
@@ -274,18 +276,18 @@ def test_a_work_directory_remembers_config_versions_and_commit(tmp_path):
 def test_a_run_goes_on_only_with_a_config_that_gives_the_same_numbers(tmp_path):
     config = get_config()
     config.seed = 3
-    remember(config, str(tmp_path))
+    remember(config, str(tmp_path), data_spec("base"))
     config.seed = 4  # nothing has begun yet, so nothing is lost
-    remember(config, str(tmp_path))
+    remember(config, str(tmp_path), data_spec("base"))
     assert recall(str(tmp_path)).seed == 4
     (tmp_path / "train/latest/1").mkdir(parents=True)
     config.train.steps_per_call = 7
     config.eval.plots = 3
     config.data.data_dir = "elsewhere"
-    remember(config, str(tmp_path))
+    remember(config, str(tmp_path), data_spec("base"))
     config.model.width = 256
     with pytest.raises(UserError, match=r"model\.width was 512 and is now 256"):
-        remember(config, str(tmp_path))
+        remember(config, str(tmp_path), data_spec("base"))
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"config": 3}'])

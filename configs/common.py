@@ -1,0 +1,105 @@
+"""What every experiment's config holds, and the values that do not come from a paper."""
+
+from ml_collections import ConfigDict
+
+SYNTHETIC = "synthetic"
+
+
+def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDict:
+    """The config of a method; None is what its file sets, from its paper.
+
+    Args:
+      sections: the model, and the method's own sections before and after it.
+    """
+    config = ConfigDict()
+    config.method = method
+    config.seed = None
+    config.num_seeds = 1  # independent runs at once, with this seed and the ones after it
+    config.seeds_at_once = 0  # that share the device's memory; 0 chooses
+    config.pick_seed = -1  # whose model to look at, export and predict with; -1: the best on val
+    config.stages = ()  # some of the method's stages; empty runs all
+    config.data = _data()
+    for section in sections:
+        config[section] = _model() if section == "model" else ConfigDict()
+    config.optimizer = ConfigDict()
+    config.schedule = ConfigDict()
+    config.mesh = ConfigDict()  # no effect beyond rounding
+    config.mesh.devices = 0  # how many to use; 0 is all
+    config.mesh.seeds = 0  # over how many of them seeds are shared out; 0 is as many as divide both
+    config.train = _train()
+    config.eval = _eval()
+    config.init_from = ""  # a work directory or a published .pt
+    config.export_to = ""  # --mode=export: the .pt to write
+    return config
+
+
+def _data() -> ConfigDict:
+    data = ConfigDict()
+    data.dataset = None
+    data.streams = None
+    data.data_dir = "~/tensorflow_datasets"  # prepared data lives here
+    data.manual_dir = ""  # the published files; empty is DATA_DIR/downloads/manual
+    data.allow_missing_features = False
+    data.synthetic_seed = 0  # of the llp/synthetic generator
+    data.features_only = ""  # --mode=predict: a feature folder without annotations
+    data.feed = "auto"  # device holds all features, stream reads from disk; no effect on results
+    return data
+
+
+def _model() -> ConfigDict:
+    model = ConfigDict()
+    model.width = None
+    model.heads = None
+    model.feed_forward = None
+    model.layers = None
+    model.dropout = None
+    model.visual_dropout = None
+    model.order = None  # of the two streams' updates
+    model.norm = None
+    model.cross_attention = True
+    model.dtype = "float32"  # or bfloat16: compute only, parameters stay float32
+    return model
+
+
+def _train() -> ConfigDict:
+    train = ConfigDict()
+    train.epochs = None
+    train.batch_size = None
+    train.shuffle = True
+    train.generator = "threefry2x32"  # or rbg, whose bits differ for seeds at once
+    train.steps_per_call = None  # steps in one compiled call; no effect on results
+    train.save_seconds = 60.0  # between checkpoints, if epochs are shorter
+    return train
+
+
+def _eval() -> ConfigDict:
+    evaluation = ConfigDict()
+    evaluation.splits = ("val", "test")
+    evaluation.video_filter = None
+    evaluation.select = None  # the val score that picks the epoch
+    evaluation.ties = None  # which of epochs with equal scores
+    evaluation.batch_size = 64  # no effect beyond rounding
+    evaluation.plots = 0  # timelines to draw for each split
+    evaluation.stage = ""  # the stage whose model is evaluated; empty is the method's last
+    return evaluation
+
+
+def chosen(file: str, variant: str, variants: tuple[str, ...] = ()) -> tuple[str, bool]:
+    """Which of a file's variants is asked for, and whether on synthetic data.
+
+    Args:
+      file: its name in configs/, without the ending.
+      variant: what follows the colon on the command line.
+      variants: that the file has beside "synthetic"; the first is what no name means.
+
+    Raises:
+      ValueError: it has no such variant.
+    """
+    asked = [name for name in variant.split(",") if name]
+    named = [name for name in asked if name != SYNTHETIC] or [*variants[:1]]
+    if len(named) == 1 and named[0] in variants:
+        return named[0], SYNTHETIC in asked
+    if not variants and variant in ("", SYNTHETIC):
+        return "", variant == SYNTHETIC
+    known = f"{', '.join(variants)}, each also with ,{SYNTHETIC}" if variants else SYNTHETIC
+    raise ValueError(f"configs/{file}.py has no variant {variant!r}; known: {known}")
