@@ -27,7 +27,7 @@ from avvp_jax.methods.jomold.denoising import denoise
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.training.run import Run, whole_run
-from avvp_jax.training.selection import of_seed
+from avvp_jax.training.selection import take_seed
 
 
 def noise(run: Run) -> RemovedLabels:
@@ -47,9 +47,9 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
     """What denoised training would remove in one epoch with its final weights."""
     stage = run.stages[-1]
     network = stage.result_network(run.config, run.spec)
-    variables, _, _ = of_seed(stage.models(run), 0)
+    variables, _, _ = take_seed(stage.models(run), 0)
     arrays = jomold.denoising_arrays(run, 0)
-    counts = {m: table[-1] for m, table in arrays["shared"]["removal_counts"].items()}
+    counts = {m: table[-1] for m, table in arrays.shared["removal_counts"].items()}
     label, size = run.train.weak_label, run.config.train.batch_size
 
     @jax.jit
@@ -61,7 +61,7 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
 
     removed = RemovedLabels(np.zeros(label.shape, bool), np.zeros(label.shape, bool))
     for start in range(0, len(label), size):
-        rows = slice(start, start + size)
+        rows = np.arange(start, min(start + size, len(label)))
         before = targets(label[rows])
         after = edited(run.train.features.take(rows), before)
         for modality, mask in removed._asdict().items():

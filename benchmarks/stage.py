@@ -1,7 +1,7 @@
 """One training stage of a config set up to be timed, for several seeds on synthetic videos."""
 
 import dataclasses
-import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,14 @@ from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
 from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.metrics.scores import device_scores
-from avvp_jax.runtime.mesh import by_seed, everywhere, make_mesh, place
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
-from avvp_jax.training.fit import first_state
-from avvp_jax.training.optimizer import make_optimizer, make_schedule
-from avvp_jax.training.predictor import Predictor, probabilities
+from avvp_jax.training.fit import first_states, make_trainer
+from avvp_jax.training.predictor import probabilities
 from avvp_jax.training.run import Run
-from avvp_jax.training.trainer import Trainer, make_step, merged, take_batch
+from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import make_step, take_batch
+from avvp_jax.training.validation import Validation
 
 
 class Bench:
@@ -43,69 +43,28 @@ class Bench:
 
     def __init__(self, config, name: str, seeds: int, videos: int):
         stage = next(stage for stage in stages_of(config) if stage.name == name)
-        self.name, self._seeds, self._loss, self._keep = name, seeds, stage.loss, stage.keep
+        chosen = range(config.seed, config.seed + seeds)
         data = FirstVideos(config.data, videos)
-        run = Run(config, config.data.data_dir, [], data, range(seeds))
-        train = run.train
+        run = Run(config, config.data.data_dir, [stage], data, chosen)
         write_artefacts(run)
-        settings = stage.settings(config)
+        job = stage.job(run)
         # Where a stage has a batch size of its own, the asked one takes its place.
-        settings.train.batch_size = min(config.train.batch_size, videos)
-        arrays = stage.arrays(run)
-        arrays["videos"]["features"] = train.features.arrays
-        own = [stage.own(run, index) for index in range(seeds)] if stage.own else []
-        own = jax.tree.map(lambda *each: np.stack(each), *own) if own else {}
-        truth = train.truth if train.truth is not None else no_truth(videos)
-        self._mesh = make_mesh(seeds)
-        self._arrays, self._truth = place((arrays, truth > 0), everywhere(self._mesh))
-        self._own = place(own, by_seed(self._mesh))
-        self._network, parser = (
-            build(config, run.spec) for build in (stage.trained_network, stage.result_network)
-        )
-        self._build(settings, videos)
-        predictor = Predictor(parser, config.eval.video_filter, config.eval.batch_size, self._mesh)
-
-        self._predictor, self._parser = predictor, parser
-        self._score = jax.jit(jax.vmap(device_scores, (0, None)))
-
-    def _build(self, settings, videos: int) -> None:
-        generator = settings.train.generator
-        roots = [keys.root_key(settings.seed + index, generator) for index in range(self._seeds)]
-        roots, split = jnp.stack(roots), by_seed(self._mesh)
-        optimizer = make_optimizer(settings.optimizer)
-        schedule = make_schedule(settings.schedule, settings.train.epochs)
-        self._trainer = Trainer(
-            self._network,
-            self._loss,
-            optimizer,
-            schedule,
-            mesh=self._mesh,
-            roots=roots,
-            videos=videos,
-            batch_size=settings.train.batch_size,
-            shuffle=True,
-            steps_per_call=settings.train.steps_per_call,
-        )
-        self._step = make_step(self._network, self._loss, optimizer, schedule)
-        begin = functools.partial(
-            first_state, self._network, optimizer, settings.eval.select, self._keep, None
-        )
-        self._state = jax.tree.map(jnp.copy, jax.jit(jax.vmap(begin), out_shardings=split)(roots))
+        job.settings.train.batch_size = min(config.train.batch_size, videos)
+        self.name, self._job = name, job
+        self._trainer, self._validation = make_trainer(job), Validation(job)
+        self._state, self._numbers = first_states(job, self._trainer), itertools.count(1)
         self.steps = self._trainer.steps
-        params = jax.tree.leaves(self._state["params"])
-        self.parameters = sum(x.size for x in params) // self._seeds
-        self._batch_size = settings.train.batch_size
+        params = jax.tree.leaves(self._state.params)
+        self.parameters = sum(x.size for x in params) // seeds
 
     def epoch(self):
         """Trains one epoch."""
-        self._state, logged = self._trainer.run_epoch(self._state, self._arrays, self._own)
+        self._state, logged = self._trainer.run_epoch(self._state, next(self._numbers))
         return logged
 
     def validate(self):
         """Scores every video for every seed."""
-        variables = self._keep({kind: self._state[kind] for kind in ("params", "stats")})
-        features = self._arrays["videos"]["features"]
-        return self._score(self._predictor.segments(variables, features), self._truth)
+        return self._validation.scores(self._state)
 
     def first_epochs(self) -> tuple[float, float]:
         """Seconds of an epoch that compiles, and of one whose program comes from the cache."""
@@ -117,18 +76,22 @@ class Bench:
 
     def train_flops(self) -> tuple[float, float]:
         """Of a step of one seed: in matrix products, and by XLA's count."""
-        state, own = jax.tree.map(lambda x: x[0], (self._state, self._own))
-        rows = jnp.arange(self._batch_size)
-        batch = take_batch(merged(self._arrays, own), rows, jnp.int32(0))
-        call = (self._step, state, batch, keys.root_key(0))
+        job, data = self._job, self._job.data
+        step = make_step(job.model.network, job.model.loss, job.optimizer, job.schedule)
+        state, own = jax.tree.map(lambda x: x[0], (self._state, data.own))
+        arrays = data.arrays | own | BatchArrays({"features": data.train.features.arrays})
+        rows = jnp.arange(job.settings.train.batch_size)
+        call = (step, state, take_batch(arrays, rows, jnp.int32(0)), keys.root_key(0))
         return machine.matrix_flops(*call), machine.compiled_flops(*call)
 
     def eval_flops(self) -> float:
         """Of one video of one seed, in matrix products."""
-        variables = jax.tree.map(lambda x: x[0], {k: self._state[k] for k in ("params", "stats")})
-        features = jax.tree.map(lambda x: x[:1], self._arrays["videos"]["features"])
+        model = self._job.model
+        variables = jax.tree.map(lambda x: x[0], self._state.variables)
+        features = self._job.data.train.features.take(np.arange(1))
         return machine.matrix_flops(
-            lambda v: probabilities(self._parser, self._keep(v), features, 1, self._mesh), variables
+            lambda v: probabilities(model.result, model.keep(v), features, 1, self._job.mesh),
+            variables,
         )
 
 
@@ -145,15 +108,14 @@ def write_artefacts(run: Run) -> None:
 
 
 class FirstVideos(Dataset):
-    """A data set with so many training videos."""
+    """A data set whose splits are all the same: so many of the training videos."""
 
     def __init__(self, config, videos: int):
         super().__init__(config)
-        self._videos = videos
+        self._first = first_videos(super().split("train"), videos)
 
     def split(self, name: str) -> Split:
-        split = super().split(name)
-        return first_videos(split, self._videos) if name == "train" else split
+        return self._first
 
 
 def first_videos(split: Split, videos: int) -> Split:
@@ -170,7 +132,7 @@ def first_videos(split: Split, videos: int) -> Split:
         features=ResidentFeatures(split.features.take(rows)),
         csv_row=np.arange(videos),
         weak_label=taken(split.weak_label),
-        truth=taken(split.truth),
+        truth=no_truth(videos) if split.truth is None else taken(split.truth),
         pseudo_label=taken(split.pseudo_label),
     )
 

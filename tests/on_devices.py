@@ -178,7 +178,7 @@ def last_model(method: str, folder: pathlib.Path) -> dict:
     """The variables that a training in `folder` ended with, of all seeds."""
     run, stage = run_of(method, folder)
     best = restore_best(run.folder(stage.name), stage.best(run.config, run.spec, SEEDS))
-    return jax.device_get({kind: best[kind] for kind in ("params", "stats")})
+    return jax.device_get(best.variables)
 
 
 class Watched(Trainer):
@@ -197,8 +197,9 @@ class Watched(Trainer):
 
 def facts(program: jax.stages.Compiled) -> dict:
     """Of a compiled training: the specs of its inputs' shardings, and its collectives."""
-    state, _, arrays, own, block, order, *_ = program.input_shardings[0]
-    inputs = {"state": state, "arrays": arrays, "own": own, "block": block, "order": order}
+    state, arrays, data, *_ = program.input_shardings[0]
+    inputs = {"state": state, "arrays": arrays}
+    inputs |= {name: getattr(data, name) for name in ("own", "order", "block")}
     specs = {
         name: sorted({str(x.spec) for x in jax.tree.leaves(tree)}) for name, tree in inputs.items()
     }

@@ -12,8 +12,7 @@ def assert_weights(state, layout, unused, numbers, prefix, moved):
 
     Tolerances are those of the golden numbers' description; `moved` is learning rate * steps.
     """
-    variables = {kind: state[kind] for kind in ("params", "stats")}
-    weights = to_published(jax.device_get(variables), layout, unused)
+    weights = to_published(jax.device_get(state.variables), layout, unused)
     after = {k.removeprefix(prefix): v for k, v in numbers.items() if k.startswith(prefix)}
     assert after.keys() == {name for name in weights if not name.endswith(COUNTER)}
     for name, expected in after.items():

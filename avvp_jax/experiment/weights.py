@@ -23,7 +23,7 @@ from avvp_jax.storage.reading import is_folder, odd_file
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import all_seeds, seed_groups, stage_folder
-from avvp_jax.training.selection import no_best, of_seed, of_seeds
+from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
 from avvp_jax.training.sequence import final_stage
 
 
@@ -127,9 +127,9 @@ def _weights_of_workdir(
         folder = stage_folder(path, left.name, source, group)
         if odd := odd_file(folder):
             raise UserError(f"{odd}: is not a file; delete {folder} and train again")
-        best = restore_best(folder, of_seeds(one, len(group)))
+        best = restore_best(folder, add_seeds_axis(one, len(group)))
         for index, seed in enumerate(group):
-            variables, epoch, score = of_seed(best, index)
+            variables, epoch, score = take_seed(best, index)
             weights.append(Weights(variables, epoch, seed, score))
     return weights
 

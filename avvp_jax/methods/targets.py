@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 
 from avvp_jax.methods.losses import smooth_visual
 from avvp_jax.training.run import Run
+from avvp_jax.training.state import BatchArrays
 
 
 class RemovedLabels(NamedTuple):
@@ -39,11 +40,11 @@ def targets(
     return {"audio": audio, "visual": visual, "video": video}
 
 
-def weak_targets(run: Run) -> dict:
+def weak_targets(run: Run) -> BatchArrays:
     """What a stage trains on whose labels nobody has refined: the targets of weak labels."""
-    return {"videos": {"targets": targets(run.train.weak_label)}, "shared": {}}
+    return BatchArrays({"targets": targets(run.train.weak_label)})
 
 
-def no_arrays(run: Run) -> dict:
+def no_arrays(run: Run) -> BatchArrays:
     """What a stage's seeds share where each has targets of its own: nothing."""
-    return {"videos": {}, "shared": {}}
+    return BatchArrays()

@@ -10,6 +10,7 @@ STEPS.damaged, and the one before it used.
 """
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from avvp_jax.training.checkpoint_files import (
     writer,
 )
 from avvp_jax.training.selection import Best, diverged
+from avvp_jax.training.state import State
 
 LATEST_KEPT = 2
 
@@ -58,7 +60,7 @@ class Checkpoints:
 
     def save(
         self,
-        state: dict,
+        state: State,
         steps: int,
         *,
         now: bool = False,
@@ -83,18 +85,18 @@ class Checkpoints:
             return
         if steps == self._saved:
             return
-        if not even_stopped and bool((state["stopped"] >= 0).all()):
+        if not even_stopped and bool((state.stopped >= 0).all()):
             return
         before()
         self._saved_at, self._saved = time.monotonic(), steps
         with self._writing():
-            if _mark(state["best"]) != self._saved_best:
-                self._save_best(state["best"])
+            if _mark(state.best) != self._saved_best:
+                self._save_best(state.best)
                 # In this order, so that a stage whose last state is there has its best model too.
                 self._best.wait_until_finished()
-            self._latest.save(steps, args=to_save(state), force=True)
+            self._latest.save(steps, args=to_save(as_dicts(state)), force=True)
 
-    def restore(self, template: dict) -> dict | None:
+    def restore(self, template: State) -> State | None:
         """The latest state that is not damaged, or None if there is none.
 
         `template` has the same shapes. The best model is put in line with the state: it
@@ -105,21 +107,21 @@ class Checkpoints:
         """
         with self._writing():
             state = self._restore_latest(template)
-            self._mend_best(state["best"] if state else None)
+            self._mend_best(state.best if state else None)
         return state
 
-    def _restore_latest(self, template: dict) -> dict | None:
+    def _restore_latest(self, template: State) -> State | None:
         there = sorted(self._latest.all_steps(), reverse=True)
         for steps in there:
             path = self.folder / "latest" / str(steps)
             try:
-                state = read_together(path, template)
+                stored = read_together(path, as_dicts(template))
             except Damaged as damage:
                 set_damaged_aside(path, damage)
                 self._latest.reload()
             else:
                 self._saved = steps
-                return state
+                return from_dicts(template, stored)
         alone = self._best.all_steps()
         for step in alone:
             set_damaged_aside(
@@ -130,16 +132,13 @@ class Checkpoints:
             warn(f"{self.folder}: no undamaged state is left; training it again from its start")
         return None
 
-    def _mend_best(self, best: dict | None) -> None:
+    def _mend_best(self, best: Best | None) -> None:
         """Leaves the best model of the state, undamaged, and no other."""
         self._saved_best = _mark(best)
         for step in self._best.all_steps():
             path = self.folder / "best" / str(step)
             try:
-                if (
-                    step != self._saved_best[0]
-                    or _mark(read_together(path, best)) != self._saved_best
-                ):
+                if step != self._saved_best[0] or self._stored_mark(path, best) != self._saved_best:
                     self._best.delete(step)
             except Damaged as damage:
                 set_damaged_aside(path, damage)
@@ -147,11 +146,15 @@ class Checkpoints:
         if self._saved_best != _mark(None) and not self._best.all_steps():
             self._save_best(best)
 
-    def _save_best(self, best: dict) -> None:
+    @staticmethod
+    def _stored_mark(path: epath.Path, template: Best) -> tuple[int, int]:
+        return _mark(from_dicts(template, read_together(path, as_dicts(template))))
+
+    def _save_best(self, best: Best) -> None:
         self._saved_best = step, _ = _mark(best)
         if step in self._best.all_steps():
             self._best.delete(step)
-        self._best.save(step, args=to_save(best), force=True)
+        self._best.save(step, args=to_save(as_dicts(best)), force=True)
 
     def close(self) -> None:
         """Waits until everything is written.
@@ -189,8 +192,24 @@ def _mark(best: Best | None) -> tuple[int, int]:
     its number, and how many seeds have diverged."""
     if best is None:
         return 0, 0
-    epochs = jax.tree.leaves(best["epoch"])
+    epochs = jax.tree.leaves(best.epoch)
     return max(int(epoch.max()) for epoch in epochs), int(diverged(best).sum())
+
+
+def as_dicts(tree: object) -> object:
+    """Dataclasses, and those in their fields, as the dicts that Orbax stores."""
+    if not dataclasses.is_dataclass(tree):
+        return tree
+    return {field.name: as_dicts(getattr(tree, field.name)) for field in dataclasses.fields(tree)}
+
+
+def from_dicts(template: object, stored: object) -> object:
+    """What `as_dicts` made a dict of, as the dataclass that `template` is."""
+    if not dataclasses.is_dataclass(template):
+        return stored
+    names = [field.name for field in dataclasses.fields(template)]
+    values = {name: from_dicts(getattr(template, name), stored[name]) for name in names}
+    return type(template)(**values)
 
 
 def restore_best(folder: str, template: Best) -> Best:
@@ -207,7 +226,7 @@ def restore_best(folder: str, template: Best) -> Best:
             raise UserError(f"{folder}: holds no trained model yet; run --mode=train there first")
         path = epath.Path(absolute(folder)) / "best" / str(epoch)
         try:
-            return jax.device_get(read(path, template))
+            return from_dicts(template, jax.device_get(read(path, as_dicts(template))))
         except Damaged as damage:
             # A training that is under way may have exchanged it.
             if epoch == best_epoch(folder):

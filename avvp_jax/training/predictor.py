@@ -50,16 +50,16 @@ class Predictor:
 
     def __init__(self, network: Network, video_filter: str, batch_size: int, mesh: Mesh):
         one_seed = partial(probabilities, network, batch_size=batch_size, mesh=mesh)
-        split, whole = by_seed(mesh), everywhere(mesh)
+        seeds, whole = by_seed(mesh), everywhere(mesh)
         self._probabilities = jax.jit(one_seed, in_shardings=whole, out_shardings=whole)
 
         def segments(variables, features):
-            def of_seed(variables):
+            def segments_of_one(variables):
                 return predicted_segments(one_seed(variables, features), video_filter)
 
-            return over_seeds(mesh, of_seed, variables)
+            return over_seeds(mesh, segments_of_one, variables)
 
-        self._segments = jax.jit(segments, in_shardings=(split, whole), out_shardings=split)
+        self._segments = jax.jit(segments, in_shardings=(seeds, whole), out_shardings=seeds)
         self._batch_size = batch_size
 
     def segments(

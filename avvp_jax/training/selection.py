@@ -1,12 +1,9 @@
 """Which epochs' models make the result: the best on val, for the whole model or for each part.
 
-Selection happens on the device. The best model so far is a tree beside the state:
-  params, stats   the variables of the resulting network
-  score, epoch    of the whole, or {"audio": ..., "visual": ...} where the network's
-                  two parts are selected apart (DHHN); the parts have these names in
-                  params and stats too; the score of a seed that has diverged is NaN
+Selection happens on the devices; the best model so far is part of the training's state.
 """
 
+import dataclasses
 from typing import Literal
 
 import jax
@@ -24,9 +21,32 @@ BESIDE_LAST, LESS_THAN_ONE = "segment/type", 1e-3
 MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
 SELECTIONS = (*NAMES, *MEANS, LAST)
 
-Best = dict
 Ties = Literal["later", "earlier"]
 Select = str | tuple[str, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best model on val so far, of one seed, or of several with a leading axis in every leaf.
+
+    Attributes:
+      params, stats: the variables of the resulting network.
+      score: float32 [], or {"audio": ..., "visual": ...} where the network's two parts are
+        selected apart (DHHN); the parts have these names in params and stats too. NaN for a
+        seed that has diverged.
+      epoch: int32 [], likewise; 0 is none yet.
+    """
+
+    params: PyTree
+    stats: PyTree
+    score: PyTree
+    epoch: PyTree
+
+    @property
+    def variables(self) -> Variables:
+        """Those of the resulting network."""
+        return {"params": self.params, "stats": self.stats}
 
 
 def parts_of(select: Select) -> list[str]:
@@ -41,8 +61,12 @@ def parts_of(select: Select) -> list[str]:
 def no_best(variables: Variables, select: Select) -> Best:
     """What is best before the first epoch: anything beats it."""
     parts = parts_of(select)
-    scores = _by_part([jnp.float32(-jnp.inf) for _ in parts])
-    return {**variables, "score": scores, "epoch": _by_part([jnp.int32(0) for _ in parts])}
+    return Best(
+        params=variables["params"],
+        stats=variables["stats"],
+        score=_by_part([jnp.float32(-jnp.inf) for _ in parts]),
+        epoch=_by_part([jnp.int32(0) for _ in parts]),
+    )
 
 
 def selection_score(
@@ -65,16 +89,15 @@ def selection_score(
     return _by_part([one(name) for name in parts_of(select)])
 
 
-def of_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], float]:
-    """One seed's best variables, their epoch and their score (the sum over parts)."""
-    chosen = jax.tree.map(lambda x: x[index], best)
-    score = sum(float(x) for x in jax.tree.leaves(chosen["score"]))
-    variables = {kind: chosen[kind] for kind in ("params", "stats")}
-    return variables, jax.tree.map(int, chosen["epoch"]), score
+def take_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], float]:
+    """Of several seeds' best models one: its variables, epoch and score (the sum over parts)."""
+    taken = jax.tree.map(lambda x: x[index], best)
+    score = sum(float(x) for x in jax.tree.leaves(taken.score))
+    return taken.variables, jax.tree.map(int, taken.epoch), score
 
 
-def of_seeds(best: Best, seeds: int) -> Best:
-    """The shapes of the best models of several seeds."""
+def add_seeds_axis(best: Best, seeds: int) -> Best:
+    """The shapes of the best models of several seeds, of one seed's."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), best)
 
 
@@ -94,23 +117,23 @@ def keep_best(
     ties="later": an equal score replaces it too; "earlier": it does not.
     """
     beats = jnp.greater_equal if ties == "later" else jnp.greater
-    better = jax.tree.map(beats, score, best["score"])
+    better = jax.tree.map(beats, score, best.score)
 
     def choose(better, new, old):
         return jax.tree.map(lambda n, o: jnp.where(better, n, o), new, old)
 
-    # A network without statistics has no parts in them.
-    kinds = [kind for kind in variables if variables[kind]]
-    candidate = {kind: variables[kind] for kind in kinds} | {"score": score}
-    chosen = best | {
-        name: jax.tree.map(choose, better, new, best[name]) for name, new in candidate.items()
-    }
-    chosen["epoch"] = jax.tree.map(
-        lambda better, old: jnp.where(better, epoch, old), better, best["epoch"]
+    def chosen(new, old):
+        return jax.tree.map(choose, better, new, old)
+
+    return Best(
+        params=chosen(variables["params"], best.params),
+        # A network without statistics has no parts in them.
+        stats=chosen(variables["stats"], best.stats) if variables["stats"] else best.stats,
+        score=chosen(score, best.score),
+        epoch=jax.tree.map(lambda better, old: jnp.where(better, epoch, old), better, best.epoch),
     )
-    return chosen
 
 
 def diverged(best: Best) -> Bool[Array, " seeds"]:
     """Which seeds have diverged, by their scores."""
-    return jnp.any(jnp.stack([jnp.isnan(x) for x in jax.tree.leaves(best["score"])]), axis=0)
+    return jnp.any(jnp.stack([jnp.isnan(x) for x in jax.tree.leaves(best.score)]), axis=0)

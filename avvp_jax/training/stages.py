@@ -19,9 +19,11 @@ from avvp_jax.runtime import processes
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.checkpoints import is_finished, restore_best
 from avvp_jax.training.fit import fit
+from avvp_jax.training.job import Data, Job, Model
 from avvp_jax.training.run import Run
-from avvp_jax.training.selection import Best, diverged, no_best, of_seeds
-from avvp_jax.training.trainer import Loss
+from avvp_jax.training.selection import Best, add_seeds_axis, diverged, no_best
+from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import Loss
 
 
 def no_demands(run: Run) -> None:
@@ -35,8 +37,7 @@ class Training:
     Attributes:
       name: of the stage and of its folder.
       loss: see methods/han/stages.py.
-      arrays: gives what a batch holds beside features: "videos", arrays with an entry
-        for each training video, and "shared", arrays that every batch sees whole.
+      arrays: gives what batches hold beside features.
       model: what differs from `config.model`.
       own: gives the seed with an index what it has for itself of these.
       demands: refuses data, or somebody else's file, that it could not train on; asked before
@@ -50,9 +51,9 @@ class Training:
 
     name: str
     loss: Loss
-    arrays: Callable[[Run], dict]
+    arrays: Callable[[Run], BatchArrays]
     model: dict = dataclasses.field(default_factory=dict)
-    own: Callable[[Run, int], dict] | None = None
+    own: Callable[[Run, int], BatchArrays] | None = None
     demands: Callable[[Run], None] = no_demands
     section: str = ""
     layout: Layout | None = None
@@ -78,7 +79,7 @@ class Training:
     def best(self, config: ConfigDict, spec: DataSpec, seeds: int) -> Best:
         """The shapes of the best models of so many seeds."""
         shapes = self.result_network(config, spec).shapes()
-        return of_seeds(no_best(shapes, self.settings(config).eval.select), seeds)
+        return add_seeds_axis(no_best(shapes, self.settings(config).eval.select), seeds)
 
     def models(self, run: Run) -> Best:
         """The best models that it has left, of all seeds of a run.
@@ -100,27 +101,36 @@ class Training:
 
     def run(self, run: Run, writer: Writer) -> None:
         """Trains, or goes on training."""
+        fit(self.job(run), writer)
+
+    def job(self, run: Run) -> Job:
+        """What there is to train.
+
+        Raises:
+          UserError: val cannot select a model, or what an earlier stage left is unusable.
+        """
         several = sum(isinstance(stage, Training) for stage in run.stages) > 1
-        seeds = range(len(run.seeds))
-        own = [self.own(run, index) for index in seeds] if self.own else []
-        fit(
+        trained, result = (
+            build(run.config, run.spec) for build in (self.trained_network, self.result_network)
+        )
+        return Job(
             self.settings(run.config),
             run.folder(self.name),
-            self.trained_network(run.config, run.spec),
-            self.loss,
-            self.arrays(run),
-            run.train,
-            run.data.val,
-            writer,
-            seeds=run.seeds,
+            Model(trained, self.loss, result, self.keep),
+            Data(run.train, run.data.val, self.arrays(run), self._own_arrays(run)),
+            run.seeds,
+            run.mesh,
             stopped=self._stopped_before(run),
-            mesh=run.mesh,
-            own=jax.tree.map(lambda *each: np.stack(each), *own) if own else None,
             start=run.start,
             scope=run.scope + (f"{self.name}/" if several else ""),
-            result=self.result_network(run.config, run.spec),
-            keep=self.keep,
         )
+
+    def _own_arrays(self, run: Run) -> BatchArrays:
+        """Each seed's own arrays, with a leading axis of seeds."""
+        if self.own is None:
+            return BatchArrays()
+        own = [self.own(run, index) for index in range(len(run.seeds))]
+        return jax.tree.map(lambda *each: np.stack(each), *own)
 
     def _stopped_before(self, run: Run) -> list[bool]:
         """Which seeds have diverged in an earlier stage, and take no part in this one."""

@@ -17,7 +17,7 @@ from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
-from avvp_jax.training.trainer import make_step
+from avvp_jax.training.step import make_step
 from configs.dhhn import get_config
 from tests.first_states import begin
 from tests.weights import assert_weights
@@ -146,7 +146,7 @@ def test_training_equals_the_published_program(numbers, joint, recipe_batch, mod
         losses += [logged[f"loss/{part}"] for part in PARTS]
     np.testing.assert_allclose(losses, numbers[f"{prefix}/losses"], rtol=1e-3)
     for name, layout in LAYOUTS_BY_NETWORK.items():
-        own = {kind: state[kind].get(name, {}) for kind in ("params", "stats")}
+        own = {kind: tree.get(name, {}) for kind, tree in state.variables.items()}
         rate = config.schedule.learning_rate[name]
         golden = f"{prefix}/after/{PUBLISHED_NAMES[name]}/"
         left = unused if name == "hcmn" else {}

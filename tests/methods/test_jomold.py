@@ -17,7 +17,7 @@ from avvp_jax.nn.functional import Network, parser_network
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
-from avvp_jax.training.trainer import make_step
+from avvp_jax.training.step import make_step
 from tests.first_states import begin
 from tests.weights import assert_weights
 

@@ -14,7 +14,7 @@ from avvp_jax.methods.valor import stages as valor
 from avvp_jax.methods.valor.method import MODEL as VALOR_MODEL
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import clip_global_norm, make_optimizer, make_schedule
-from avvp_jax.training.trainer import make_step
+from avvp_jax.training.step import make_step
 from configs.valor import get_config
 from tests.first_states import begin
 from tests.weights import assert_weights

@@ -215,12 +215,12 @@ def test_dhhns_guides_learn_each_from_their_own_modality():
     removed = RemovedLabels(*(np.zeros((2, 25), bool) for _ in range(2)))
     removed.audio[0, 0] = removed.visual[1, 1] = True
     run_ = SimpleNamespace(train=SimpleNamespace(weak_label=label))
-    arrays = dhhn.weak_arrays(run_)["videos"]["targets"]
+    arrays = dhhn.weak_arrays(run_).videos["targets"]
     for guide in ("audio_net", "video_net"):
         np.testing.assert_array_equal(arrays[guide], label)
     run_.options = SimpleNamespace(removed_labels="", edit_video_target=True)
     with mock.patch.object(dhhn.ma, "removed_labels", lambda run, index: removed):
-        arrays = dhhn.refined_arrays(run_, 0)["videos"]["targets"]
+        arrays = dhhn.refined_arrays(run_, 0).videos["targets"]
     assert arrays["audio_net"][0, :3].tolist() == [0, 1, 1]
     np.testing.assert_allclose(arrays["video_net"][1, :4], [0.95, 0, 0.95, 0.05])
     np.testing.assert_array_equal(arrays["video"], arrays["audio_net"])
@@ -229,7 +229,7 @@ def test_dhhns_guides_learn_each_from_their_own_modality():
 def test_clap_teaches_hearing_and_clip_seeing(small_config, tmp_path):
     config = small_config("valor")
     run_ = whole_run(config, str(tmp_path), [])
-    taught = valor.taught_arrays(run_)["videos"]["pseudo_label"]
+    taught = valor.taught_arrays(run_).videos["pseudo_label"]
     # The nine videos' labels of CLAP are in segments 3 and 4, those of CLIP in 6 to 8.
     assert np.flatnonzero(taught["audio"][0, :, 0]).tolist() == [3, 4]
     assert np.flatnonzero(taught["visual"][0, :, 0]).tolist() == [6, 7, 8]

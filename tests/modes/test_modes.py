@@ -16,7 +16,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.streams import data_spec
 from avvp_jax.training.checkpoints import Checkpoints, restore_best
-from avvp_jax.training.selection import of_seed
+from avvp_jax.training.selection import take_seed
 from avvp_jax.training.sequence import final_stage
 from tests.tfds_llp.published_folder import TEST, VAL
 
@@ -43,7 +43,7 @@ def model(config, workdir: str) -> dict:
     stage = final_stage(config, stages_of(config))
     shapes = stage.best(config, data_spec(config.data.streams), config.num_seeds)
     best = restore_best(f"{workdir}/{stage.name}", shapes)
-    return jax.device_get(of_seed(best, 0)[0])
+    return jax.device_get(take_seed(best, 0)[0])
 
 
 def assert_identical(one, two):

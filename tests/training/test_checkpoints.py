@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from avvp_jax.training.checkpoints import Checkpoints, restore_best
 from avvp_jax.training.checksums import checksum
 from avvp_jax.training.optimizer import make_optimizer
 from avvp_jax.training.selection import keep_best, no_best
+from avvp_jax.training.state import State
 from tests.first_states import begin
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
@@ -32,16 +34,15 @@ def state(network):
     return begin(make_optimizer(ADAM), network.init(jax.random.key(0)))
 
 
-def after_epoch(state: dict, epoch: int, score: float) -> dict:
+def after_epoch(state: State, epoch: int, score: float) -> State:
     """The state as an epoch leaves it, its weights recognisable by the epoch."""
-    params = jax.tree.map(lambda x: jnp.full_like(x, epoch), state["params"])
-    state = state | {"params": params, "epoch": jnp.int32(epoch)}
-    variables = {kind: state[kind] for kind in ("params", "stats")}
-    best = keep_best(state["best"], variables, jnp.float32(score), state["epoch"], "later")
-    return state | {"best": best}
+    params = jax.tree.map(lambda x: jnp.full_like(x, epoch), state.params)
+    state = replace(state, params=params, epoch=jnp.int32(epoch))
+    best = keep_best(state.best, state.variables, jnp.float32(score), state.epoch, "later")
+    return replace(state, best=best)
 
 
-def write(folder, state: dict, scores: list[float]) -> dict:
+def write(folder, state: State, scores: list[float]) -> State:
     checkpoints = Checkpoints(folder)
     for epoch, score in enumerate(scores, start=1):
         state = after_epoch(state, epoch, score)
@@ -78,8 +79,8 @@ def test_nothing_to_restore_in_a_new_folder(tmp_path, state):
 def test_the_best_model_is_restored_with_its_epoch(tmp_path, state, network):
     write(tmp_path, state, [10, 30, 20])
     best = restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))
-    assert int(best["epoch"]) == 2
-    assert all((leaf == 2).all() for leaf in jax.tree.leaves(best["params"]))
+    assert int(best.epoch) == 2
+    assert all((leaf == 2).all() for leaf in jax.tree.leaves(best.params))
 
 
 def test_saving_does_not_wait_for_buffers_that_training_takes_over(tmp_path, state):
@@ -99,20 +100,20 @@ def test_a_best_model_newer_than_the_state_is_put_back(tmp_path, state, network)
     before = write(tmp_path, state, [10, 20])
     after = after_epoch(before, 3, 30.0)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints._save_best(after["best"])
+    checkpoints._save_best(after.best)
     checkpoints.close()
     assert steps(tmp_path / "best") == [3]
     resumed = Checkpoints(tmp_path)
-    assert int(resumed.restore(state)["epoch"]) == 2
+    assert int(resumed.restore(state).epoch) == 2
     resumed.close()
     best = restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))
-    assert int(best["epoch"]) == 2
+    assert int(best.epoch) == 2
 
 
 def test_an_interrupted_write_is_not_taken_for_a_checkpoint(tmp_path, state):
     write(tmp_path, state, [10, 20])
     (tmp_path / "latest" / "3.orbax-checkpoint-tmp").mkdir()
-    assert int(Checkpoints(tmp_path).restore(state)["epoch"]) == 2
+    assert int(Checkpoints(tmp_path).restore(state).epoch) == 2
 
 
 def test_no_model_yet_and_another_network_are_user_errors(tmp_path, state, network, small_model):
@@ -154,8 +155,8 @@ def test_a_state_that_has_stopped_is_not_saved(tmp_path, state):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, 1)
         checkpoints.save(state, 1, now=True)
-        checkpoints.save(state | {"stopped": jnp.array([3, 7])}, 2, now=True)
-        checkpoints.save(state | {"stopped": jnp.array([3, -1])}, 3)
+        checkpoints.save(replace(state, stopped=jnp.array([3, 7])), 2, now=True)
+        checkpoints.save(replace(state, stopped=jnp.array([3, -1])), 3)
     assert steps(tmp_path / "latest") == [1, 3]
 
 
@@ -225,7 +226,7 @@ def test_a_damaged_best_model_is_refused_and_mended_from_the_state(tmp_path, sta
     with Checkpoints(tmp_path) as checkpoints:
         assert_identical(checkpoints.restore(state), last)
     assert (tmp_path / "best/2.damaged").exists()
-    assert_identical(restore_best(str(tmp_path), template), last["best"])
+    assert_identical(restore_best(str(tmp_path), template), last.best)
 
 
 def test_without_an_undamaged_state_a_training_begins_anew(tmp_path, state, capsys):

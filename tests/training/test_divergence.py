@@ -18,7 +18,9 @@ from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import fit, keys
-from avvp_jax.training.trainer import epoch_order
+from avvp_jax.training.job import Data, Job, Model
+from avvp_jax.training.order import epoch_order
+from avvp_jax.training.state import BatchArrays
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -38,10 +40,10 @@ def fitted(config, tmp_path):
         if own_damage:
             seed, row = own_damage
             own[seed]["video"][row, 0] = np.nan
-        own = {"videos": {"targets": jax.tree.map(lambda *each: np.stack(each), *own)}}
-        folder, arrays = str(tmp_path / "stage"), {"videos": {}, "shared": {}}
-        given = config, folder, network, han.loss, arrays, changed, val, JsonWriter(str(tmp_path))
-        fit.fit(*given, seeds=seeds, mesh=make_mesh(), own=own)
+        own = BatchArrays({"targets": jax.tree.map(lambda *each: np.stack(each), *own)})
+        folder, model = str(tmp_path / "stage"), Model(network, han.loss, network)
+        job = Job(config, folder, model, Data(changed, val, own=own), seeds, make_mesh())
+        fit.fit(job, JsonWriter(str(tmp_path)))
         return train
 
     return run_fit

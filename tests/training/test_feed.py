@@ -22,9 +22,9 @@ from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
-from avvp_jax.training.feed import Feed
+from avvp_jax.training.feed import StoredFeed
+from avvp_jax.training.order import EpochOrder
 from avvp_jax.training.run import whole_run
-from avvp_jax.training.trainer import Trainer
 from configs.han import get_config
 from tests.on_devices import Recorder
 from tests.run_files import weights_of
@@ -47,24 +47,18 @@ def splits(config):
     ]
 
 
-def make_trainer(videos: int, batch_size: int = 3) -> Trainer:
-    """Of two seeds; it knows the order of videos, and could not train."""
-    roots = jnp.stack([keys.root_key(seed) for seed in (1, 2)])
-    options = {"videos": videos, "batch_size": batch_size, "shuffle": True, "steps_per_call": 4}
-    return Trainer(None, None, None, None, mesh=make_mesh(2), roots=roots, **options)
-
-
 def test_blocks_hold_the_rows_that_the_device_would_take(splits):
     held, stored = splits
-    trainer = make_trainer(len(held))
-    feed = Feed(stored.features, trainer, 3, make_mesh(2))
-    assert trainer.steps == 2  # the smaller last batch is padded
+    roots, mesh = jnp.stack([keys.root_key(seed) for seed in (1, 2)]), make_mesh(2)
+    order = EpochOrder(roots, videos=len(held), batch_size=3, shuffle=True, mesh=mesh)
+    feed = StoredFeed(stored.features, order, 3, 4, mesh)
+    assert order.steps == 2  # the smaller last batch is padded
     for epoch, start, stop in ((1, 0, 2), (2, 0, 1), (2, 1, 2), (3, 1, 2), (1, 1, 2)):
-        order = np.asarray(trainer.order(trainer.roots, jnp.full(2, epoch)))[:, start:stop]
+        rows = np.asarray(order.on_devices(jnp.full(2, epoch)))[:, start:stop]
         block = feed.block(epoch, start, stop)
         for role, features in held.features.arrays.items():
             found = np.asarray(block[role])[:, : stop - start]
-            np.testing.assert_array_equal(found, features[np.maximum(order, 0)], err_msg=role)
+            np.testing.assert_array_equal(found, features[np.maximum(rows, 0)], err_msg=role)
 
 
 def test_all_parts_are_the_split(splits, monkeypatch):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import avvp_jax.training.fit
+import avvp_jax.training.validation
 from avvp_jax.data.prepared import open_dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
@@ -18,8 +18,10 @@ from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.fit import fit
+from avvp_jax.training.job import Data, Job, Model
 from avvp_jax.training.predictor import Predictor
-from avvp_jax.training.selection import no_best, of_seed, of_seeds
+from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
+from avvp_jax.training.state import BatchArrays
 
 
 class Recorder:
@@ -47,12 +49,11 @@ def fitted(config, tmp_path):
 
     def run(folder="stage"):
         recorder = Recorder()
-        arrays = {"videos": {"targets": targets(train.weak_label)}, "shared": {}}
-        path = str(tmp_path / folder)
-        data, where = (arrays, train, val), {"seeds": [config.seed], "mesh": make_mesh()}
-        fit(config, path, network, han.loss, *data, recorder, **where)
-        shapes = of_seeds(no_best(network.shapes(), config.eval.select), 1)
-        variables, epoch, _ = of_seed(restore_best(path, shapes), 0)
+        path, model = str(tmp_path / folder), Model(network, han.loss, network)
+        data = Data(train, val, BatchArrays({"targets": targets(train.weak_label)}))
+        fit(Job(config, path, model, data, [config.seed], make_mesh()), recorder)
+        shapes = add_seeds_axis(no_best(network.shapes(), config.eval.select), 1)
+        variables, epoch, _ = take_seed(restore_best(path, shapes), 0)
         return recorder.epochs, epoch, variables, network, val
 
     return run
@@ -82,13 +83,13 @@ def test_the_selected_score_is_the_configs(config, fitted, monkeypatch):
     """Epochs 1, 2, 3 are best in turn, each in another score."""
     columns = {"segment/audio": 1, "segment/visual": 2, "event/event": 3}
     config.train.epochs = 3
-    chosen = avvp_jax.training.fit.selection_score
+    chosen = avvp_jax.training.validation.selection_score
 
     def scripted(select, scores, epoch):
         ten = [jax.numpy.float32(epoch == columns.get(name)) for name in NAMES]
         return chosen(select, jax.numpy.stack(ten), epoch)
 
-    monkeypatch.setattr(avvp_jax.training.fit, "selection_score", scripted)
+    monkeypatch.setattr(avvp_jax.training.validation, "selection_score", scripted)
     for name, epoch in columns.items():
         config.eval.select = name
         assert fitted(name.replace("/", "-"))[1] == epoch

@@ -24,9 +24,9 @@ from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.sequence import final_stage
-from avvp_jax.training.trainer import Trainer
+from avvp_jax.training.state import BatchArrays
 from configs.han import get_config
-from tests.first_states import begin
+from tests.first_states import begin, han_trainer
 from tests.run_files import weights_of
 from tests.training.test_trainer import STEP, WIDTHS, data
 
@@ -83,29 +83,30 @@ def arrangement(request, monkeypatch):
     monkeypatch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
 
 
-def trainer_of(model: dict, seeds: list[int]):
+def trainer_of(model: dict, seeds: list[int], arrays=None, own=None):
+    """A trainer of seeds on eight videos, and their first states."""
     network = parser_network(WIDTHS, len(LLP.classes), model)
     optimizer = make_optimizer(get_config().optimizer)
     roots = jnp.stack([keys.root_key(seed) for seed in seeds])
-    options = {"videos": 8, "batch_size": 4, "shuffle": True, "steps_per_call": 10}
-    options |= {"mesh": make_mesh(len(seeds)), "roots": roots}
-    trainer = Trainer(network, han.loss, optimizer, make_schedule(STEP, 40), **options)
+    schedule = make_schedule(STEP, 40)
+    trainer = han_trainer(network, optimizer, schedule, roots, arrays or data(8), own)
     states = [begin(optimizer, network.init(keys.init_key(root))) for root in roots]
     states = jax.tree.map(lambda *each: np.stack(each), *states)
-    return trainer, place(states, by_seed(options["mesh"]))
+    states = place(states, by_seed(make_mesh(len(seeds))))
+    return trainer, trainer.with_zero_sums(states)
 
 
 def test_seeds_see_their_own_batches_and_dropout(small_model, arrangement):
     """The first epoch's order, losses and gradients, with dropout, to 1e-5."""
     both, state = trainer_of(small_model, [3, 4])
-    order = np.asarray(both.order(both.roots, jnp.ones(2, jnp.int32)))
-    _, logged = both.run_epoch(state, data(8), {})
+    order = np.asarray(both.order.on_devices(jnp.ones(2, jnp.int32)))
+    _, logged = both.run_epoch(state, 1)
     for index, seed in enumerate((3, 4)):
         alone, state = trainer_of(small_model, [seed])
         np.testing.assert_array_equal(
-            alone.order(alone.roots, jnp.ones(1, jnp.int32))[0], order[index]
+            alone.order.on_devices(jnp.ones(1, jnp.int32))[0], order[index]
         )
-        _, expected = alone.run_epoch(state, data(8), {})
+        _, expected = alone.run_epoch(state, 1)
         for name in ("loss", "gradient_norm"):
             np.testing.assert_allclose(logged[name][index], expected[name][0], rtol=1e-5)
     assert (order[0] != order[1]).any()
@@ -114,26 +115,27 @@ def test_seeds_see_their_own_batches_and_dropout(small_model, arrangement):
 
 def test_a_seed_that_diverges_stops_alone(small_model, arrangement):
     """From the step on at which its loss is not finite it keeps its weights; the other goes on."""
-    trainer, state = trainer_of(small_model, [3, 4])
     arrays = data(8)
-    targets = arrays["videos"].pop("targets")
+    targets = arrays.videos.pop("targets")
     own = {name: np.stack([x, x]) for name, x in targets.items()}
-    second = int(trainer.order(trainer.roots, jnp.ones(2, jnp.int32))[1, 1, 0])
+
+    def trained():
+        own_arrays = BatchArrays({"targets": own})
+        trainer, state = trainer_of(small_model, [3, 4], arrays, own_arrays)
+        return trainer.order, *trainer.run_epoch(state, 1)
+
+    order, reference, _ = trained()
+    second = int(order.on_host(1)[1, 1, 0])
     own["video"][1, second, 0] = np.nan  # a video of the second seed's second step
-    reference, _ = trainer.run_epoch(
-        jax.tree.map(jnp.copy, state),
-        arrays,
-        {"videos": {"targets": own | {"video": np.stack([targets["video"]] * 2)}}},
-    )
-    after, logged = trainer.run_epoch(state, arrays, {"videos": {"targets": own}})
-    assert np.asarray(after["stopped"]).tolist() == [-1, 1]
+    _, after, logged = trained()
+    assert np.asarray(after.stopped).tolist() == [-1, 1]
     assert np.isfinite(logged["loss"][0])
     assert np.isnan(logged["loss"][1])
     jax.tree.map(
-        lambda x, y: np.testing.assert_array_equal(x[0], y[0]), after["params"], reference["params"]
+        lambda x, y: np.testing.assert_array_equal(x[0], y[0]), after.params, reference.params
     )
-    assert int(after["optimizer"].count[1]) == 1
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(after["params"]))
+    assert int(after.optimizer.count[1]) == 1
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(after.params))
 
 
 @pytest.mark.parametrize("at_once", [0, 1])

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from avvp_jax.metrics.scores import NAMES
-from avvp_jax.training.selection import keep_best, no_best, selection_score
+from avvp_jax.training.selection import Best, keep_best, no_best, selection_score
 
 
-def after(best: dict, epoch: int, score, ties: str = "later") -> dict:
+def after(best: Best, epoch: int, score, ties: str = "later") -> Best:
     """`best` after an epoch whose variables are the epoch's number everywhere."""
     parts = {"audio": {"w": jnp.full(2, epoch)}, "visual": {"w": jnp.full(3, epoch)}}
     variables = {"params": parts, "stats": {"audio": jnp.int32(epoch), "visual": jnp.int32(epoch)}}
     return keep_best(best, variables, score, jnp.int32(epoch), ties)
 
 
-def nothing(select) -> dict:
+def nothing(select) -> Best:
     parts = {"audio": {"w": jnp.zeros(2, int)}, "visual": {"w": jnp.zeros(3, int)}}
     stats = {"audio": jnp.int32(0), "visual": jnp.int32(0)}
     return no_best({"params": parts, "stats": stats}, select)
@@ -28,10 +28,10 @@ def test_equal_scores_follow_the_tie_rule(ties, chosen):
     best = nothing("segment/type")
     for epoch, score in enumerate([50.0, 40.0, 50.0, 49.9], start=1):
         best = after(best, epoch, jnp.float32(score), ties)
-    assert int(best["epoch"]) == chosen
-    assert float(best["score"]) == 50.0
-    assert (best["params"]["audio"]["w"] == chosen).all()
-    assert int(best["stats"]["visual"]) == chosen
+    assert int(best.epoch) == chosen
+    assert float(best.score) == 50.0
+    assert (best.params["audio"]["w"] == chosen).all()
+    assert int(best.stats["visual"]) == chosen
 
 
 def test_parts_are_selected_apart():
@@ -40,11 +40,10 @@ def test_parts_are_selected_apart():
     for epoch, (audio, visual) in enumerate(scores, start=1):
         score = {"audio": jnp.float32(audio), "visual": jnp.float32(visual)}
         best = after(best, epoch, score, "earlier")
-    assert {part: int(epoch) for part, epoch in best["epoch"].items()} == {"audio": 4, "visual": 2}
-    for kind in ("params", "stats"):
-        for part, epoch in (("audio", 4), ("visual", 2)):
-            leaves = best[kind][part]["w"] if kind == "params" else best[kind][part]
-            assert (np.asarray(leaves) == epoch).all()
+    assert {part: int(epoch) for part, epoch in best.epoch.items()} == {"audio": 4, "visual": 2}
+    for part, epoch in (("audio", 4), ("visual", 2)):
+        assert (np.asarray(best.params[part]["w"]) == epoch).all()
+        assert int(best.stats[part]) == epoch
 
 
 def test_a_network_without_statistics_is_selected_by_parts_too():
@@ -52,16 +51,16 @@ def test_a_network_without_statistics_is_selected_by_parts_too():
     best = no_best(variables, ("mean/audio", "mean/visual"))
     score = {"audio": jnp.float32(1), "visual": jnp.float32(-jnp.inf)}
     best = keep_best(best, variables, score, jnp.int32(1), "earlier")
-    assert {part: int(epoch) for part, epoch in best["epoch"].items()} == {"audio": 1, "visual": 0}
-    assert best["stats"] == {}
+    assert {part: int(epoch) for part, epoch in best.epoch.items()} == {"audio": 1, "visual": 0}
+    assert best.stats == {}
 
 
 @pytest.mark.parametrize("ties", ["later", "earlier"])
 def test_a_score_that_is_no_number_beats_nothing(ties):
     best = after(nothing("segment/type"), 1, jnp.float32(np.nan), ties)
-    assert int(best["epoch"]) == 0
+    assert int(best.epoch) == 0
     best = after(after(nothing("segment/type"), 1, jnp.float32(3), ties), 2, jnp.nan, ties)
-    assert int(best["epoch"]) == 1
+    assert int(best.epoch) == 1
 
 
 def test_scores_are_picked_by_name():

@@ -12,12 +12,13 @@ from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.nn.layers import kept, product
-from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
-from avvp_jax.training.trainer import Trainer, epoch_order, make_step, take_batch
-from tests.first_states import begin, first_seed, one_seed
+from avvp_jax.training.order import epoch_order
+from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import make_step, take_batch
+from tests.first_states import begin, first_seed, han_trainer, one_seed
 from tests.weights import assert_weights
 
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
@@ -43,32 +44,31 @@ def test_training_equals_the_published_program(golden, published_network, recipe
     assert_weights(state, layout, unused, numbers, "train/after/", moved=3e-4 * steps)
 
 
-def data(videos: int) -> dict:
+def data(videos: int) -> BatchArrays:
     rng = np.random.default_rng(0)
     roles = zip(("audio", "visual", "snippet"), WIDTHS, strict=True)
     features = {r: rng.standard_normal((videos, 10, w), np.float32) for r, w in roles}
     label = (rng.random((videos, 25)) < 0.2).astype("f4")
-    return {"videos": {"features": features, "targets": targets(label)}, "shared": {}}
+    return BatchArrays({"features": features, "targets": targets(label)})
 
 
 def trained(model: dict, videos=22, batch_size=4, steps_per_call=100, epochs=2, shuffle=True):
     network, root = parser_network(WIDTHS, len(LLP.classes), model), keys.root_key(5)
     optimizer = make_optimizer(ADAM)
-    trainer = Trainer(
+    trainer = han_trainer(
         network,
-        han.loss,
         optimizer,
         make_schedule(STEP, 40),
-        mesh=make_mesh(),
-        roots=root[None],
-        videos=videos,
+        root[None],
+        data(videos),
         batch_size=batch_size,
         shuffle=shuffle,
         steps_per_call=steps_per_call,
     )
     state = one_seed(begin(optimizer, network.init(keys.init_key(root))))
-    for _ in range(epochs):
-        state, logged = trainer.run_epoch(state, data(videos), {})
+    state = trainer.with_zero_sums(state)
+    for epoch in range(1, epochs + 1):
+        state, logged = trainer.run_epoch(state, epoch)
     return jax.device_get(first_seed(state)), jax.device_get(first_seed(logged))
 
 
@@ -92,9 +92,9 @@ def test_the_smaller_last_batch_counts_as_a_step_of_its_own_mean(small_model):
     for start in range(0, 22, 4):
         rows = np.arange(start, min(start + 4, 22))
         by_hand, _ = step(by_hand, take_batch(data(22), rows, 0), root)
-    assert int(state["optimizer"].count) == 6
-    for path, weight in flatten_dict(state["params"]).items():
-        expected = flatten_dict(by_hand["params"])[path]
+    assert int(state.optimizer.count) == 6
+    for path, weight in flatten_dict(state.params).items():
+        expected = flatten_dict(by_hand.params)[path]
         # A softmax ignores these biases: Adam makes steps of their gradient's rounding noise.
         idle = path[-1] == "in_bias" or path[-2] in ("fc_frame_att", "fc_av_att")
         np.testing.assert_allclose(weight, expected, atol=2 * 6 * 3e-4 if idle else 2e-6)
@@ -131,16 +131,14 @@ def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
     half = data(4)
     both = jax.tree.map(lambda x: np.concatenate([x, x]), half)
     losses = {}
-    for name, arrays, videos in (("one step", half, 4), ("two steps", both, 8)):
+    for name, arrays in (("one step", half), ("two steps", both)):
         network, root = parser_network(WIDTHS, len(LLP.classes), model), keys.root_key(5)
-        optimizer = make_optimizer(ADAM)
-        options = {"videos": videos, "batch_size": 4, "shuffle": False, "steps_per_call": 10}
-        schedule = make_schedule(still, 40)
-        options |= {"mesh": make_mesh(), "roots": root[None]}
-        trainer = Trainer(network, han.loss, optimizer, schedule, **options)
+        optimizer, schedule = make_optimizer(ADAM), make_schedule(still, 40)
+        trainer = han_trainer(network, optimizer, schedule, root[None], arrays, shuffle=False)
         state = one_seed(begin(optimizer, network.init(keys.init_key(root))))
+        state = trainer.with_zero_sums(state)
         for epoch in (1, 2):
-            state, logged = trainer.run_epoch(state, arrays, {})
+            state, logged = trainer.run_epoch(state, epoch)
             losses[name, epoch] = float(logged["loss"][0])
     assert len(set(losses.values())) == 4
 

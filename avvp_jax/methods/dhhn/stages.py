@@ -24,6 +24,7 @@ from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.stages import Training, no_demands
+from avvp_jax.training.state import BatchArrays
 
 MODES = ("refinement", "origin")
 NETWORKS = ("hcmn", "audio_net", "video_net")
@@ -110,14 +111,14 @@ def both_parsers(variables: Variables) -> Variables:
     }
 
 
-def weak_arrays(run: Run) -> dict:
+def weak_arrays(run: Run) -> BatchArrays:
     """Targets of the parser and of its guides: weak labels."""
     guides = dict.fromkeys(NETWORKS[1:], run.train.weak_label)
-    return {"videos": {"targets": targets(run.train.weak_label) | guides}, "shared": {}}
+    return BatchArrays({"targets": targets(run.train.weak_label) | guides})
 
 
-def refined_arrays(run: Run, index: int) -> dict:
+def refined_arrays(run: Run, index: int) -> BatchArrays:
     """Targets of the parser and of its guides: what MA left of the labels for one seed."""
     edited = ma.refined_targets(run, index)
     guides = dict(zip(NETWORKS[1:], (edited[m] for m in MODALITIES), strict=True))
-    return {"videos": {"targets": edited | guides}}
+    return BatchArrays({"targets": edited | guides})

@@ -24,8 +24,9 @@ from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.training.artefacts import Artefact, Maker
 from avvp_jax.training.run import Run, Stage, make_predictor
-from avvp_jax.training.selection import of_seed
+from avvp_jax.training.selection import take_seed
 from avvp_jax.training.stages import Training
+from avvp_jax.training.state import BatchArrays
 
 # Of the audio loss in denoised training; the program's choice.
 AUDIO_WEIGHT = 2.0
@@ -100,7 +101,7 @@ def estimation(estimator: Training) -> Artefact:
         predictor = make_predictor(run.config, estimator.result_network(run.config, run.spec))
 
         def make(index: int, path: str) -> None:
-            variables, _, _ = of_seed(best, index)
+            variables, _, _ = take_seed(best, index)
             ratios = estimated_ratios(run, predictor.predict(variables, run.train.features))
             write_noise_ratios(path, ratios)
             if processes.first():
@@ -145,7 +146,7 @@ def usable_ratios(run: Run) -> None:
     read_ratios(run, 0)
 
 
-def denoising_arrays(run: Run, index: int) -> dict:
+def denoising_arrays(run: Run, index: int) -> BatchArrays:
     """Stage 3: how many labels a batch of one seed loses."""
     config = run.config
     ratios, size = read_ratios(run, index), min(config.train.batch_size, len(run.train))
@@ -154,4 +155,4 @@ def denoising_arrays(run: Run, index: int) -> dict:
         modality: removal_counts(ratio, size, steps, config.jomold.warmup)
         for modality, ratio in ratios._asdict().items()
     }
-    return {"shared": {"removal_counts": jax.tree.map(np.asarray, counts)}}
+    return BatchArrays(shared={"removal_counts": jax.tree.map(np.asarray, counts)})

@@ -75,15 +75,15 @@ def estimate(
 
     A video without a possible partner keeps its labels. Devices share out every batch.
     """
-    videos, whole, split = len(label), everywhere(mesh), by_video(mesh)
+    videos, whole, batch = len(label), everywhere(mesh), by_video(mesh)
     batch_size = whole_batch(min(batch_size, videos), mesh)
-    see = jax.jit(partial(views, network), in_shardings=(whole, split, split), out_shardings=whole)
+    see = jax.jit(partial(views, network), in_shardings=(whole, batch, batch), out_shardings=whole)
     parts = []
     for start in range(0, videos, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
         partner = np.asarray(_partners(key, rows, label))
         pair = [features.take(each) for each in (rows, np.maximum(partner, 0))]
-        parts.append(jax.device_get(see(variables, *place(pair, split))) | {"partner": partner})
+        parts.append(jax.device_get(see(variables, *place(pair, batch))) | {"partner": partner})
     found = jax.tree.map(lambda *each: np.concatenate(each)[:videos], *parts)
     return RemovedLabels(*(np.asarray(x) for x in _removed(found, label)))
 

@@ -26,8 +26,9 @@ from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.training import keys
 from avvp_jax.training.artefacts import Artefact, Maker
 from avvp_jax.training.run import Run, Stage
-from avvp_jax.training.selection import of_seed
+from avvp_jax.training.selection import take_seed
 from avvp_jax.training.stages import Training
+from avvp_jax.training.state import BatchArrays
 
 
 def loss(parser, batch, key):
@@ -57,7 +58,7 @@ def estimation(base: Training) -> Artefact:
         network, best = base.result_network(run.config, run.spec), base.models(run)
 
         def make(index: int, path: str) -> None:
-            variables, _, _ = of_seed(best, index)
+            variables, _, _ = take_seed(best, index)
             removed = estimated_labels(run, network, variables, index)
             write_removed_labels(path, removed, run.train.ids)
             table = removed_table(run.spec.task.classes, run.train.weak_label, *removed)
@@ -116,6 +117,6 @@ def refined_targets(run: Run, index: int) -> dict:
     return targets(run.train.weak_label, removed_labels(run, index), edit_video_target=edit)
 
 
-def retraining_arrays(run: Run, index: int) -> dict:
+def retraining_arrays(run: Run, index: int) -> BatchArrays:
     """Stage 3's targets of one seed."""
-    return {"videos": {"targets": refined_targets(run, index)}}
+    return BatchArrays({"targets": refined_targets(run, index)})

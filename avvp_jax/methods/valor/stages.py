@@ -22,6 +22,7 @@ from avvp_jax.task import MODALITIES
 from avvp_jax.training.artefacts import Report
 from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.stages import Training
+from avvp_jax.training.state import BatchArrays
 
 
 def loss(parser, batch, key):
@@ -53,17 +54,14 @@ def stages(config: ConfigDict) -> list[Stage]:
     ]
 
 
-def taught_arrays(run: Run) -> dict:
+def taught_arrays(run: Run) -> BatchArrays:
     """Weak labels, and the teachers' labels of every segment."""
     train = run.train
     pseudo = {
         modality: train.pseudo_label[:, :, index].astype("float32")
         for index, modality in enumerate(MODALITIES)
     }
-    return {
-        "videos": {"targets": {"video": train.weak_label}, "pseudo_label": pseudo},
-        "shared": {},
-    }
+    return BatchArrays({"targets": {"video": train.weak_label}, "pseudo_label": pseudo})
 
 
 def teachers_of_training(run: Run) -> None:
