@@ -48,18 +48,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.order = "parallel"  # of the two streams' updates
     config.model.norm = "post"
 
-    # x + encoder(x), `repeats` times with the same weights.
-    config.audio_net.heads = 8
-    config.audio_net.feed_forward = 512
-    config.audio_net.dropout = 0.1
-    config.audio_net.layers = 1
-    config.audio_net.repeats = 4
-
-    config.video_net.heads = 8
-    config.video_net.feed_forward = 512
-    config.video_net.dropout = 0.1
-    config.video_net.layers = 2
-    config.video_net.repeats = 3
+    config.audio_net = _guide(layers=1, repeats=4)
+    config.video_net = _guide(layers=2, repeats=3)
 
     config.optimizer.name = "adam"
     config.optimizer.b1 = 0.9
@@ -92,6 +82,16 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.dataset = "llp/synthetic"
         # Unlike published: 1,200 training videos make 19 steps of 64, too few.
         config.train.batch_size = 16
-        config.train.epochs = 10
-        config.base.train.epochs = 10
+        config.train.epochs = config.base.train.epochs = 10
     return config
+
+
+def _guide(layers: int, repeats: int) -> ConfigDict:
+    """A network of one modality: x + encoder(x), `repeats` times with the same weights."""
+    guide = ConfigDict()
+    guide.heads = 8
+    guide.feed_forward = 512
+    guide.dropout = 0.1
+    guide.layers = layers
+    guide.repeats = repeats
+    return guide

@@ -62,3 +62,15 @@ def assert_same_training(one: dict, two: dict, moved: float):
             norms = np.linalg.norm(x), np.linalg.norm(y)
             np.testing.assert_allclose(*norms, rtol=1e-4, err_msg=name)
         np.testing.assert_array_less(np.abs(x - y), bounds, err_msg=name)
+
+
+def assert_close(one, two, moved: float) -> None:
+    """Weights of two runs; what a softmax ignores follows rounding noise."""
+    for (path, x), (_, y) in zip(
+        jax.tree_util.tree_leaves_with_path(one),
+        jax.tree_util.tree_leaves_with_path(two),
+        strict=True,
+    ):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        idle = name.endswith(("in_bias", "fc_frame_att/bias", "fc_av_att/bias"))
+        np.testing.assert_allclose(x, y, rtol=0, atol=2 * moved if idle else 1e-4, err_msg=name)

@@ -29,6 +29,7 @@ from configs.han import get_config
 from tests.first_states import begin, han_trainer
 from tests.run_files import weights_of
 from tests.training.test_trainer import STEP, WIDTHS, data
+from tests.weights import assert_close
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -39,18 +40,6 @@ METHODS = {
     "valor": ("valor", ""),
     "dhhn": ("dhhn", "refinement"),
 }
-
-
-def assert_close(one, two, moved: float) -> None:
-    """Weights of two runs; what a softmax ignores follows rounding noise."""
-    for (path, x), (_, y) in zip(
-        jax.tree_util.tree_leaves_with_path(one),
-        jax.tree_util.tree_leaves_with_path(two),
-        strict=True,
-    ):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        idle = name.endswith(("in_bias", "fc_frame_att/bias", "fc_av_att/bias"))
-        np.testing.assert_allclose(x, y, rtol=0, atol=2 * moved if idle else 1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("method", METHODS)
