@@ -14,7 +14,6 @@ from avvp_jax.methods import stages_of
 from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.metrics.scores import NAMES
-from avvp_jax.metrics.statistics import p_values, summary
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
 from avvp_jax.nn.functional import parser_network
@@ -271,22 +270,3 @@ def test_work_directories_are_compared(finished, small_config, tmp_path):
         path.write_text(json.dumps(json.loads(path.read_text()) | damage))
         with pytest.raises(UserError, match="scores_test.json: damaged"):
             compare([str(workdir), str(again)])
-
-
-def test_p_values_are_the_textbooks():
-    """Welch (1938) by hand: t, degrees of freedom, and its two-sided tail."""
-    from scipy import stats
-
-    a, b = np.array([1.0, 2.0, 4.0, 5.0]), np.array([3.0, 6.0, 7.0])
-    sides = [[dict.fromkeys(NAMES, x) for x in side] for side in (a, b)]
-    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    t = (a.mean() - b.mean()) / sum(variances) ** 0.5
-    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 3 + variances[1] ** 2 / 2)
-    expected = 2 * stats.t.sf(abs(t), freedom)
-    np.testing.assert_allclose(p_values(*sides, paired=False), [expected] * 10)
-    d = a - np.array([2.0, 2.5, 4.0, 7.0])
-    t = d.mean() / (d.std(ddof=1) / 2)
-    paired = [sides[0], [dict.fromkeys(NAMES, x) for x in (2.0, 2.5, 4.0, 7.0)]]
-    np.testing.assert_allclose(p_values(*paired, paired=True), [2 * stats.t.sf(abs(t), 3)] * 10)
-    assert np.isnan(p_values(sides[0][:1], sides[1], paired=False)).all()
-    assert np.isnan(summary(sides[0][:1])["ci95"]["segment/type"])
