@@ -55,9 +55,8 @@ def score_split(
     for each in weights:
         probs, segments = parse_split(config, predictor, each, split)
         shown = (probs, segments) if each is picked else shown
-        if processes.first():
-            result = scores(segments, split.truth > 0) | {"seed": each.seed, "epoch": each.epoch}
-            results.append(result | ({"diverged": True} if each.diverged else {}))
+        result = scores(segments, split.truth > 0) | {"seed": each.seed, "epoch": each.epoch}
+        results.append(result | ({"diverged": True} if each.diverged else {}))
     return Scored(split, results, *shown)
 
 

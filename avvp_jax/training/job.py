@@ -25,7 +25,7 @@ class Model:
 
     Attributes:
       network: what trains.
-      loss: of it, see methods/han.py.
+      loss: of it, see methods/han/stages.py.
       result: the parser that validation scores and checkpoints keep.
       keep: makes the result's variables of the trained ones.
     """
