@@ -1,4 +1,4 @@
-"""Models scored on splits: computed, then written, then printed."""
+"""Scores models on splits: computes the scores, writes the files, prints the tables."""
 
 import dataclasses
 import os
@@ -30,11 +30,13 @@ Segments = Bool[np.ndarray, "videos segments 2 classes"]
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Models scored on one split.
+    """The scores of all seeds' models on one split, and the predictions of one of them.
 
     Attributes:
-      results: for each seed the ten scores, `seed`, `epoch`, and `diverged` where it did.
-      probs, segments: what the picked seed's model says of the split.
+      split: the split that the models were scored on.
+      results: for each seed the ten scores, `seed`, `epoch`, and `diverged` if it diverged.
+      probs: probabilities of the picked seed's model, by name.
+      segments: segments that the picked seed's model predicts.
     """
 
     split: Split
@@ -50,7 +52,11 @@ def score_split(
     picked: Weights,
     split: Split,
 ) -> Scored:
-    """Scores every seed's model on a split; writes nothing."""
+    """Scores every seed's model on a split; writes nothing.
+
+    Args:
+      picked: the one of `weights` whose predictions are kept, for details and timelines.
+    """
     results, shown = [], None
     for each in weights:
         probs, segments = parse_split(config, predictor, each, split)
@@ -63,7 +69,7 @@ def score_split(
 def parse_split(
     config: ConfigDict, predictor: Predictor, weights: Weights, split: Split
 ) -> tuple[Probabilities, Segments]:
-    """Probabilities by name, and predicted segments."""
+    """The probabilities of one model on a split, by name, and the segments it predicts."""
     probs = predictor.predict(weights.variables, split.features)
     return probs, predicted_segments(probs, config.eval.video_filter)
 
@@ -77,7 +83,10 @@ def score_models(
     splits: Sequence[Split],
     writer: Writer,
 ) -> None:
-    """Scores every seed's model; what is more than scores is of the picked one."""
+    """Scores every seed's model on every split, writes the results and prints them.
+
+    Details and timelines are those of one seed's model, which `config.pick_seed` picks.
+    """
     picked, predictor = pick(weights, config.pick_seed), make_predictor(config, network)
     scored = [score_split(config, predictor, weights, picked, split) for split in splits]
     if not processes.first():
@@ -104,8 +113,12 @@ def score_models(
 def _write(
     config: ConfigDict, folder: str, facts: dict, scored: Scored, writer: Writer, step: int
 ) -> tuple[dict[str, dict], str]:
-    """Writes the files of a split; returns rows to print by what follows its name, and the table
-    of its classes."""
+    """Writes the files of one split.
+
+    Returns:
+      The rows to print, by the suffix that follows the split's name in the table, and the
+      printed table of classes.
+    """
     split = scored.split
     summary = write_scores(folder, split, scored.results, facts)
     classes = write_details(folder, split, scored.segments)
@@ -116,7 +129,7 @@ def _write(
 
 
 def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:
-    """Where results go: the work directory, or for a stage before the last one its own folder."""
+    """Where results go: the work directory, or the stage's own folder if it is not the last."""
     if stage.name == stages_of(config)[-1].name:
         return workdir
     folder = os.path.join(workdir, stage.name)

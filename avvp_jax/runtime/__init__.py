@@ -1,1 +1,1 @@
-"""The machine: its processes, its devices, and how a process ends."""
+"""The machine: its processes and devices, and how a process ends."""

@@ -1,7 +1,7 @@
 """What the processes of one run must have in common: the command, the code and the data.
 
-A compiled program takes an array of the host for the same in every process. Where it is not,
-numbers would be wrong without a word, or processes would wait for one another for ever.
+A compiled program assumes that an array from the host is the same in every process. If it is
+not, results are silently wrong, or processes wait for one another for ever.
 """
 
 import zlib
@@ -14,10 +14,10 @@ from avvp_jax.runtime import processes
 
 
 def refuse_differences(facts: Mapping[str, object]) -> None:
-    """Refuses to go on where a fact is not the same in every process.
+    """Checks that every fact is the same in every process.
 
     Raises:
-      UserError: in every process; names the first such fact.
+      UserError: a fact differs. Raised in every process; it names the first such fact.
     """
     if not processes.several():
         return

@@ -1,4 +1,8 @@
-"""How one of several processes ends early: with one line, and without waiting for the others."""
+"""How a process of a multi-process run ends early: it prints one line and waits for no other.
+
+JAX and its collectives print much of their own when a process fails, and may abort the program.
+This module redirects that output to a file, and decides what the user sees.
+"""
 
 import atexit
 import contextlib
@@ -16,14 +20,15 @@ from typing import NoReturn
 from avvp_jax.errors import UserError
 from avvp_jax.runtime import preemption
 
-# Exit codes: of a process whose run has lost another one; that never found the others, which is
-# the user's to mend; that an error in compiled code has ended.
+# Exit codes. LOST: another process of the run stopped answering. NOT_FOUND: the processes never
+# found one another, which the user can put right. ABORTED: an error in compiled code.
 LOST, NOT_FOUND, ABORTED = 76, 2, 1
-# Processes wait so long for the others to be started.
+# How long a process waits for the others to be started.
 JOINING_SECONDS = 300
-# So that processes that find the same mistake say so, instead of that the first is lost.
+# How long process 0 waits before it exits with an error. Processes that make the same mistake
+# then have time to report it; otherwise they would report that process 0 is lost.
 GRACE_SECONDS = 2
-# What JAX, its collectives and Orbax say where another process does not answer.
+# Parts of the messages of JAX, its collectives and Orbax when another process does not answer.
 _UNANSWERED = re.compile(
     r"gloo|coordination.?service|heartbeat|barrier|socket closed|connection closed by peer"
     r"|DEADLINE_EXCEEDED|nccl.*(remote|timeout|connection|abort)",
@@ -31,14 +36,18 @@ _UNANSWERED = re.compile(
 )
 
 _ending = threading.Lock()
-_index: int | None = None  # of this process, once it is one of several
-_together = False  # once they have found one another
-_details = ""  # the file that what compiled code says goes to
-_on_abort = None  # kept, because C only holds its address
+_index: int | None = None  # this process's index in the run; None if the run has one process
+_together = False  # whether the processes have found one another
+_details = ""  # path of the file that collects the output of compiled code
+_on_abort = None  # a reference that keeps the handler alive, because C only has its address
 
 
 def take_over(index: int) -> None:
-    """Lets this module decide what one of several processes prints, and how it ends."""
+    """Puts this module in charge of what this process prints, and of how it ends.
+
+    Args:
+      index: of this process among those of the run.
+    """
     global _index
     _index = index
     _take_terminal()
@@ -46,21 +55,21 @@ def take_over(index: int) -> None:
 
 
 def joined() -> bool:
-    """Whether this process is one of several, or about to be."""
+    """Whether this process is one of several, or about to join them."""
     return _index is not None
 
 
 def found_others() -> None:
-    """From now on a process that does not answer is lost, not one that was never started."""
+    """Records that all processes have started: one that does not answer from now on is lost."""
     global _together
     _together = True
 
 
 def _take_terminal() -> None:
-    """Leaves the terminal to this module and what the first process prints.
+    """Keeps the terminal for the output of process 0 and the messages of this module.
 
-    What compiled code says of connections and signals, and what other processes print, goes
-    to a file that is removed at the end of a run that ends well.
+    All other output goes to a file: messages of compiled code about connections and signals,
+    and what the other processes print. The file is removed when the run ends well.
     """
     global _details
     out, err = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
@@ -81,9 +90,10 @@ def _forget_details() -> None:
 
 
 def _end_on_abort() -> None:
-    """Lets this module have the last word where JAX finds a process lost, and aborts.
+    """Handles SIGABRT, which JAX raises when it finds that another process is lost.
 
-    It does so in a thread of compiled code, where Python's own signal handlers never run.
+    The handler is a C function: JAX aborts in a thread of compiled code, where Python's own
+    signal handlers never run.
     """
     global _on_abort
     _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: _end_as_told())
@@ -93,7 +103,7 @@ def _end_on_abort() -> None:
 
 
 def _end_as_told() -> NoReturn:
-    """Ends this process, which compiled code has aborted, for the reason that it printed."""
+    """Ends this process after compiled code aborted it, with the reason found in its output."""
     if (code := preemption.settled()) is not None:
         with _ending:
             _forget_details()
@@ -105,7 +115,7 @@ def _end_as_told() -> NoReturn:
 
 
 def end_as_lost() -> NoReturn:
-    """Ends this process, because another one of the run does not answer."""
+    """Ends this process because another process of the run does not answer."""
     if _together:
         _end("another process of this run is lost; start the same command again to go on", LOST)
     _end(
@@ -116,9 +126,10 @@ def end_as_lost() -> NoReturn:
 
 
 def end(error: Exception, code: int) -> NoReturn:
-    """Ends this process of several with an error, without waiting for the others.
+    """Ends this process with an error, without waiting for the other processes of the run.
 
-    They find it lost. If it is rather one of them that does not answer, this one is as lost.
+    The others notice that this one is lost, and end too. If the error itself says that another
+    process does not answer, this process reports that one as lost instead.
     """
     trace = "".join(traceback.format_exception(error))
     os.write(1, trace.encode())
@@ -129,9 +140,9 @@ def end(error: Exception, code: int) -> NoReturn:
 
 
 def unanswered(error: BaseException | None) -> bool:
-    """Whether an exception comes from another process that does not answer."""
+    """Whether an exception was caused by another process that does not answer."""
     while error is not None:
-        # Storage and downloads have connections of their own, and OSErrors.
+        # OSErrors and UserErrors speak of connections too: those of storage and downloads.
         if not isinstance(error, (UserError, OSError)) and _UNANSWERED.search(str(error)):
             return True
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -139,9 +150,9 @@ def unanswered(error: BaseException | None) -> bool:
 
 
 def _end(message: str, code: int, grace_seconds: float = 0) -> NoReturn:
-    """Ends this process with one line, to which no signal adds another, nor another code."""
-    with _ending:  # for good, since several threads may find a reason
-        preemption.at_end.clear()  # the details are named
+    """Ends this process with one line; a signal changes neither that line nor the exit code."""
+    with _ending:  # never released: several threads may want to end the process, only one does
+        preemption.at_end.clear()  # the line names the file of details, so that must stay
         preemption.settle(code)
         program = os.path.basename(sys.argv[0])
         line = f"{program}: process {_index}: {message} (details: {_details})"

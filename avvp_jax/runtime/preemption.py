@@ -1,9 +1,9 @@
-"""How a process ends early: SIGTERM, which comes before a preemption, and Ctrl-C.
+"""How a process reacts to SIGTERM, which announces a preemption, and to Ctrl-C.
 
-While signals are held, a training ends itself where it can save. At any other time the
-process ends at once: what it writes appears whole or not at all, so that nothing is torn. A
-second signal always ends it at once. Where a process has come to its end by itself, signals
-change nothing but when it ends.
+During training, signals are held: training sees the request, saves its state and stops. At any
+other time a signal ends the process at once. That is safe, because every file appears whole or
+not at all. A second signal always ends the process at once. Once the exit code is settled, a
+signal may end the process sooner, but with that code and no further message.
 """
 
 import atexit
@@ -15,20 +15,20 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-# As sysexits.h has it for "try again", and as shells have it for Ctrl-C.
+# 75 means "try again" in sysexits.h; 130 is what shells report for Ctrl-C.
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 
-at_end: list[Callable[[], None]] = []  # what to do before an end at once
+at_end: list[Callable[[], None]] = []  # called before a signal ends the process
 
 _lock = threading.Lock()
-_holding = False
-_received: signal.Signals | None = None  # by this process
-_code: int | None = None  # that this process ends with in any case
-_agreed: signal.Signals | None = None  # by any process of the run, as `asked` told last
+_holding = False  # whether the next signal is held for training
+_received: signal.Signals | None = None  # the signal that this process holds
+_code: int | None = None  # the exit code, once it is settled
+_agreed: signal.Signals | None = None  # a signal held by any process, as of the last `asked`
 
 
 class Preempted(Exception):
-    """A training has saved and stopped; the process should end with `code`."""
+    """Training has saved its state and stopped; the process should exit with `code`."""
 
     def __init__(self, received: signal.Signals):
         super().__init__(f"stopped by {received.name}; start the same command again to go on")
@@ -36,34 +36,39 @@ class Preempted(Exception):
 
 
 def watch() -> None:
-    """From now on signals end this process as this module says; to be called once by a program.
+    """Starts to handle signals as this module describes. A program calls it once.
 
-    A thread listens, because Python's own handlers wait for calls into compiled code to return.
+    A thread listens for signals, because a Python signal handler only runs when the current
+    call into compiled code has returned.
     """
     listen, tell = os.pipe()
     os.set_blocking(tell, False)
     for number in EXIT_CODES:
         signal.signal(number, lambda *_: None)
-    atexit.register(_ignore)  # first, and therefore called last
+    atexit.register(_ignore)  # registered first, and therefore called last
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(listen,), daemon=True).start()
 
 
 def _ignore() -> None:
-    """Python lets go of its handlers a while before a process ends, and signals would end it."""
+    """Ignores signals while Python shuts down.
+
+    Python removes its handlers some time before the process ends. A signal after that would
+    end the process with another exit code.
+    """
     for number in EXIT_CODES:
         signal.signal(number, signal.SIG_IGN)
 
 
 def settle(code: int) -> None:
-    """From now on this process ends with `code`, also where a signal is faster than itself."""
+    """Settles the exit code: this process ends with `code`, even if a signal ends it first."""
     global _code
     with _lock:
         _code = code
 
 
 def settled() -> int | None:
-    """The exit code that this process ends with in any case; None while it may be another."""
+    """The settled exit code; None if it is still open."""
     return _code
 
 
@@ -84,7 +89,7 @@ def _receive(received: signal.Signals) -> None:
 
 
 def _end(received: signal.Signals) -> NoReturn:
-    """Ends this process at once; comes with the lock, so that one thread does."""
+    """Ends this process at once. The caller holds the lock, so that only one thread does."""
     if _code is None:
         message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
         os.write(sys.__stderr__.fileno(), message.encode())
@@ -95,13 +100,13 @@ def _end(received: signal.Signals) -> NoReturn:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Lets a training end itself when it is asked to.
+    """Holds signals while training runs, so that training itself can save and stop.
 
-    A signal that comes so late that the processes of a run have asked one another for the last
-    time ends this one at once.
+    A signal may come after the last call of `asked`, too late for all processes to agree on
+    it. It ends this process when the context ends.
 
     Raises:
-      Preempted: it was asked to, and has done what it does in this context.
+      Preempted: a signal was held, and training has saved and stopped.
     """
     global _holding
     _holding, ending = True, False
@@ -110,7 +115,8 @@ def held() -> Iterator[None]:
         ending = asked()
     finally:
         with _lock:
-            # The signal that each process of an ending run gets is not one too many.
+            # If the run is ending, each process may still get its own signal. That one counts
+            # as the first, not as a second one that would end the process at once.
             _holding = ending
     if ending:
         raise Preempted(_agreed)
@@ -120,12 +126,12 @@ def held() -> Iterator[None]:
 
 
 def asked() -> bool:
-    """Whether a signal is held that asks this process, or another of the run, to end.
+    """Whether any process of the run holds a signal that asks it to stop.
 
-    All processes of a run have to call this equally often, and are told the same.
+    All processes must call this equally often; all get the same answer.
     """
     global _agreed
-    import jax  # here, because programs watch before they import what takes a while
+    import jax  # here, because programs call `watch` before slow imports
 
     _agreed = _received
     if jax.process_count() > 1:

@@ -1,7 +1,7 @@
-"""The processes of one run: how they find one another, agree, and leave.
+"""The processes of one run: how they find one another, exchange values, and exit together.
 
-Every process runs the same program on its own devices; JAX's coordination service, which the
-first one hosts, holds them together. The first alone prints, and writes results.
+Every process runs the same program on its own devices. JAX's coordination service, hosted by
+process 0, connects them. Only process 0 prints and writes results.
 """
 
 import contextlib
@@ -27,31 +27,32 @@ from avvp_jax.runtime.endings import (
     take_over,
 )
 
-# A process that says nothing for so long is lost. One that ends is missed sooner.
+# A process that sends no heartbeat for this long is lost. One that exits is noticed sooner.
 HEARTBEAT_SECONDS = 20
-# Processes wait so long for one another at a meeting: the first may be preparing data.
+# How long processes wait for one another in `meet`: process 0 may be preparing data.
 PATIENCE_SECONDS = 24 * 3600
 
 _meetings = itertools.count()
 
 
 def join(coordinator: str | None, number: int | None, index: int | None) -> None:
-    """Joins the other processes of a run, if there are any. Comes before other calls to JAX.
+    """Joins the other processes of a run, if there are any. Must come before other calls to JAX.
 
     Args:
-      coordinator: HOST:PORT of the first process; None looks for a cluster that JAX knows: a
-        TPU pod slice, Slurm, Open MPI, or an indexed job of Kubernetes.
-      number, index: of the processes, and which of them this one is.
+      coordinator: HOST:PORT of process 0; None looks for a cluster that JAX knows: a TPU pod
+        slice, Slurm, Open MPI, or an indexed job of Kubernetes.
+      number: how many processes the run has.
+      index: which of them this one is.
 
     Raises:
       UserError: the three do not go together, or the processes do not find one another.
     """
     _check(coordinator, number, index)
-    import jax  # here, because it takes a while that mistakes should not
+    import jax  # here, because it is slow, and mistakes should be reported before
 
     if number == 1:
         return
-    # SIGTERM is preemption.py's.
+    # preemption.py handles SIGTERM.
     jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     options = {"coordinator_address": coordinator, "num_processes": number, "process_id": index}
@@ -71,7 +72,7 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
             )
     except Exception as error:
         if not coordinator and "coordinator_address should be defined" in str(error):
-            return  # one machine
+            return  # no cluster: a run of one process
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"the processes of this run do not find one another ({reason}); start each with the "
@@ -79,7 +80,7 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
         ) from error
     found_others()
     if _alone_on_host():
-        # JAX takes every task of Slurm and Open MPI for one of several on a host, with a GPU each.
+        # JAX assumes that Slurm and Open MPI start one task per GPU, and gives each task one GPU.
         for name in ("jax_cuda_visible_devices", "jax_rocm_visible_devices"):
             jax.config.update(name, os.environ.get(name.upper(), "all"))
     if several() and not joined():
@@ -87,7 +88,7 @@ def join(coordinator: str | None, number: int | None, index: int | None) -> None
 
 
 def _check(coordinator: str | None, number: int | None, index: int | None) -> None:
-    """Refuses flags that do not go together."""
+    """Checks that the three flags go together."""
     given = [value is not None for value in (coordinator, number, index)]
     if any(given) and not all(given):
         raise UserError(
@@ -106,14 +107,14 @@ def _check(coordinator: str | None, number: int | None, index: int | None) -> No
 
 
 def _alone_on_host() -> bool:
-    """Whether a cluster has started one process here, which then has all devices."""
+    """Whether a cluster has started only one process on this host; it then uses all devices."""
     tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
     tasks = tasks or os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "")
     return re.fullmatch(r"1(\(x\d+\))?", tasks) is not None
 
 
 def _refuse_taken(coordinator: str) -> None:
-    """Refuses a port of this host that something listens on: JAX would end without a word."""
+    """Checks that the coordinator's port is free; if it is not, JAX exits without a message."""
     port = int(coordinator.rpartition(":")[2])
     with socket.socket() as here:
         here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -128,7 +129,7 @@ def _refuse_taken(coordinator: str) -> None:
 
 @contextlib.contextmanager
 def _indexed_pods_only() -> Iterator[None]:
-    """Hides Kubernetes from JAX, which takes every pod for a member of an indexed job."""
+    """Hides Kubernetes from JAX outside an indexed job: JAX takes every pod for part of one."""
     name = "KUBERNETES_SERVICE_HOST"
     hidden = None if "JOB_COMPLETION_INDEX" in os.environ else os.environ.pop(name, None)
     try:
@@ -139,21 +140,21 @@ def _indexed_pods_only() -> Iterator[None]:
 
 
 def several() -> bool:
-    """Whether the run has more than this process."""
+    """Whether the run has more than one process."""
     import jax
 
     return jax.process_count() > 1
 
 
 def first() -> bool:
-    """Whether this process is the one that prints, and writes results."""
+    """Whether this is process 0, which prints and writes results."""
     import jax
 
     return jax.process_index() == 0
 
 
 def meet() -> None:
-    """Waits until every process is here, however long the first one takes."""
+    """Waits until every process of the run has called this, for up to PATIENCE_SECONDS."""
     if several():
         import jax
         import orbax.checkpoint as ocp
@@ -164,14 +165,14 @@ def meet() -> None:
 
 
 def as_the_first(value: int | list[int]) -> int | list[int]:
-    """The first process's value, in all of them: what they do next has to be the same."""
+    """Process 0's value, in every process, so that all of them decide alike."""
     if not several():
         return value
     return gathered(np.asarray(value, np.int32))[0].tolist()
 
 
 def gathered(value: np.ndarray) -> np.ndarray:
-    """Every process's value, [processes, ...], in all of them; they have the same shape."""
+    """The values of all processes, [processes, ...], in every process; all have one shape."""
     from jax.experimental.multihost_utils import process_allgather
 
     meet()
@@ -179,11 +180,11 @@ def gathered(value: np.ndarray) -> np.ndarray:
 
 
 def leave(code: int, message: str = "") -> NoReturn:
-    """Ends this process once all have come to the same end, whichever of them goes first then.
+    """Waits until all processes of the run have come to their end, and exits.
 
     Args:
-      code: its exit code.
-      message: a last line.
+      code: the exit code.
+      message: a last line for stderr.
     """
     if joined():
         try:
@@ -191,7 +192,7 @@ def leave(code: int, message: str = "") -> NoReturn:
         except Exception as error:
             end(error, ABORTED)
     with contextlib.suppress(OSError):
-        sys.stdout.flush()  # which an end by a signal would cut off
+        sys.stdout.flush()  # a signal may end the process from here on, without flushing
     preemption.settle(code)
     if message:
         print(message, file=sys.stderr)

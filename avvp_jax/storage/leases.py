@@ -1,6 +1,7 @@
-"""Locks on cloud storage: objects that their holder writes again and again.
+"""Locks on cloud storage: a lock is an object that its holder rewrites every few seconds.
 
-One that stays the same for a minute is nobody's.
+If the object does not change for a minute, its holder is taken for dead, and another process
+may take the lock.
 """
 
 import contextlib
@@ -18,25 +19,25 @@ import fsspec
 from avvp_jax.errors import UserError, cause
 
 BEAT_SECONDS, LOST_SECONDS = 10.0, 60.0
-TAKEN_OVER = 2  # the exit code of a process whose lock is another's now
+TAKEN_OVER = 2  # the exit code of a process that has lost its lock to another one
 
 
 @contextlib.contextmanager
 def lease(path: str, refusal: str, waiting: str) -> Iterator[None]:
-    """Holds an object on cloud storage; see locks.lock.
+    """Holds a lock on cloud storage; the arguments are those of locks.lock.
 
     Raises:
-      UserError: another process holds it, or the storage does not take it.
+      UserError: another process holds it, or the object cannot be written.
     """
     files = fsspec.filesystem(path.partition("://")[0])
-    # So that a process of the same number on a host of the same name is another.
+    # Two processes may have the same number, on hosts of the same name: the UUID differs.
     name = f"{owner()}\n{uuid.uuid4()}\n"
     try:
         while not _create(files, path, name.encode()):
             _wait_until_lost(files, path, refusal, waiting)
     except UserError:
         raise
-    except Exception as error:  # of the storage's own package
+    except Exception as error:  # each storage's package raises its own kinds
         raise UserError(f"{path}: cannot be written ({cause(error)}); choose another") from error
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(files, path, name, ended), daemon=True)
@@ -46,12 +47,13 @@ def lease(path: str, refusal: str, waiting: str) -> Iterator[None]:
     finally:
         ended.set()
         beating.join()
-        with contextlib.suppress(Exception):  # the next one waits until it is lost
+        # If this fails, the next process waits until the lock counts as abandoned.
+        with contextlib.suppress(Exception):
             files.rm_file(path)
 
 
 def _create(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool:
-    """Whether an object was not there, and is now; of several processes only one makes it."""
+    """Creates an object; False if it exists. Of several processes only one succeeds."""
     try:
         files.pipe_file(path, content, mode="create")
     except FileExistsError:
@@ -60,10 +62,10 @@ def _create(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool
 
 
 def _wait_until_lost(files, path: str, refusal: str, waiting: str) -> None:
-    """Removes a lock that nobody writes any more.
+    """Waits until a lock is released or abandoned; removes an abandoned one.
 
     Raises:
-      UserError: somebody does, if there is nothing to print for `waiting`.
+      UserError: its holder is alive, and `waiting` is empty.
     """
     content, since, said = _read(files, path), time.monotonic(), False
     while time.monotonic() < since + LOST_SECONDS:
@@ -85,7 +87,7 @@ def _wait_until_lost(files, path: str, refusal: str, waiting: str) -> None:
 
 
 def _read(files: fsspec.AbstractFileSystem, path: str) -> bytes:
-    """The content of a lock; nothing if it is gone."""
+    """The content of a lock; empty if it is gone."""
     try:
         return files.cat_file(path)
     except FileNotFoundError:
@@ -93,14 +95,15 @@ def _read(files: fsspec.AbstractFileSystem, path: str) -> bytes:
 
 
 def _beat(files, path: str, name: str, ended: threading.Event) -> None:
-    """Writes a lock until it has ended; ends the process if another one has taken it over.
+    """Rewrites a lock until `ended` is set; exits the process if another one took the lock.
 
-    That other one did not hear of this one for a minute: it stood still, or had no network.
+    That happens if this process could not write for a minute: it was suspended, or had no
+    network.
     """
     for count in itertools.count(1):
         if ended.wait(BEAT_SECONDS):
             return
-        with contextlib.suppress(Exception):  # perhaps the network is back at the next beat
+        with contextlib.suppress(Exception):  # the network may be back at the next beat
             content = _read(files, path)
             if not content.startswith(name.encode()):
                 other = content.partition(b"\n")[0].decode(errors="replace") or "nobody"
@@ -111,5 +114,5 @@ def _beat(files, path: str, name: str, ended: threading.Event) -> None:
 
 
 def owner() -> str:
-    """This process, in words."""
+    """Describes this process: its number and its host."""
     return f"process {os.getpid()} on {socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""Locks in a folder: the system unlocks them once their process has ended, however it did."""
+"""Lock files. The operating system releases a lock when its process ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -12,18 +12,21 @@ from avvp_jax.storage.writing import on_cloud
 
 @contextlib.contextmanager
 def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
-    """Holds a file that only one process can hold; it is gone afterwards.
+    """Holds a lock file, which only one process can hold at a time; removes it afterwards.
+
+    If another process holds it, this waits for that process if `waiting` is given, and raises
+    otherwise.
 
     Args:
-      path: of the file; its folders are made for it.
-      refusal: what a UserError says if another process holds it; {} becomes which.
-      waiting: what is printed instead, and then waited for, likewise.
+      path: the lock file. Missing folders are made, and removed again.
+      refusal: the message of the UserError; {} in it stands for the other process.
+      waiting: what to print before waiting; {} likewise.
 
     Yields:
-      Whether it is held: not in a folder where files cannot be made or locked.
+      True if the lock is held; False if the folder allows no files or no locks.
 
     Raises:
-      UserError: another process holds it, or cloud storage does not take it.
+      UserError: another process holds the lock, or cloud storage cannot be written.
     """
     if on_cloud(path):
         with lease(path, refusal, waiting):
@@ -35,23 +38,23 @@ def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
-            with contextlib.suppress(FileNotFoundError):  # with all of the work directory
+            with contextlib.suppress(FileNotFoundError):  # the work directory may be deleted
                 os.remove(path)
             file.close()
-        with contextlib.suppress(OSError):  # somebody has put something there
+        with contextlib.suppress(OSError):  # a folder that is not empty stays
             for folder in made:
                 os.rmdir(folder)
 
 
 def _locked(path: str, refusal: str, waiting: str):
-    """The open file, locked; None where that cannot be."""
+    """The lock file, open and locked; None if the folder allows no files or no locks."""
     while True:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            # A link would let this write into what it leads to.
+            # O_NOFOLLOW, so that this does not write to the target of a symbolic link.
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+")
         except FileNotFoundError:
-            continue  # whoever held it has just removed the folders that it had made
+            continue  # the last holder has just removed the folders that it had made
         except OSError:
             if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
                 raise UserError(f"{path}: is not a file; remove it") from None
@@ -67,11 +70,12 @@ def _locked(path: str, refusal: str, waiting: str):
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             return None
-        # Whoever held it before may have removed it.
+        # The last holder may have removed the file before this process locked it; then the
+        # lock is on a deleted file, and a new one is needed.
         if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno())):
             break
         file.close()
-    with contextlib.suppress(OSError):  # a full disk
+    with contextlib.suppress(OSError):  # the disk may be full; the lock holds all the same
         file.truncate(0)
         file.write(owner())
         file.flush()
@@ -79,7 +83,7 @@ def _locked(path: str, refusal: str, waiting: str):
 
 
 def _missing_folders(folder: str) -> list[str]:
-    """A folder and those that it lies in, as far as they are not there; innermost first."""
+    """Which of a folder and its parents do not exist, innermost first."""
     missing = []
     while folder and not os.path.lexists(folder):
         missing.append(folder)

@@ -1,4 +1,4 @@
-"""The training of a job, from start or from where it stopped, to its best models."""
+"""Trains a job to its best models, from the start or from its latest checkpoint."""
 
 import os
 from dataclasses import replace
@@ -28,14 +28,14 @@ from avvp_jax.training.validation import Validation
 
 
 def fit(job: Job, writer: Writer) -> None:
-    """Trains every seed of a job at once, and leaves checkpoints in its folder.
+    """Trains all seeds of a job together, and writes checkpoints to its folder.
 
-    Goes on from the latest checkpoint there. Asked to stop, it saves after the compiled call
-    in hand.
+    If the folder has a checkpoint, training resumes from the latest one. If a signal asks the
+    run to stop, training stops after the compiled call that is running, and saves its state.
 
     Raises:
       UserError: training diverged, or checkpoints cannot be read or written.
-      Preempted: it was asked to stop.
+      Preempted: a signal asked the run to stop.
     """
     trainer = make_trainer(job)
     checkpoints = Checkpoints(job.folder, job.settings.train.save_seconds)
@@ -61,7 +61,7 @@ def fit(job: Job, writer: Writer) -> None:
 
 
 def make_trainer(job: Job) -> Trainer:
-    """The compiled training of a job."""
+    """The trainer of a job, with its feed of features and its compiled step."""
     train, settings, model = job.data.train, job.settings.train, job.model
     order = EpochOrder(
         job.roots,
@@ -76,10 +76,14 @@ def make_trainer(job: Job) -> Trainer:
 
 
 def first_states(job: Job, trainer: Trainer) -> State:
-    """All seeds' states before the first epoch; those of seeds that have stopped stay so."""
+    """The states of all seeds before the first epoch.
+
+    A seed that diverged in an earlier stage starts as stopped.
+    """
     begin = jax.vmap(partial(_first_state, job, job.start()))
     state = jax.jit(begin, out_shardings=State.sharding(job.mesh))(trainer.order.roots)
-    # Copied, since layers may start as one array, and compiled calls take over every buffer.
+    # Layers may start as the same array. Compiled calls are donated every buffer, so each leaf
+    # needs a buffer of its own.
     state = jax.tree.map(jnp.copy, state)
     if any(job.stopped):
         stopped = np.where(job.stopped, 0, -1).astype(np.int32)
@@ -88,14 +92,14 @@ def first_states(job: Job, trainer: Trainer) -> State:
 
 
 def _first_state(job: Job, start: Variables | None, root: PRNGKeyArray) -> State:
-    """One seed's state before the first epoch, of `start` or of drawn variables."""
+    """One seed's state before the first epoch; without `start`, initial variables are drawn."""
     variables = start or job.model.network.init(keys.init_key(root))
     best = no_best(job.model.keep(variables), job.settings.eval.select)
     return init_state(job.optimizer, variables, best)
 
 
 def _restored(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | None:
-    """The state of the latest checkpoint, on the job's devices; None without one."""
+    """The state of the latest checkpoint, on the job's devices; None if there is none."""
     template = jax.eval_shape(jax.vmap(partial(_first_state, job, None)), job.roots)
     template = trainer.with_zero_sums(template)
     state = checkpoints.restore(with_sharding(template, State.sharding(job.mesh)))
@@ -107,7 +111,7 @@ def _restored(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | N
 
 
 def _begun(job: Job, trainer: Trainer, writer: Writer) -> State:
-    """The state before the first epoch, whose parameters are logged."""
+    """The state before the first epoch; logs an overview of its parameters."""
     state = first_states(job, trainer)
     first = jax.jit(partial(jax.tree.map, lambda x: x[0]), out_shardings=everywhere(job.mesh))
     text = parameter_overview.get_parameter_overview(first(state.params), include_stats="global")

@@ -1,4 +1,4 @@
-"""What a training says of each epoch: numbers to log, a line to print, the time that is left."""
+"""Reports each epoch of a training: numbers to log, and a line with the time that is left."""
 
 import time
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from avvp_jax.training.order import EpochOrder
 
 
 class EpochNumbers(NamedTuple):
-    """What there is to say of an epoch of all seeds.
+    """The numbers of one epoch, for all seeds.
 
     Attributes:
-      epoch: its number, from 1.
-      rates: the learning rate, or that of each network.
-      means: name -> [seeds], over steps, of what a step logs.
-      scores: [seeds, names], on val.
-      stopped: [seeds], see State.
+      epoch: which epoch; the first is 1.
+      rates: the learning rate, or one for each network.
+      means: name -> [seeds]; the mean over the epoch's steps of each number that a step logs.
+      scores: [seeds, names], the ten scores on val.
+      stopped: [seeds]; the step at which a seed diverged, or -1 (see State).
     """
 
     epoch: int
@@ -37,8 +37,8 @@ class EpochNumbers(NamedTuple):
 class Log:
     """Reports every epoch of a job, as means over the seeds that have not diverged.
 
-    An epoch is reported while the next one runs, so that the device never waits for the host.
-    The first one, which compiles, does not count for the time that is left.
+    An epoch is reported while the next one runs, so that the devices do not wait for the host.
+    The estimate of the time left ignores the first epoch, because that includes compilation.
     """
 
     def __init__(self, job: Job, order: EpochOrder, writer: Writer):
@@ -55,7 +55,7 @@ class Log:
         scores: Float[Array, "seeds names"],
         stopped: Int[Array, " seeds"],
     ) -> None:
-        """Keeps an epoch's numbers, see EpochNumbers, and reports those of the epoch before.
+        """Reports the previous epoch, and keeps this one's numbers (see EpochNumbers) for later.
 
         Raises:
           UserError: the run's only seed has diverged.
@@ -65,9 +65,9 @@ class Log:
         self._unreported = EpochNumbers(epoch, rates, means, scores, stopped)
 
     def report(self) -> None:
-        """Logs and prints the numbers that were added last, if it has not done so.
+        """Logs and prints the numbers added last, unless they are reported already.
 
-        Waits for the devices.
+        Waits until the devices have computed them.
 
         Raises:
           UserError: the run's only seed has diverged.
@@ -87,7 +87,7 @@ class Log:
             print(self._line(numbers.epoch, logged, running), flush=True)
 
     def _report_stops(self, stopped: Int[np.ndarray, " seeds"]) -> None:
-        """Says which seeds have diverged since the last epoch."""
+        """Warns of each seed that has diverged since the last report."""
         job = self._job
         for index in np.flatnonzero(stopped >= 0):
             if index in self._known_stops:
@@ -110,7 +110,7 @@ class Log:
     def _scalars(
         self, numbers: EpochNumbers, running: Bool[np.ndarray, " seeds"]
     ) -> dict[str, float]:
-        """What to log of an epoch: means over the running seeds; nothing if none is."""
+        """The numbers to log: means over the seeds still running; empty if there are none."""
         if not running.any():
             return {}
         logged = {f"train/{name}": float(x[running].mean()) for name, x in numbers.means.items()}
@@ -129,6 +129,7 @@ class Log:
     def _line(
         self, epoch: int, logged: dict[str, float], running: Bool[np.ndarray, " seeds"]
     ) -> str:
+        """The line to print for an epoch."""
         epochs, steady = self._job.epochs, self._seconds[1:] or self._seconds
         left = (epochs - epoch) * float(np.median(steady))
         minutes, seconds = divmod(round(left), 60)
