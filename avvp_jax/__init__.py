@@ -9,7 +9,7 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str):
-    # Imported at first use: the data builder needs this package's facts, not JAX.
+    # Imported at first use: the data builder imports this package too, but must not import JAX.
     if name == "load":
         from avvp_jax.api import load
 

@@ -1,4 +1,4 @@
-"""A trained parser to use: `load(PATH).predict(features)`, from a work directory or a `.pt`."""
+"""Loads a trained parser from a work directory or a `.pt`: `load(PATH).predict(features)`."""
 
 import dataclasses
 import os
@@ -28,13 +28,14 @@ from avvp_jax.training.sequence import final_stage
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a parser says about videos.
+    """What a parser predicts for some videos.
 
     Attributes:
       frame_prob: float32 [videos, segments, 2, classes], audio before visual.
       audio_prob, visual_prob, global_prob: float32 [videos, classes]; DHHN has no global_prob.
-      segments: bool [videos, segments, 2, classes], after the video-level filter.
-      task: which says what classes and segments are.
+      segments: bool [videos, segments, 2, classes], the predicted ones, after the video-level
+        filter.
+      task: the classes and segments of the arrays.
     """
 
     frame_prob: Float[np.ndarray, "videos segments 2 classes"]
@@ -46,7 +47,10 @@ class Prediction:
 
     @property
     def events(self) -> list[dict[str, list[tuple[str, float, float]]]]:
-        """For each video {"audio": ..., "visual": ...}: (class, onset, offset) in seconds."""
+        """For each video {"audio": ..., "visual": ...}, lists of (class, onset, offset).
+
+        Onset and offset are in seconds.
+        """
         task = self.task
         return [
             {
@@ -61,7 +65,7 @@ class Prediction:
 
 
 class TrainedParser:
-    """A parser ready to predict; made by `load`."""
+    """A trained parser; `load` makes it."""
 
     def __init__(self, network: Network, weights: Weights, spec: DataSpec, video_filter: str):
         self.streams = tuple(stream.name for stream in spec.streams)
@@ -75,8 +79,8 @@ class TrainedParser:
 
         Args:
           features: stream name -> published features of one video, for example
-            vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512], or of many
-            videos with a leading axis; already pooled to segments is fine too.
+            vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512]. Several videos have
+            a leading axis. Features that are already pooled to segments are accepted too.
 
         Returns:
           A Prediction; its first axis has length 1 for a single video.
@@ -111,12 +115,12 @@ def load(
     """A trained parser from a work directory or a published `.pt`.
 
     Args:
-      path: a work directory of launch.py, or a published checkpoint; of DHHN's two, what
-        their names have in common (X for X_audio.pt and X_video.pt).
-      method: of a `.pt` whose tensors alone do not tell; found from them if None.
-      seed: of a work directory with several; -1 is the best on val.
-      model: where a `.pt` was trained with other values of `config.model` than published,
-        these; needs `method`. A file does not tell its number of heads, for example.
+      path: a work directory of launch.py, or a published checkpoint. DHHN publishes two files;
+        give what their names have in common (X for X_audio.pt and X_video.pt).
+      method: the method of a `.pt`; None finds it from the names and shapes of the tensors.
+      model: values of `config.model` that differ from the published ones, for a `.pt` trained
+        with others; needs `method`. The number of heads, for example, is not in the file.
+      seed: which seed of a work directory with several; -1 is the best on val.
 
     Raises:
       UserError: nothing is there, it is damaged, or no known method fits it.
@@ -139,7 +143,7 @@ def load(
 
 
 def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
-    """The published network's arguments, but for those given."""
+    """The published network's arguments, with those given in their place."""
     if not isinstance(given, Mapping):
         raise UserError(f"model must be a dict of values of config.model, not {given!r:.80}")
     if unknown := [key for key in given if key not in layout.model]:
@@ -167,6 +171,7 @@ def _layout(path: str, method: str | None) -> Layout:
 def _segments(
     stream: Stream, task: Task, array: np.ndarray
 ) -> Float[np.ndarray, "videos segments width"]:
+    """One stream's features as a batch of videos, checked and pooled to segments."""
     name = stream.name
     try:
         array = np.asarray(array)

@@ -1,6 +1,6 @@
-"""Fields of a config: what a value may be, and what depends on it.
+"""Fields of a config: the values allowed, and what depends on them.
 
-`experiment.schema` has the fields that all methods share, and each method those of its
+`experiment.schema` defines the fields that all methods share; each method defines those of its
 own sections.
 """
 
@@ -12,7 +12,12 @@ from numbers import Integral
 
 @dataclass(frozen=True)
 class Limit:
-    """What a value may be, in words that follow "must be", and whether one is that."""
+    """A condition on a value.
+
+    Attributes:
+      wish: the condition in words that follow "must be".
+      holds: whether a value meets it.
+    """
 
     wish: str
     holds: Callable[[object], bool]
@@ -23,15 +28,17 @@ class Field:
     """A key of a config.
 
     Attributes:
-      limit: what its value may be.
-      required: whether every config has it; the others, where a choice needs them.
-      needs: choice -> the keys of the same section that it needs.
-      path: it names a file or a folder; empty names none.
-      each_network: networks that train together may have a value each, by their names.
-      divides_width: it must divide `model.width`.
-      weightless: no weights depend on it, so that any network of the method can have it.
-      free_on_resume: a run may go on with another value, since its numbers stay the same.
-      free_in_pairs: runs that differ in it count as runs of one config.
+      limit: the condition that its value must meet.
+      required: whether every config must have it. A field that is not required must be there
+        only if a choice needs it.
+      needs: choice -> the keys of the same section that this choice needs.
+      path: whether it names a file or a folder; the empty string names none.
+      each_network: whether networks that train together may have a value each, by name.
+      divides_width: whether it must divide `model.width`.
+      weightless: whether no weight depends on it, so that trained weights fit any value.
+      free_on_resume: whether a run may resume with another value, because results do not
+        depend on it.
+      free_in_pairs: whether runs that differ in it still count as runs of one config.
     """
 
     limit: Limit
@@ -54,20 +61,20 @@ class Overrides:
     """A section whose values replace those of the whole config in one stage (`base.train.epochs`).
 
     Attributes:
-      required: dotted keys that it has to have; it may have any other of the config's.
+      required: dotted keys that it must have; it may have any other key of the config.
     """
 
     required: tuple[str, ...]
 
 
 def _is_number(value) -> bool:
-    # Of an integer beyond floats, math.isfinite does not tell.
+    # math.isfinite raises OverflowError for an integer too large for a float.
     integer = isinstance(value, int) and not isinstance(value, bool)
     return integer or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_text(value) -> bool:
-    """Whether a value is what TEXT wants."""
+    """Whether a value is a string that UTF-8 can encode, without a NUL (see TEXT)."""
     if not isinstance(value, str) or "\0" in value:
         return False
     try:
@@ -82,7 +89,7 @@ def _are_names(value) -> bool:
 
 
 def whole(low: int, high: int) -> Limit:
-    """A whole number of a range."""
+    """A whole number from `low` to `high`, both included."""
     return Limit(
         f"a whole number from {low} to {high}",
         lambda x: isinstance(x, Integral) and not isinstance(x, bool) and low <= x <= high,
@@ -90,7 +97,7 @@ def whole(low: int, high: int) -> Limit:
 
 
 def number(low: float, high: float) -> Limit:
-    """Any number of a range."""
+    """A number from `low` to `high`, both included."""
     return Limit(f"a number from {low:g} to {high:g}", lambda x: _is_number(x) and low <= x <= high)
 
 
@@ -101,7 +108,8 @@ def choice(*names: str) -> Limit:
 
 COUNT = whole(1, 2**31 - 1)
 SEED = whole(0, 2**32 - 1)
-# Beyond what anybody trains. A network is built before its memory is known, layer by layer.
+# Far larger than any real network. There must be a limit: a network is built layer by layer,
+# before the memory it needs is known.
 WIDTH, DEPTH, SEEDS = whole(1, 2**17), whole(1, 100), whole(1, 2**16)
 POSITIVE = Limit("a number greater than 0, at most 1e+09", lambda x: _is_number(x) and 0 < x <= 1e9)
 NOT_NEGATIVE = number(0, 1e9)

@@ -1,9 +1,9 @@
-"""Feature streams: what a parser reads of a clip, and their way to one row per segment.
+"""Feature streams: the kinds of features that a parser reads, and how they become segments.
 
-A stream with several rows a segment is averaged to segments before the network projects
-it. The published programs project first and average afterwards; both steps are
-linear and every row of the averaging matrix sums to one, so the result is the
-same at a fraction of the work and storage.
+A stream with several rows per segment is averaged to one row per segment before the network
+projects it. The published programs project first and average afterwards. Both steps are
+linear, and every row of the averaging matrix sums to one. The result is therefore the same, at
+a fraction of the work and storage.
 """
 
 import functools
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from avvp_jax.errors import UserError
 from avvp_jax.task import LLP, Task
 
-# What a parser's three streams are to it, in the order of its arguments.
+# The roles of a parser's three streams, in the order of its arguments.
 ROLES = ("audio", "visual", "snippet")
 
 
@@ -25,10 +25,11 @@ class Stream:
     """One kind of feature: `folder`/ID.npy holds rows of `width` numbers for a clip.
 
     Attributes:
-      name, folder: of the stream, and of its files below the published folder.
-      width: of a row, as published; a data set may declare another.
-      per_second: rows for a second of the clip; 0 for a map over the whole clip.
-      map_rows: of such a map.
+      name: of the stream.
+      folder: of its files, below the published folder.
+      width: numbers in a row, as published; a data set may declare another width.
+      per_second: rows per second of the clip; 0 if the stream is a map over the whole clip.
+      map_rows: rows of such a map; 0 if the stream is none.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Stream:
     map_rows: int = 0
 
     def rows(self, task: Task) -> int:
-        """How many rows a clip of the task has; every segment has as many."""
+        """Rows of a clip of the task. Except in a map, every segment has the same number."""
         if self.map_rows:
             return self.map_rows
         return task.segments * max(1, round(self.per_second * task.seconds))
@@ -56,7 +57,7 @@ STREAMS = {
         # L2-normalised CLIP ViT-L/14 image embedding of one frame a second.
         Stream("clip", "CLIP/features", 768, per_second=1),
         # CLAP (fusion) feature map, row = 32 * frequency half + time. The published network
-        # sees clips up to ten seconds whole; of longer ones it makes no such map by itself.
+        # makes one map of a clip of up to ten seconds; for longer clips it makes no such map.
         Stream("clap", "CLAP/features", 768, map_rows=64),
     )
 }
@@ -67,8 +68,8 @@ STREAM_SETS = {
     "clip_clap": ("clap", "clip", "r2plus1d"),
 }
 
-# Folders of VALOR's segment pseudo labels, [segments, classes] per video: what CLAP hears and
-# CLIP sees.
+# Folders of VALOR's segment pseudo labels, [segments, classes] per video: CLAP labels the
+# audio, CLIP the frames.
 PSEUDO_LABELS = {
     "audio": "CLAP/segment_pseudo_labels",
     "visual": "CLIP/segment_pseudo_labels",
@@ -77,7 +78,7 @@ PSEUDO_LABELS = {
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a network has to fit: the task, and the stream of each role with its width."""
+    """The task and the stream of each role, which fix a network's input and output shapes."""
 
     task: Task
     streams: tuple[Stream, Stream, Stream]
@@ -90,12 +91,12 @@ class DataSpec:
 
     @property
     def roles(self) -> dict[str, Stream]:
-        """The streams by what they are to a parser."""
+        """The streams by their role."""
         return dict(zip(ROLES, self.streams, strict=True))
 
     @property
     def video_bytes(self) -> int:
-        """Of one clip's pooled features."""
+        """Bytes of one clip's features, pooled to segments, in float32."""
         return 4 * self.task.segments * sum(self.widths)
 
 
@@ -105,13 +106,13 @@ def data_spec(streams: str, task: Task = LLP, widths: Mapping[str, int] | None =
     Args:
       streams: one of STREAM_SETS, `config.data.streams`.
       task: what is parsed.
-      widths: by the names of streams, where they are not as published.
+      widths: stream name -> width, for streams whose width is not the published one.
     """
     return DataSpec(task, streams_of(STREAM_SETS[streams], widths or {}))
 
 
 def streams_of(names: Iterable[str], widths: Mapping[str, int]) -> tuple[Stream, ...]:
-    """Streams by name, as published but for the widths that are given.
+    """The published streams of these names, with other widths where `widths` gives them.
 
     Raises:
         UserError: a name is unknown, or its width is no whole number above 0.
@@ -129,12 +130,12 @@ def streams_of(names: Iterable[str], widths: Mapping[str, int]) -> tuple[Stream,
 
 @functools.cache
 def clap_pooling_matrix(segments: int) -> Float[np.ndarray, "segments 64"]:
-    """The fixed weights that turn CLAP's 64 rows into segments, float32, rows sum to one.
+    """The matrix that averages CLAP's 64 rows to segments, float32; its rows sum to one.
 
-    The chain behind it: the 64 rows are two frequency halves of 32 times; each half is
-    resized bicubically from 32 to 1024 times, the two are averaged, and 1024 is pooled to
-    ten (or as many segments as the task has) by windows [floor(102.4 t), ceil(102.4 (t + 1))),
-    which overlap by one.
+    It combines these steps. The 64 rows are two frequency halves of 32 time steps each. Each
+    half is resized bicubically from 32 to 1024 steps, and the two are averaged. The 1024
+    steps are average-pooled to the task's segments. With ten segments, segment t is the
+    window [floor(102.4 t), ceil(102.4 (t + 1))); neighbouring windows may overlap by one step.
 
     Source: VALOR (Lai, Chen and Wang, NeurIPS 2023), its resizing of CLAP's feature map.
     """
@@ -152,7 +153,7 @@ def clap_pooling_matrix(segments: int) -> Float[np.ndarray, "segments 64"]:
 
 
 def _bicubic_matrix(length: int, resized: int) -> Float[np.ndarray, "resized length"]:
-    """Bicubic interpolation with coefficient -0.75, corners not aligned, edges replicated."""
+    """Bicubic interpolation as a matrix: a = -0.75, corners not aligned, edges replicated."""
     position = (np.arange(resized) + 0.5) * length / resized - 0.5
     first = np.floor(position).astype(int)
     matrix = np.zeros((resized, length))
@@ -174,13 +175,13 @@ def _cubic_kernel(offset: Float[np.ndarray, " taps"]) -> Float[np.ndarray, " tap
 def pool_to_segments(
     stream: Stream, task: Task, features: Float[np.ndarray, "*videos rows width"]
 ) -> Float[np.ndarray, "*videos segments width"]:
-    """One float32 row per segment.
+    """Averages features to one float32 row per segment.
 
     Args:
-        stream: which stream `features` come from.
-        task: which says how many segments there are.
+        stream: the stream of `features`.
+        task: gives the number of segments.
         features: any float type, [..., rows, width] as published, or [..., segments, width]
-            already pooled, which is only converted.
+            if already pooled; those are only converted to float32.
 
     Raises:
         UserError: the last two axes are neither of these shapes.
@@ -192,7 +193,7 @@ def pool_to_segments(
             f"(or [..., {segments}, {stream.width}] pooled), not {list(features.shape)}"
         )
     features = np.asarray(features, np.float32)
-    # What has as many rows as both a map and a clip's segments is taken for a map.
+    # If a map has as many rows as a clip has segments, the features are taken for a map.
     if shape[0] == segments != stream.map_rows:
         return features
     if stream.map_rows:

@@ -1,4 +1,4 @@
-"""What is parsed: the classes, and the segments of a clip. LLP is one task.
+"""A task: the classes to find, and the segments of a clip. LLP is one task.
 
 Source: Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervised
 Audio-Visual Video Parsing", ECCV 2020, section 3.
@@ -16,10 +16,10 @@ class Task:
     """The names of the classes in order, and the segments that a clip is cut into.
 
     Attributes:
-      name: for people.
-      classes: in the order of every class axis.
-      segments: of a clip.
-      seconds: how long a segment lasts.
+      name: a name to show.
+      classes: their names, in the order of every class axis.
+      segments: how many a clip has.
+      seconds: the length of a segment.
     """
 
     name: str
@@ -29,16 +29,20 @@ class Task:
 
     @property
     def duration(self) -> float:
-        """Seconds of a clip."""
+        """The length of a clip in seconds."""
         return self.time(self.segments)
 
     def time(self, boundary: int) -> float:
-        """Seconds from the clip's start to the start of a segment; an int where it is whole."""
-        seconds = round(boundary * self.seconds, 9)  # three tenths, not 0.30000000000000004
+        """The time of a boundary between segments, in seconds; an int if it is whole.
+
+        Args:
+          boundary: segments from the clip's start.
+        """
+        seconds = round(boundary * self.seconds, 9)  # 0.3, not 0.30000000000000004
         return int(seconds) if seconds == int(seconds) else seconds
 
     def to_json(self) -> dict:
-        """What json can store."""
+        """The task as a dict that json can store."""
         return {
             "name": self.name,
             "classes": list(self.classes),
@@ -48,10 +52,10 @@ class Task:
 
     @classmethod
     def from_json(cls, stored: Mapping) -> "Task":
-        """What `to_json` gave.
+        """The task that `to_json` stored.
 
         Raises:
-          ValueError: it is something else.
+          ValueError: `stored` describes no task.
         """
         task = cls(stored["name"], tuple(stored["classes"]), stored["segments"], stored["seconds"])
         texts = all(isinstance(text, str) and text for text in (task.name, *task.classes))

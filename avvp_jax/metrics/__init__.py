@@ -1,1 +1,1 @@
-"""Events and the ten F-scores of probabilities, and statistics of several seeds."""
+"""Events, the ten F-scores of predictions, and statistics over several seeds."""

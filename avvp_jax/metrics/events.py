@@ -21,20 +21,21 @@ VIDEO_FILTERS = ("global", "per_modality")
 def predicted_segments(
     probs: Mapping[str, Float[Array | np.ndarray, "..."]], video_filter: str
 ) -> Bool[Array | np.ndarray, "videos segments 2 classes"]:
-    """Segments whose own probability and whose video's probability reach 0.5.
+    """The segments predicted active: their own and their video's probability reach 0.5.
 
     Args:
-        probs: `frame_prob` [videos, segments, 2, classes] and, [videos, classes], `global_prob`
-            for the filter "global" or `audio_prob` and `visual_prob` for "per_modality". All
-            NumPy or all JAX arrays (traced ones too); they are compared in their own dtype.
-        video_filter: "global" applies the video's probability to both modalities (HAN, VALOR),
-            "per_modality" each modality's own (MA, JoMoLD, DHHN).
+        probs: `frame_prob` [videos, segments, 2, classes]; also `global_prob` for the filter
+            "global", or `audio_prob` and `visual_prob` for "per_modality", each
+            [videos, classes]. All NumPy or all JAX arrays (traced ones too); they are compared
+            in their own dtype.
+        video_filter: which probability of the video counts. "global": `global_prob` for both
+            modalities (HAN, VALOR). "per_modality": that of each modality (MA, JoMoLD, DHHN).
 
     Returns:
         A boolean array of the same library as `frame_prob`.
 
     Raises:
-        UserError: for another `video_filter`.
+        UserError: `video_filter` is neither.
     """
     if video_filter not in VIDEO_FILTERS:
         raise UserError(f"video_filter is {video_filter!r}; choose one of {VIDEO_FILTERS}")
@@ -47,9 +48,9 @@ def predicted_segments(
 
 
 def runs(active: Bool[Array, "..."], axis: int) -> tuple[Int[Array, "..."], Int[Array, "..."]]:
-    """Start and end (exclusive) of the maximal run along `axis` that each position is in.
+    """For each active position, start and end (exclusive) of its maximal run along `axis`.
 
-    Both have the shape of `active` and mean nothing where it is False.
+    Both results have the shape of `active`; where that is False, they mean nothing.
     """
     length = active.shape[axis]
     position = lax.broadcasted_iota(jnp.int32, active.shape, axis % active.ndim)

@@ -1,12 +1,12 @@
-"""The ten F-scores of audio-visual video parsing, as array programs over all videos at once.
+"""The ten F-scores of audio-visual video parsing, computed for all videos at once.
 
-Segment-level scores compare segments; event-level scores compare events (maximal runs), which
-match when their intersection over union is at least 0.5. Both are F-scores per video, averaged
-over its classes, then over videos. Source: Tian, Li and Xu, ECCV 2020, section 6, and the
-published evaluation program, whose definitions are kept where the paper leaves them open.
+Segment-level scores compare segments. Event-level scores compare events (maximal runs), which
+match if their intersection over union is at least 0.5. Both are F-scores per video and class,
+averaged over the video's classes and then over videos. Source: Tian, Li and Xu, ECCV 2020,
+section 6. Where the paper leaves a definition open, the published evaluation program decides.
 
-`counts` is the one place that counts. The host compiles it and divides in float64 (`scores`,
-`per_video`, `per_class`); inside a jitted program `device_scores` divides in float32.
+All scores come from `counts`. On the host, `scores`, `per_video` and `per_class` divide in
+float64; in a jitted program, `device_scores` divides in float32.
 """
 
 from typing import NamedTuple
@@ -26,14 +26,14 @@ NAMES = tuple(
     for level in LEVELS
     for part in ("audio", "visual", "audio_visual", "type", "event")
 )
-# What is counted, in the order of the published program's tables: "event" pools the counts of
-# audio and visual, "audio_visual" is active where both are.
+# What is counted, in the order of the published program's tables. "event" adds the counts of
+# audio and visual; "audio_visual" is active where both modalities are.
 STREAMS = ("audio", "visual", "event", "audio_visual")
 PER_VIDEO_NAMES = tuple(f"{level}/{stream}" for level in LEVELS for stream in STREAMS)
 
 
 class Counts(NamedTuple):
-    """True positives, false positives and false negatives; levels and streams as named above."""
+    """True positives, false positives and false negatives, by LEVELS and STREAMS."""
 
     tp: Int[Array, "videos 2 4 classes"]
     fp: Int[Array, "videos 2 4 classes"]
@@ -44,17 +44,19 @@ def counts(
     pred: Bool[Array, "videos segments 2 classes"],
     true: Bool[Array, "videos segments 2 classes"],
 ) -> Counts:
-    """Exact counts per video, level, stream and class, without forming pairs; jit- and vmap-able.
+    """Exact counts per video, level, stream and class. It can be jitted and vmapped.
 
-    Two events intersect in one interval, which is a run of the segments that both sides have
-    active, and every such run belongs to one pair. So each pair that intersects is seen once, at
-    the run's first segment, and matches there if 2 * intersection >= union (integers).
+    Events are matched without forming pairs. A predicted and an annotated event intersect in one
+    interval: a maximal run of segments that are active on both sides. Each such run belongs to
+    one pair. So every intersecting pair is counted once, at the first segment of its run, and
+    matches if 2 * intersection >= union (in integers).
 
-    The published rule lets an event match several others, but none can: if an event of length n
-    had IoU >= 1/2 with two, each intersection would be at least half a union, hence at least
-    n / 2, and together they would cover it; but the two are maximal runs, so at least one of the
-    segments between them, which the event spans, is in neither. Matching is one to one, and the
-    number of matching pairs is both the predicted and the annotated events with a match.
+    The published rule would let an event match several others, but that cannot happen. Suppose
+    an event of length n had IoU >= 1/2 with two others. Each intersection would be at least half
+    a union, hence at least n / 2, so together they would cover the whole event. But the two
+    others are maximal runs, so at least one segment between them is in neither, and the event
+    contains that segment. Matching is therefore one to one. The number of matching pairs is both
+    the number of predicted and that of annotated events with a match.
     """
     pred, true = _with_audio_visual(pred), _with_audio_visual(true)
     pred_start, pred_end = runs(pred, axis=1)
@@ -82,7 +84,7 @@ def _totals(
     segments: Bool[Array, "videos segments 3 classes"],
     events: Bool[Array, "videos segments 3 classes"],
 ) -> Int[Array, "videos 2 4 classes"]:
-    """Both levels' sums over time, with the pooled stream put in between."""
+    """Sums over time for both levels, with the stream "event" added (see STREAMS)."""
     total = jnp.stack([segments.sum(1, dtype=jnp.int32), events.sum(1, dtype=jnp.int32)], axis=1)
     audio, visual, audio_visual = (total[:, :, i] for i in range(3))
     return jnp.stack([audio, visual, audio + visual, audio_visual], axis=2)
@@ -95,8 +97,13 @@ def device_scores(
 ) -> Float[Array, "10"]:
     """The ten scores in percent, in the order of NAMES, within 1e-4 of `scores`.
 
-    Pure: jit it, vmap it over seeds. `weight` is 1 for a video that counts and 0 for padding.
-    Raises UserError while tracing for shapes that differ or hold no video.
+    A pure function, which can be jitted and vmapped over seeds.
+
+    Args:
+      weight: 1 for a video that counts, 0 for padding; None if all count.
+
+    Raises:
+      UserError: shapes differ, or there is no video (raised while tracing).
     """
     _check(pred, true)
     f = _f_per_video(counts(pred, true))
@@ -108,9 +115,10 @@ def scores(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
     true: Bool[np.ndarray, "videos segments 2 classes"],
 ) -> dict[str, float]:
-    """The ten scores in percent by the names in NAMES, in float64.
+    """The ten scores in percent by name (NAMES), in float64.
 
-    Raises UserError when the shapes differ or hold no video.
+    Raises:
+      UserError: shapes differ, or there is no video.
     """
     values = _ten(per_video(pred, true).mean(axis=0))
     return dict(zip(NAMES, values.tolist(), strict=True))
@@ -128,10 +136,10 @@ def per_class(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
     true: Bool[np.ndarray, "videos segments 2 classes"],
 ) -> dict[str, Float[np.ndarray, " classes"]]:
-    """Each class's F-scores in percent, counts pooled over videos, by PER_VIDEO_NAMES' names.
+    """Each class's F-scores in percent, by name (PER_VIDEO_NAMES); counts are summed over videos.
 
-    NaN for a class that is neither predicted nor annotated. These are other numbers than the ten
-    scores, which average over videos first.
+    NaN for a class that is neither predicted nor annotated. These numbers differ from the ten
+    scores, which are F-scores of single videos, averaged.
     """
     tp, fp, fn = (count.sum(axis=0, dtype=np.int64) for count in _host_counts(pred, true))
     total = 2 * tp + fp + fn
@@ -158,20 +166,20 @@ def _check(pred: Array | np.ndarray, true: Array | np.ndarray) -> None:
 
 
 def _f_per_video(count: Counts) -> Float[Array | np.ndarray, "videos 8"]:
-    """F of each class, averaged over the classes predicted or annotated; 1 where none is.
+    """F-scores averaged over the classes that are predicted or annotated; 1 if there are none.
 
-    Of NumPy counts in float64, of JAX counts in float32.
+    NumPy counts give float64, JAX counts float32.
     """
     xp = count.tp.__array_namespace__()
     total = 2 * count.tp + count.fp + count.fn
-    f = 2 * count.tp / xp.maximum(total, 1)  # 0 for an absent class, and the sum leaves it out
+    f = 2 * count.tp / xp.maximum(total, 1)  # 0 for an absent class, so it adds nothing below
     classes = (total > 0).sum(axis=-1)
     mean = xp.where(classes > 0, f.sum(axis=-1) / xp.maximum(classes, 1), 1.0)
     return mean.reshape(len(mean), len(PER_VIDEO_NAMES))
 
 
 def _ten(means: Float[Array | np.ndarray, "8"]) -> Float[Array | np.ndarray, "10"]:
-    """The ten numbers in percent from the means over videos of the eight streams."""
+    """The ten scores in percent, from the eight F-scores averaged over videos."""
     xp = means.__array_namespace__()
     audio, visual, event, audio_visual = means.reshape(len(LEVELS), len(STREAMS)).T
     kind = (audio + visual + audio_visual) / 3

@@ -1,4 +1,4 @@
-"""Scores of several seeds: means, spreads, and whether two sets of runs differ."""
+"""Statistics of several seeds' scores: mean, spread, and tests of two sets of runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,10 @@ CONFIDENCE = 0.95
 
 
 def summary(seeds: Sequence[Ten]) -> dict[str, dict[str, float]]:
-    """mean, std (of a sample) and ci95 of every score over seeds.
+    """mean, std and ci95 of every score over seeds.
 
-    ci95 is half the width of the mean's 95 % confidence interval by Student's t; like std it
-    needs two seeds and is NaN otherwise.
+    std is the sample standard deviation. ci95 is half the width of the 95 % confidence interval
+    of the mean, by Student's t. Both are NaN for a single seed.
     """
     table = np.array([[ten[name] for name in NAMES] for ten in seeds])
     count = len(table)
@@ -29,10 +29,10 @@ def summary(seeds: Sequence[Ten]) -> dict[str, dict[str, float]]:
 def p_values(
     one: Sequence[Ten], other: Sequence[Ten], *, paired: bool
 ) -> Float[np.ndarray, " names"]:
-    """Of every score, the probability of so large a difference of means between equal methods.
+    """The two-sided p-value of every score: do two sets of runs differ in the mean?
 
-    Welch's t-test, or the paired t-test of runs in the same order. NaN where a side has
-    one run.
+    By Welch's t-test, or by the paired t-test if `paired`; then both sides list their runs in
+    the same order. NaN if a side has fewer than two runs.
     """
     sides = [np.array([[ten[name] for name in NAMES] for ten in seeds]) for seeds in (one, other)]
     if min(map(len, sides)) < 2:

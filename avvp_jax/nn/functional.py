@@ -1,9 +1,8 @@
-"""A network as a pure function: its structure apart from its variables.
+"""A network as a pure function: its structure and its variables are kept apart.
 
-Variables are plain nested dicts of arrays, {"params": ..., "stats": ...}, which
-jit, vmap, Orbax and the optimizer take as they are. `stats` are what a forward
-pass in training mode changes without a gradient (batch statistics); empty for
-networks without any.
+Variables are plain nested dicts of arrays, {"params": ..., "stats": ...}. jit, vmap, Orbax and
+the optimizer accept them as they are. `stats` are the batch statistics, which a forward pass in
+training mode updates without a gradient; empty for networks without batch norm.
 """
 
 import dataclasses
@@ -20,7 +19,12 @@ Variables = dict[str, dict]
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Builds modules; `build` takes nnx.Rngs and returns one."""
+    """The structure of a network.
+
+    Attributes:
+      build: makes the module from nnx.Rngs.
+      graphdef: the module's structure without its variables.
+    """
 
     build: Callable[[nnx.Rngs], nnx.Module]
     graphdef: nnx.GraphDef = dataclasses.field(init=False)
@@ -38,7 +42,7 @@ class Network:
         return jax.eval_shape(self.init, jax.random.key(0))
 
     def module(self, variables: Variables) -> nnx.Module:
-        """A module holding `variables`; changes to it stay in it."""
+        """The module with `variables`, copied: updates of the module do not change them."""
         return nnx.merge(self.graphdef, variables["params"], variables["stats"], copy=True)
 
 

@@ -1,4 +1,4 @@
-"""DHHN's guides: networks of one modality alone, which the parser of both agrees with.
+"""DHHN's guiding networks. Each reads one modality; the parser is trained to agree with them.
 
 Jiang et al., ACM Multimedia 2022.
 """
@@ -19,16 +19,16 @@ Stream = Float[Array, "videos segments width"]
 
 
 class GuidingNetwork(nnx.Module):
-    """Tokens of one modality, a self-attention encoder run repeatedly, and pooling.
+    """A network of one modality: tokens, a self-attention encoder run repeatedly, and pooling.
 
     Args:
       stream_widths: widths of the audio, visual and snippet features.
-      classes: how many the heads tell apart.
-      modality: the one that it reads.
+      classes: number of classes.
+      modality: the modality that it reads.
       width, dtype: as in Parser.
       heads, feed_forward, dropout: of an encoder layer.
-      layers: of the encoder, which start as copies of one.
-      repeats: how often x becomes x + encoder(x), with the same weights.
+      layers: number of encoder layers, which start as copies of one.
+      repeats: how often x becomes x + encoder(x), always with the same weights.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class GuidingEncoder(nnx.Module):
 
 
 class EncoderLayer(nnx.Module):
-    """A transformer encoder layer with its norms after the sums (Vaswani et al. 2017, 3.1)."""
+    """A post-norm transformer encoder layer (Vaswani et al. 2017, section 3.1)."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class EncoderLayer(nnx.Module):
         self.dropout = dropout
 
     def __call__(self, x: Stream, key: PRNGKeyArray | None = None) -> Stream:
-        # The first of three keys is for cross-modal attention in a HybridLayer.
+        # A HybridLayer uses the first of its three keys for cross-modal attention.
         _, self_key, ff_key = split_key(key, 3)
         weights_key, out_key = split_key(self_key, 2)
         update = self.self_attention.to_itself(x, weights_key)

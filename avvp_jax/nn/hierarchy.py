@@ -1,4 +1,4 @@
-"""DHHN's networks: the hierarchical parser, what trains together, and what comes of it.
+"""DHHN's networks: the hierarchical parser, the networks trained together, and the result.
 
 Jiang et al., "DHHN: Dual Hierarchical Hybrid Network for Weakly-Supervised
 Audio-Visual Video Parsing", ACM Multimedia 2022.
@@ -15,16 +15,19 @@ from avvp_jax.nn.layers import TimeConvolution, dropout, linear, split_key
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import MMIL, PROBABILITIES
 
-# Kernel, stride and padding of each scale's convolution; ten segments become 10, 5 and 2.
+# Kernel size, stride and padding of each scale's convolution; ten segments become 10, 5 and 2.
 SCALES = ((1, 1, 0), (3, 2, 1), (5, 5, 2))
 
 
 class HierarchicalParser(nnx.Module):
-    """HCMN: the parser on three time scales, whose maps accumulate and share MMIL.
+    """HCMN: a parser on three time scales.
+
+    Each scale adds its encoded streams to those of the scales before, and MMIL pools each sum;
+    all scales share the encoder and MMIL.
 
     Args:
       stream_widths, classes, width, visual_dropout, cross_attention, dtype: as in Parser.
-      encoder: what else the HybridEncoder needs, as in Parser.
+      encoder: the other arguments of the HybridEncoder, as in Parser.
     """
 
     def __init__(
@@ -61,12 +64,12 @@ class HierarchicalParser(nnx.Module):
         *,
         weight: Float[Array, " videos"] | None = None,
     ) -> dict[str, Float[Array, "videos ..."]]:
-        """Means over the scales of MMIL's probabilities.
+        """MMIL's probabilities, averaged over the scales.
 
         Args:
           features: `audio`, `visual` and `snippet`, pooled to segments.
           key: for dropout; None in evaluation.
-          weight: of each video in the batch statistics; given in training and only there.
+          weight: of each video in the batch statistics; None in evaluation.
         """
         audio_tokens = self.fc_a(features["audio"])
         visual_tokens = self.visual_tokens(features["visual"], features["snippet"])
@@ -94,7 +97,7 @@ class HierarchicalParser(nnx.Module):
 def resized(
     x: Float[Array, "videos steps width"], length: int
 ) -> Float[Array, "videos {length} width"]:
-    """The nearest-neighbour stream of `length` steps: step i is floor(i * steps / length)."""
+    """Resizes to `length` steps by nearest neighbour: step i takes floor(i * steps / length)."""
     return x[:, np.arange(length) * x.shape[1] // length]
 
 
@@ -103,8 +106,9 @@ class JointNetworks(nnx.Module):
 
     Args:
       stream_widths, classes: as in Parser.
-      model: of the hierarchical parser.
-      audio_net, video_net: of the guides, which have the parser's width and dtype.
+      model: arguments of the hierarchical parser.
+      audio_net, video_net: arguments of the guiding networks, which have the parser's width
+        and dtype.
     """
 
     def __init__(
@@ -124,7 +128,7 @@ class JointNetworks(nnx.Module):
 
 
 class CombinedParser(nnx.Module):
-    """Two hierarchical parsers, of which one says what is heard and the other what is seen."""
+    """Two hierarchical parsers; one predicts the audio events, the other the visual ones."""
 
     def __init__(
         self, stream_widths: tuple[int, int, int], classes: int, model: dict, *, rngs: nnx.Rngs

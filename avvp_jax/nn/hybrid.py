@@ -22,9 +22,9 @@ StreamOrPair = Float[Array, "videos *pair segments width"]
 
 
 class HybridLayer(nnx.Module):
-    """Updates a stream from itself and from the other; the same weights serve both directions.
+    """Updates one stream by attention to itself and to the other; both directions share weights.
 
-    Self- and cross-modal attention both query with the layer's input.
+    Both attentions take their queries from the layer's input.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class HybridLayer(nnx.Module):
         self.pre_norm = norm == "pre"
 
     def update_pair(self, pair: Pair, key: PRNGKeyArray | None = None) -> Pair:
-        """Both streams after the layer, each updated from the other as it came in."""
+        """Updates both streams in parallel: each attends to the other's input to this layer."""
         cross_key, self_key, ff_key = split_key(key, 3)
         query = self._query(pair)
         update = self._attended(self.self_attention.to_itself, query, key=self_key)
-        if self.pre_norm:  # queries are normalised, the streams that they attend to are not
+        if self.pre_norm:  # cross-modal queries are normalised, keys and values are not
             attend, read = self.cross_attention.to_context, (query, pair[:, ::-1])
         else:
             attend, read = self.cross_attention.to_each_other, (query,)
@@ -60,7 +60,7 @@ class HybridLayer(nnx.Module):
         return self._updated(pair, update, ff_key)
 
     def update_from(self, own: Stream, other: Stream, key: PRNGKeyArray | None = None) -> Stream:
-        """`own` after the layer, updated from `other`."""
+        """Updates `own`, which attends to itself and to `other`."""
         cross_key, self_key, ff_key = split_key(key, 3)
         query = self._query(own)
         update = self._attended(self.self_attention.to_itself, query, key=self_key)
@@ -68,7 +68,7 @@ class HybridLayer(nnx.Module):
         return self._updated(own, update + cross, ff_key)
 
     def update_alone(self, own: StreamOrPair, key: PRNGKeyArray | None = None) -> StreamOrPair:
-        """`own` after the layer without its cross-modal attention."""
+        """Updates `own` by self-attention only, without cross-modal attention."""
         _, self_key, ff_key = split_key(key, 3)
         update = self._attended(self.self_attention.to_itself, self._query(own), key=self_key)
         return self._updated(own, update, ff_key)
@@ -85,7 +85,7 @@ class HybridLayer(nnx.Module):
     def _updated(
         self, own: StreamOrPair, update: StreamOrPair, key: PRNGKeyArray | None
     ) -> StreamOrPair:
-        """`own` with what attention adds to it, and then what the feed-forward adds."""
+        """Adds the attention's update to `own`, then that of the feed-forward network."""
         feed = partial(
             feed_forward, inner=self.linear1, outer=self.linear2, rate=self.dropout, key=key
         )
@@ -99,10 +99,10 @@ class HybridLayer(nnx.Module):
 class HybridEncoder(nnx.Module):
     """A stack of hybrid layers over the audio and the visual stream.
 
-    order="parallel" (HAN, MA, JoMoLD): both directions read the layer's inputs.
-    order="sequential" (VALOR): audio first; the visual update sees the updated audio.
-    All layers start as copies of the first one, as the published programs clone theirs.
+    order="parallel" (HAN, MA, JoMoLD): both streams attend to each other's input to the layer.
+    order="sequential" (VALOR): audio is updated first; visual attends to the updated audio.
     norm="pre" adds a norm per stream after the last layer.
+    All layers start as copies of the first one, as in the published programs.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class HybridEncoder(nnx.Module):
                 audio = layer.update_from(audio, visual, audio_key)
                 visual = layer.update_from(visual, audio, visual_key)
             else:
-                # Stacked, because both directions then share every matrix product.
+                # Stacked, so that both directions share each matrix product.
                 pair = layer.update_pair(jnp.stack([audio, visual], axis=1), layer_key)
                 audio, visual = pair[:, 0], pair[:, 1]
         return self._normalised(audio, visual)
@@ -146,10 +146,10 @@ class HybridEncoder(nnx.Module):
     def without_cross_attention(
         self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
     ) -> tuple[Stream, Stream]:
-        """The same with self-attention alone, so that neither stream sees the other.
+        """Both streams after all layers, with self-attention only: neither attends to the other.
 
-        JoMoLD's noise estimator (Cheng et al., ECCV 2022). Other dropouts draw what they would draw
-        with cross-modal attention.
+        JoMoLD's noise estimator is such a network (Cheng et al., ECCV 2022). Dropout draws the
+        same masks as it does with cross-modal attention.
         """
         for layer, layer_key in self._layers(key):
             if self.sequential:
@@ -172,14 +172,14 @@ class HybridEncoder(nnx.Module):
 
 
 def copies(first: nnx.Module, count: int) -> nnx.List:
-    """`count` modules that start as `first` and train apart."""
+    """`first` and its copies, `count` modules in all, each with weights of its own."""
     return nnx.List([first, *(nnx.clone(first) for _ in range(count - 1))])
 
 
 def feed_forward(
     x: StreamOrPair, inner: nnx.Linear, outer: nnx.Linear, rate: float, key: PRNGKeyArray | None
 ) -> StreamOrPair:
-    """A position-wise feed-forward network (ReLU between two linear maps), dropout after each."""
+    """A position-wise feed-forward network: linear, ReLU, dropout, linear, dropout."""
     hidden_key, out_key = split_key(key, 2)
     hidden = dropout(jax.nn.relu(inner(x)), rate, hidden_key)
     return dropout(outer(hidden), rate, out_key)

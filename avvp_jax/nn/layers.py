@@ -1,9 +1,9 @@
-"""The small parts that the networks share: linear maps, norms, convolution, attention, dropout.
+"""Layers that the networks share: linear maps, norms, convolution, attention and dropout.
 
 Every matrix product of the networks is in this file.
 
-No module holds random state. What is random takes its key at the call, and
-`key=None` means evaluation: nothing is dropped.
+No module holds random state. Calls that draw random numbers take a key; `key=None` means
+evaluation, without dropout.
 """
 
 import math
@@ -16,12 +16,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 NORM_EPSILON = 1e-5
-# A batch moves the running statistics of batch norm by this much.
+# Weight of a batch's statistics in the update of batch norm's running statistics.
 STATISTICS_STEP = 0.1
 
 
 def uniform_fan_in(fan_in: int):
-    """Initialiser U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the published one, for weights and biases."""
+    """The published initialiser of weights and biases: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
     bound = fan_in**-0.5
 
     def init(key, shape, dtype=jnp.float32, out_sharding=None):
@@ -34,10 +34,10 @@ def uniform_fan_in(fan_in: int):
 def product(
     x: Float[Array, "*rows inputs"], kernel: Float[Array, "inputs outputs"]
 ) -> Float[Array, "*rows outputs"]:
-    """`x @ kernel`, whose gradient has the kernel's own layout.
+    """`x @ kernel`, with a gradient in the memory layout of the kernel.
 
-    JAX's rule computes the kernel's gradient transposed. On a CPU the optimizer then
-    reads it against the grain of the memory, which takes longer than the product.
+    JAX's own rule computes the kernel's gradient transposed. On a CPU the optimizer then
+    reads it with large strides, which takes longer than the product itself.
     """
     return x @ kernel
 
@@ -74,7 +74,7 @@ def layer_norm(width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm
 
 
 def split_key(key: PRNGKeyArray | None, count: int) -> Key[Array, " {count}"] | tuple[None, ...]:
-    """`count` keys for the parts of a module, or as many Nones in evaluation."""
+    """`count` keys for the parts of a module; in evaluation, `count` times None."""
     return (None,) * count if key is None else jax.random.split(key, count)
 
 
@@ -88,10 +88,10 @@ def dropout(
 
 
 def kept(key: PRNGKeyArray, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
-    """True with probability 1 - `rate`, to the nearest multiple of 2 ** -16.
+    """A dropout mask: True with probability 1 - `rate`, rounded to a multiple of 2 ** -16.
 
-    A random word serves two entries, since drawing them takes a good part of a step. What is
-    drawn for an entry of the first axis does not depend on that axis's length.
+    Each 32-bit word serves two entries, because drawing random bits takes a good part of a
+    training step. The bits of an entry of the first axis do not depend on that axis's length.
     """
     entries = math.prod(shape[1:])
     words = jax.random.bits(key, (shape[0], -(-entries // 2)), jnp.uint32)
@@ -100,10 +100,10 @@ def kept(key: PRNGKeyArray, rate: float, shape: tuple[int, ...]) -> Bool[Array, 
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over videos and time, with PyTorch's running statistics.
+    """Batch normalisation over videos and time, with running statistics as in PyTorch.
 
-    A batch is normalised by its own mean and biased variance; the running variance
-    moves by the unbiased one. `count` is the number of batches seen.
+    In training a batch is normalised by its own mean and biased variance; the running variance
+    is updated with the unbiased one. `count` is the number of training batches so far.
     """
 
     def __init__(self, width: int, *, dtype: DTypeLike):
@@ -117,9 +117,11 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "videos time width"], weight: Float[Array, " videos"] | None
     ) -> Float[Array, "videos time width"]:
-        """`x` normalised: by its own statistics in training, by the running ones in evaluation.
+        """Normalises `x`: by batch statistics in training, by the running ones in evaluation.
 
-        weight: 1 for a video, 0 for padding, which the statistics leave out; None in evaluation.
+        Args:
+          weight: 1 for a video, 0 for padding, which the batch statistics ignore; None in
+            evaluation.
         """
         x = x.astype(jnp.float32)
         mean, var = self.mean[...], self.var[...]
@@ -161,11 +163,12 @@ class TimeConvolution(nnx.Module):
     def __call__(
         self, x: Float[Array, "videos time width"], weight: Float[Array, " videos"] | None
     ) -> Float[Array, "videos steps width"]:
-        """As many steps as the kernel has places; `weight` is BatchNorm's."""
+        """The output has one step per position of the kernel; for `weight`, see BatchNorm."""
         taps, _, width = self.taps.shape
         padded = jnp.pad(x, ((0, 0), (self.padding, self.padding), (0, 0)))
         steps = (padded.shape[1] - taps) // self.stride + 1
-        # Windows and one matrix product, because vmap over seeds makes convolutions grouped.
+        # Windows and one matrix product instead of a convolution, because vmap over seeds would
+        # turn that into a grouped convolution, which is slow.
         index = np.arange(steps)[:, None] * self.stride + np.arange(taps)
         windows = padded[:, index].reshape(len(x), steps, taps * width)
         kernel = self.taps[...].reshape(taps * width, width)
@@ -176,9 +179,9 @@ class TimeConvolution(nnx.Module):
 class Attention(nnx.Module):
     """Multi-head attention with one packed projection for query, key and value.
 
-    Vaswani et al. 2017, section 3.2, as PyTorch's nn.MultiheadAttention computes
-    it. The packed kernel is Xavier uniform over all of its [width, 3 * width],
-    its bias and the output's bias start at zero.
+    Vaswani et al. 2017, section 3.2, as PyTorch's nn.MultiheadAttention computes it. The packed
+    kernel is initialised Xavier uniform with the fans of its whole shape [width, 3 * width]. Its
+    bias and the output's bias start at zero.
     """
 
     def __init__(self, width: int, heads: int, *, dropout: float, dtype, rngs: nnx.Rngs):
@@ -194,13 +197,13 @@ class Attention(nnx.Module):
     def to_itself(
         self, x: Float[Array, "*batch time width"], key: PRNGKeyArray | None = None
     ) -> Float[Array, "*batch time width"]:
-        """Every stream attends to itself; streams stacked on a batch axis share each product."""
+        """Self-attention of every stream; streams may be stacked on a batch axis."""
         return self._attend(*jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1), key)
 
     def to_each_other(
         self, pair: Float[Array, "videos 2 time width"], key: PRNGKeyArray | None = None
     ) -> Float[Array, "videos 2 time width"]:
-        """Of two stacked streams each attends to the other; they share each product."""
+        """Cross-attention of two stacked streams: each attends to the other."""
         q, k, v = jnp.split(self._project(pair, 0, 3 * pair.shape[-1]), 3, axis=-1)
         return self._attend(q, k[:, ::-1], v[:, ::-1], key)
 
@@ -210,7 +213,7 @@ class Attention(nnx.Module):
         context: Float[Array, "*batch steps width"],
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "*batch time width"]:
-        """`query` attends to `context`; of the packed projection each uses its own part."""
+        """Cross-attention of `query` to `context`, which may have another length."""
         width = query.shape[-1]
         q = self._project(query, 0, width)
         k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
@@ -223,7 +226,7 @@ class Attention(nnx.Module):
         v: Float[Array, "*batch steps width"],
         key: PRNGKeyArray | None,
     ) -> Float[Array, "*batch time width"]:
-        """Scaled dot-product attention, head by head, and the output projection."""
+        """Scaled dot-product attention for each head, and the output projection."""
         shape = q.shape
         q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
         logits = jnp.einsum("...thd,...shd->...hts", q, k) * q.shape[-1] ** -0.5
@@ -235,7 +238,7 @@ class Attention(nnx.Module):
     def _project(
         self, x: Float[Array, "*batch time width"], start: int, stop: int
     ) -> Float[Array, "*batch time {stop-start}"]:
-        """Columns `start` to `stop` of the packed projection."""
+        """The part of the packed projection from column `start` to `stop`."""
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
         x, kernel, bias = (y.astype(self.dtype) for y in (x, kernel, bias))
         return product(x, kernel) + bias

@@ -1,4 +1,4 @@
-"""The parser network: segment tokens, hybrid encoder, attentive MMIL pooling."""
+"""The parser network: segment tokens, a hybrid encoder, and MMIL pooling."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -17,7 +17,7 @@ Features = dict[str, Float[Array, "videos segments _"]]
 
 
 class VisualTokens(nnx.Module):
-    """Frames and snippets of a segment fused into one token."""
+    """Fuses the frame and snippet features of each segment into one token."""
 
     def __init__(
         self,
@@ -37,20 +37,20 @@ class VisualTokens(nnx.Module):
         frames: Float[Array, "videos segments frame_width"],
         snippets: Float[Array, "videos segments snippet_width"],
     ) -> Float[Array, "videos segments width"]:
-        """Tokens of both, projected apart and then together."""
+        """Projects both streams, concatenates them and projects the result."""
         fused = [self.fc_v(frames), self.fc_st(snippets)]
         return self.fc_fusion(jnp.concatenate(fused, axis=-1))
 
 
 class Parser(nnx.Module):
-    """The parser that HAN, MA, JoMoLD and VALOR configure.
+    """The parser that HAN, MA, JoMoLD and VALOR use, each with arguments of its own.
 
     Args:
       stream_widths: widths of the audio, visual and snippet features.
-      classes: how many the heads tell apart.
+      classes: number of classes.
       width, heads, feed_forward, layers: of the hybrid encoder.
-      dropout: every dropout inside the encoder's layers.
-      visual_dropout: on the visual stream just before MMIL (JoMoLD: 0.5).
+      dropout: rate of all dropout inside the encoder's layers.
+      visual_dropout: rate of dropout on the visual stream before MMIL (JoMoLD: 0.5).
       order, norm: see HybridEncoder.
       cross_attention: False leaves out cross-modal attention (JoMoLD's noise estimator).
       dtype: compute dtype; parameters and probabilities are float32.
@@ -104,9 +104,9 @@ class Parser(nnx.Module):
           key: for dropout; None in evaluation.
 
         Returns:
-          MMIL's outputs, and the streams that contrastive losses compare:
-          audio_tokens, visual_tokens (before the encoder), audio_stream,
-          visual_stream (after it), each [videos, segments, width].
+          MMIL's outputs, and the streams that contrastive losses compare, each
+          [videos, segments, width]: audio_tokens and visual_tokens before the encoder,
+          audio_stream and visual_stream after it.
         """
         if not self.cross_attention:
             return self.without_cross_attention(features, key)
@@ -115,7 +115,7 @@ class Parser(nnx.Module):
     def without_cross_attention(
         self, features: Features, key: PRNGKeyArray | None = None
     ) -> dict[str, Float[Array, "videos ..."]]:
-        """The same, but neither stream sees the other before MMIL (JoMoLD's ranking pass)."""
+        """Like a call, but without cross-modal attention (JoMoLD ranks losses this way)."""
         return self._parsed(self.encoder.without_cross_attention, features, key)
 
     def _parsed(

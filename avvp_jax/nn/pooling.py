@@ -1,4 +1,4 @@
-"""From segments to a video: attentive multimodal multiple-instance learning (MMIL) pooling.
+"""Attentive multimodal multiple-instance learning (MMIL) pooling, from segments to a video.
 
 Tian, Li and Xu, ECCV 2020, section 4.3 (HAN).
 """
@@ -13,19 +13,19 @@ from jaxtyping import Array, Float
 
 from avvp_jax.nn.layers import linear
 
-# What the output of a parser has, as far as its network says it.
+# The probabilities that a parser can output; DHHN's result has no global_prob.
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
 
 Stream = Float[Array, "videos segments width"]
 
 
 class SegmentScores(NamedTuple):
-    """What a network says of segments, always float32; `modalities` is an axis or none.
+    """Scores of segments, always float32; the axis `modalities` may be absent.
 
     Attributes:
-      logits: of the classes.
-      prob: their probabilities.
-      share: of a segment in its video's probability, which is the sum of them over time.
+      logits: class logits.
+      prob: class probabilities.
+      share: what a segment contributes to its video's probability, which is their sum over time.
     """
 
     logits: Float[Array, "videos segments *modalities classes"]
@@ -38,7 +38,7 @@ def segment_scores(
     classifier: nnx.Linear,
     attention: nnx.Linear,
 ) -> SegmentScores:
-    """Class probabilities of segments, and what each contributes to its video's."""
+    """Class scores of segments, with attention weights over time applied to `share`."""
     logits = classifier(x).astype(jnp.float32)
     prob = jax.nn.sigmoid(logits)
     weight = jax.nn.softmax(attention(x).astype(jnp.float32), axis=1)
@@ -59,7 +59,7 @@ class SegmentPooling(nnx.Module):
 
 
 class MMIL(nnx.Module):
-    """Attentive pooling over time, of each modality and of both together."""
+    """Attentive pooling over time for each modality, and over time and modalities together."""
 
     def __init__(self, width: int, classes: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
@@ -69,10 +69,11 @@ class MMIL(nnx.Module):
     def __call__(
         self, audio: Stream, visual: Stream
     ) -> dict[str, Float[Array, "videos *segments_modalities classes"]]:
-        """Probabilities of a batch, always float32:
+        """Logits and probabilities, always float32.
 
-        frame_logits, frame_prob [videos, segments, 2, classes] and global_prob,
-        audio_prob, visual_prob [videos, classes].
+        Returns:
+          frame_logits and frame_prob [videos, segments, 2, classes]; global_prob, audio_prob
+          and visual_prob [videos, classes].
         """
         x = jnp.stack([audio, visual], axis=2)
         scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
