@@ -1,4 +1,4 @@
-"""The data set of a run: prepared, and each of its splits read once."""
+"""The prepared data set of a run; each split is read once."""
 
 from ml_collections import ConfigDict
 
@@ -12,12 +12,12 @@ class Dataset:
     """The prepared data set of `config.data`; prepared now if it is not there yet.
 
     Attributes:
-      folder: where it lies.
-      names: of its splits, train first.
-      spec: its task and streams, which a network has to fit.
+      folder: its path.
+      names: names of its splits, train first.
+      spec: its task and streams, which networks must fit.
 
     Raises:
-      UserError: it cannot be prepared, or what is prepared is damaged.
+      UserError: it cannot be prepared, or the prepared data is damaged.
     """
 
     def __init__(self, config: ConfigDict):
@@ -37,14 +37,14 @@ class Dataset:
 
     @property
     def dense(self) -> tuple[str, ...]:
-        """Names of the splits with dense annotations, to select models and score with."""
+        """Names of the splits with dense annotations: models can be selected and scored on them."""
         return tuple(name for name in self.names if name != "train")
 
     def split(self, name: str) -> Split:
-        """A split, with its features in memory or on disk; the same in every process.
+        """A split, with its features in memory or on disk; checked to be equal in all processes.
 
         Raises:
-          UserError: there is none of that name, it is damaged, or another process has another.
+          UserError: there is no such split, it is damaged, or it differs between processes.
         """
         if name not in self._splits:
             split = load_split(self._builder, name, self.spec, stored=self._stored)

@@ -1,4 +1,4 @@
-"""Examples of prepared data, as TFDS stores them, read with what damage means to a user."""
+"""Reads examples of prepared data, as TFDS stores them; damage becomes a UserError."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ WAY_OUT = "delete this folder, and it is prepared again"
 
 
 def read_examples(source, rows: Sequence[int]) -> list[dict]:
-    """Some examples of a TFDS data source.
+    """The examples of some rows of a TFDS data source.
 
     Raises:
       UserError: the prepared data is damaged, or cannot be read now.
     """
     try:
         return source.__getitems__(list(rows))
-    # A record's own checksum is looked at here; what fails depends on where the damage is.
+    # Records have checksums, checked here; the kind of exception depends on where the damage is.
     except Exception as error:
         folder = source.dataset_info.data_dir
         if is_temporary(error):

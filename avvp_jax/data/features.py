@@ -2,10 +2,10 @@
 
 Both classes have the same interface:
   take(rows)       features of some videos, [*rows, segments, width], on the host
-  parts()          all videos of the split in order, some at a time
-  arrays           all videos at once where they are in memory; nothing where they are on disk
-  resident_bytes   what `arrays` take
-  shapes           of one video: role -> (segments, width)
+  parts()          features of all videos in order, some videos at a time
+  arrays           features of all videos if they are in memory; empty if they are on disk
+  resident_bytes   size of `arrays`
+  shapes           role -> (segments, width), the shape of one video's features
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from avvp_jax.data.streaming import read_ahead
 from avvp_jax.errors import damaged_data
 from avvp_jax.streams import DataSpec
 
-# Of a split on disk that is read to be looked at once.
+# Videos in a part of a split on disk.
 PART_VIDEOS = 256
 
 Rows = Int[np.ndarray, "..."]
@@ -41,16 +41,16 @@ class ResidentFeatures:
         return {role: x[rows] for role, x in self.arrays.items()}
 
     def parts(self) -> Iterator[ByRole]:
-        """All videos, in one part."""
+        """Features of all videos, in one part."""
         yield self.arrays
 
 
 class StoredFeatures:
-    """Features of a split that stay in the prepared data, and are read when they are needed.
+    """Features of a split that stay on disk, in the prepared data, and are read when needed.
 
     Args:
       source: the split as a TFDS data source, whose examples have an array for each stream.
-      spec: the streams by role, and their shapes.
+      spec: the streams of the roles, and their shapes.
     """
 
     def __init__(self, source, spec: DataSpec):
@@ -82,7 +82,7 @@ class StoredFeatures:
         return {role: x.reshape(*rows.shape, *x.shape[1:]) for role, x in features.items()}
 
     def parts(self) -> Iterator[ByRole]:
-        """All videos in order, PART_VIDEOS at a time; the next part is read ahead.
+        """Features of all videos in order, PART_VIDEOS at a time; the next part is read ahead.
 
         Raises:
           UserError: the prepared data is damaged.

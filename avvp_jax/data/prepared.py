@@ -1,6 +1,6 @@
-"""Where videos come from: a prepared data set, made at first use, or a folder of features.
+"""Opens a prepared data set, which is prepared at first use, or reads a folder of features.
 
-The one module of the package that imports tfds_llp.
+No other module of the package imports tfds_llp.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import STREAM_SETS, DataSpec, Stream, data_spec
 from avvp_jax.task import LLP, Task
 
-# LLP's own data sets, and the stream sets that each holds.
+# The data sets of LLP, and the stream sets that each holds.
 DATASETS = {
     "llp/base": ("base",),
     "llp/clip_clap": ("clip_clap",),
@@ -26,14 +26,14 @@ DATASETS = {
 }
 FEEDS = ("auto", "device", "stream")
 
-# Of a device's memory, what the features that training and validation read may take.
+# Share of a device's memory that the features of training and validation may take.
 _SHARE = 0.25
 
 
 def open_dataset(config: ConfigDict):
     """The prepared data set of `config.data`, prepared now if it is not there yet.
 
-    Of several processes the first prepares, while the others wait.
+    Process 0 prepares it while the others wait.
     """
     # Imported here: reading features for a prediction needs no TFDS.
     from tfds_llp.prepare import is_known, prepare
@@ -42,7 +42,7 @@ def open_dataset(config: ConfigDict):
         raise UserError(
             f"config.data.dataset={config.dataset!r} must be one of {', '.join(DATASETS)}"
         )
-    # The others find it prepared, unless it is on a disk of their own.
+    # The other processes then find it prepared. If their disk is another one, they prepare it too.
     if not processes.first():
         processes.meet()
     builder = prepare(
@@ -54,23 +54,23 @@ def open_dataset(config: ConfigDict):
     )
     if processes.first():
         processes.meet()
-    # However long the others take to prepare theirs.
+    # The others may have prepared data of their own: wait for them.
     processes.meet()
     return builder
 
 
 def spec_of(builder, streams: str) -> DataSpec:
-    """The task of a prepared data set, and what a parser reads of it.
+    """The task of a prepared data set, and the streams that a parser reads.
 
     Args:
-      builder: of the data set.
+      builder: the TFDS builder of the data set.
       streams: one of STREAM_SETS, `config.data.streams`.
 
     Raises:
       UserError: the data set lacks one of the streams.
     """
-    known = dict(builder.info.metadata.items())  # by items(): TFDS loads them late
-    # Data sets prepared before these were recorded are LLP's, with streams as published.
+    known = dict(builder.info.metadata.items())  # by items(), because TFDS loads them lazily
+    # Data prepared before task and widths were recorded is LLP's, with streams as published.
     task = Task.from_json(known["task"]) if "task" in known else LLP
     missing = [name for name in STREAM_SETS[streams] if name not in builder.info.features]
     if missing:
@@ -82,10 +82,10 @@ def spec_of(builder, streams: str) -> DataSpec:
 
 
 def expected_spec(config: ConfigDict) -> DataSpec:
-    """The spec of `config.data`, without preparing LLP's own data sets to know it.
+    """The spec of `config.data`. That of LLP's data sets is known without preparing them.
 
     Raises:
-      UserError: another data set is not prepared, or it is damaged.
+      UserError: another data set is not prepared, or is damaged.
     """
     if config.dataset in DATASETS:
         return data_spec(config.streams)
@@ -93,7 +93,10 @@ def expected_spec(config: ConfigDict) -> DataSpec:
 
 
 def stays_on_disk(config: ConfigDict, builder) -> bool:
-    """Whether features are read when they are needed: as `config.data.feed` says, or too many."""
+    """Whether features stay on disk and are read when needed.
+
+    `config.data.feed` decides; "auto" keeps them on disk if they are too large for the devices.
+    """
     if config.feed != "auto":
         return config.feed == "stream"
     videos = sum(builder.info.splits[name].num_examples for name in ("train", "val"))

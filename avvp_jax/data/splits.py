@@ -1,4 +1,4 @@
-"""Prepared videos as arrays: what training, validation and prediction read."""
+"""Splits of a data set as arrays, which training, validation and prediction read."""
 
 import dataclasses
 import re
@@ -13,29 +13,30 @@ from avvp_jax.errors import UserError, damaged_data
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES, Task
 
-# Bounds the host memory that decoded examples take while a split is stacked.
+# Videos decoded at once while a split is read; bounds the host memory that they take.
 _VIDEOS_AT_ONCE = 256
 
-# Names become those of files.
+# Names of videos, which are used as names of files.
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A split of the data in csv order, on the host.
+    """A split of a data set, on the host; videos are in csv order.
 
     Attributes:
       name: "train", "val", "test" or "features".
-      ids: YouTube ids; features are stored under them.
+      ids: YouTube ids, which name the files of features.
       filenames: id_start_end, as the annotation files name videos.
-      spec: the task, and the streams that the features are of.
-      csv_row: int [videos], the videos' rows in the split's csv; None without one.
+      spec: the task, and the streams of the features.
+      csv_row: int [videos], the videos' rows in the split's csv; None without a csv.
       features: `audio`, `visual`, `snippet`, in memory or on disk.
       weak_label: float32 [videos, classes]; None without annotations.
-      truth: uint8 [videos, segments, 2, classes]; None where nothing dense is annotated.
-      pseudo_label: uint8 [videos, segments, 2, classes], what VALOR's teachers say; None
-        where the data were prepared without.
-      left_out: how many videos of the csv lacked features and are not here, at most.
+      truth: uint8 [videos, segments, 2, classes], the dense annotations; None without them.
+      pseudo_label: uint8 [videos, segments, 2, classes], labels by VALOR's teachers; None
+        if the data was prepared without them.
+      left_out: how many videos the whole data set leaves out for lack of features. This split
+        leaves out at most as many.
     """
 
     name: str
@@ -54,15 +55,15 @@ class Split:
 
     @property
     def task(self) -> Task:
-        """What is parsed."""
+        """The classes and segments of the arrays."""
         return self.spec.task
 
 
 def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Split:
-    """A split of a prepared data set; where `stored` its features stay on disk.
+    """Reads a split of a prepared data set; if `stored`, its features stay on disk.
 
     Raises:
-      UserError: the data set has no such split or the split has no video.
+      UserError: the data set has no such split, the split has no video, or it is damaged.
     """
     if name not in builder.info.splits:
         known = ", ".join(builder.info.splits)
@@ -100,7 +101,7 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
 
 
 def _nonsense(columns: dict, labels: list[str], streams: Iterable[str]) -> str | None:
-    """What is wrong with the content of a split whose files are whole."""
+    """What is wrong with the content of a split whose files are intact; None if nothing is."""
     for name in labels:
         if columns[name].max() > 1:
             return f"has labels in {name} that are not 0 or 1"
@@ -113,7 +114,7 @@ def _nonsense(columns: dict, labels: list[str], streams: Iterable[str]) -> str |
 
 
 def _stack(source, names: list[str]) -> dict:
-    """Columns of a data source: arrays for `names`, lists of str for id and filename."""
+    """Reads a data source by columns: arrays for `names`, lists of str for id and filename."""
     columns, texts = {}, {"id": [], "filename": []}
     names = [*names, "densely_labelled"]
     for start in range(0, len(source), _VIDEOS_AT_ONCE):

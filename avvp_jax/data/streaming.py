@@ -1,4 +1,4 @@
-"""Reading ahead: what is needed next is read from disk by Grain's threads meanwhile."""
+"""Reads features ahead of their use, in threads of Grain."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,7 +14,7 @@ Taken = dict[str, Float[np.ndarray, "..."]]
 
 
 class _Reads:
-    """Features by the number of their read, for Grain."""
+    """The reads as a sequence, which Grain needs: read i gives the features of `reads[i]`."""
 
     def __init__(self, take: Callable[[Rows], Taken], reads: Sequence[Rows]):
         self._take, self._reads = take, reads
@@ -29,13 +29,13 @@ class _Reads:
 def read_ahead(
     take: Callable[[Rows], Taken], reads: Sequence[Rows], first: int = 0, ahead: int = 2
 ) -> Iterator[Taken]:
-    """What `take` gives for one array of rows after another; some are read ahead.
+    """Yields `take(rows)` for each array of rows in turn, and reads the next ones ahead.
 
     Args:
-      take: reads the features of some rows; is called in threads.
-      reads: the rows of every read, in order; may compute them when they are asked for.
-      first: the read to begin with.
-      ahead: how many reads are done before they are needed, at most.
+      take: reads the features of some rows; called in threads.
+      reads: the rows of each read, in order. It may compute them on access.
+      first: index of the read to begin with.
+      ahead: how many reads may be done before they are needed.
     """
     dataset = grain.MapDataset.source(_Reads(take, reads)).slice(slice(first, None))
     options = grain.ReadOptions(num_threads=min(THREADS, ahead), prefetch_buffer_size=ahead)

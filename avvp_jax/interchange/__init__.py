@@ -1,1 +1,1 @@
-"""Published checkpoints, in and out."""
+"""Reads and writes published checkpoints."""

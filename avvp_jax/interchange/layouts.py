@@ -1,4 +1,4 @@
-"""What a published checkpoint holds. Each method has its own, in methods/."""
+"""The layout of a published checkpoint. Each method defines its own, in methods/."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,20 +14,20 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a method's published file holds.
+    """The layout of a method's published checkpoint.
 
     Attributes:
       method: the method's name.
-      streams: the set of features the network was made for.
-      video_filter: the video-level filter at test (methods.md, section 10).
-      model: the published network, as keyword arguments of `parser`.
+      streams: the stream set that the network reads.
+      video_filter: the video-level filter at test time (methods.md, section 10).
+      model: keyword arguments of `parser` for the published network.
       unused: width -> names and shapes of the modules that no forward pass calls.
-      parser: the network in a file.
-      files: part of the model -> what its file's name ends with; "" is the whole.
-      combined: the network of all parts, where there are several.
-      options: what the published program lets its users choose, so that it loads
-        other values of these too: keys of `model`, and "streams".
-      wrapped: the state_dict is under `model` in a dict of training states.
+      parser: class of the network in one file.
+      files: part of the model -> ending of its file's name; the part "" is the whole model.
+      combined: class of the network that joins the parts; None if there is one part.
+      options: settings that the published program can load with other values than the
+        published ones: keys of `model`, and "streams".
+      wrapped: whether the state_dict is under the key `model` in a dict of training states.
     """
 
     method: str
@@ -42,13 +42,13 @@ class Layout:
     wrapped: bool = False
 
     def file_network(self, spec: DataSpec | None = None) -> Network:
-        """The network in one file, for data of the published kind or of another."""
+        """The network in one file, for data of `spec`; None is the published data."""
         spec = spec or data_spec(self.streams)
         widths, classes = spec.widths, len(spec.task.classes)
         return Network(lambda rngs: self.parser(widths, classes, **self.model, rngs=rngs))
 
     def network(self, spec: DataSpec | None = None) -> Network:
-        """The network that the files make together, likewise."""
+        """The whole network, of all files, for data of `spec`; None is the published data."""
         if self.combined is None:
             return self.file_network(spec)
         spec = spec or data_spec(self.streams)
@@ -56,9 +56,11 @@ class Layout:
         return Network(lambda rngs: self.combined(widths, classes, dict(self.model), rngs=rngs))
 
     def paths(self, path: str) -> dict[str, str]:
-        """Part -> file of a checkpoint at `path`: itself, or what its parts' names begin with.
+        """Part -> path of its file.
 
-        The name of one of the parts may be given for what they begin with.
+        Args:
+          path: the file, if there is one. If there are several: what their names begin with,
+            or the name of any one of them.
         """
         if "" in self.files:
             return {"": path}
@@ -68,7 +70,7 @@ class Layout:
 
 
 def encoder_layer(prefix: str, width: int, feed_forward: int) -> Shapes:
-    """A self-attention layer, as PyTorch and the published encoders name its tensors."""
+    """Tensors of a self-attention layer, under the names of PyTorch and the published encoders."""
     return {
         f"{prefix}.self_attn.in_proj_weight": (3 * width, width),
         f"{prefix}.self_attn.in_proj_bias": (3 * width,),
@@ -83,10 +85,10 @@ def encoder_layer(prefix: str, width: int, feed_forward: int) -> Shapes:
 
 
 def norms(prefix: str, names: str, width: int) -> Shapes:
-    """Layer norms, whose names are the prefix and a sign each."""
+    """Tensors of layer norms; a norm's name is the prefix and one character of `names`."""
     return {f"{prefix}{name}.{part}": (width,) for name in names for part in ("weight", "bias")}
 
 
 def encoder_norms(width: int) -> Shapes:
-    """Norms that every published encoder builds beside its layers, and only VALOR's calls."""
+    """Norms that every published encoder has beside its layers; only VALOR's calls them."""
     return norms("hat_encoder.norm", "12", width)

@@ -1,9 +1,9 @@
-"""Published checkpoints: a PyTorch state_dict in and out, unchanged.
+"""Converts variables to and from the PyTorch state_dict of a published checkpoint.
 
-A published name is our path with the words below exchanged; matrices and
-convolutions are transposed. A model may be in several files, one for each of its
-parts (DHHN). Modules that the published programs build but never
-call are carried along, so that their programs load our files with strict=True.
+A published name is our path with the words below exchanged; matrices and convolutions are
+transposed. A model may be in several files, one for each of its parts (DHHN). Modules that the
+published programs build but never call are kept, so that those programs load our files with
+strict=True. A file that is read and written again is unchanged.
 """
 
 import sys
@@ -17,7 +17,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.nn.functional import Variables
 
-# Our words for the published ones; an empty string leaves the word out.
+# Our word -> the published one; an empty string leaves the word out.
 WORDS = {
     "encoder": "hat_encoder",
     "self_attention": "self_attn",
@@ -48,17 +48,17 @@ def published_name(path: tuple) -> str:
 
 
 def part_of(variables: Variables, part: str) -> Variables:
-    """The variables of one part of a model; "" is the whole."""
+    """The variables of one part of a model; the part "" is the whole model."""
     return {kind: tree.get(part, {}) if part else tree for kind, tree in variables.items()}
 
 
 def to_published(
     variables: Variables, layout: Layout, unused: Mapping[str, np.ndarray], seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """The variables of a file's network as a published state_dict.
+    """Converts the variables of a file's network to a published state_dict.
 
-    Modules that the published program never calls come from `unused` where it
-    has them, else they are drawn from `seed` with the published initialisation.
+    Modules that the published program never calls are taken from `unused`. Those missing there
+    are drawn from `seed` with the published initialisation.
     """
     state = {}
     for path, value in flatten_dict(variables).items():
@@ -74,13 +74,16 @@ def to_published(
 def from_published(
     state: Mapping[str, np.ndarray], template: Variables, layout: Layout, path: str
 ) -> tuple[Variables, dict[str, np.ndarray]]:
-    """A published state_dict as variables of a file's network, and its unused tensors.
+    """Converts a published state_dict to variables of a file's network.
 
     Args:
       state: name -> array.
-      template: our variables; their shapes are what `state` must fit.
-      layout: of the method that the network was configured for.
-      path: named in errors.
+      template: variables with the shapes that `state` must fit.
+      layout: the layout of the configured method.
+      path: of the file, for messages.
+
+    Returns:
+      The variables, and the tensors of modules that the network does not have.
 
     Raises:
       UserError: names or shapes are not those of the network.
@@ -121,15 +124,15 @@ def from_published(
 
 
 def _untouched(name: str, value: np.ndarray) -> bool:
-    """Whether a norm's scale or bias is as it starts."""
+    """Whether a norm's scale or bias still has its initial value."""
     return bool((value == (1 if name.endswith("weight") else 0)).all())
 
 
 def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layout]) -> Layout:
-    """The layout, of some, whose published network a state_dict belongs to.
+    """The layout among `layouts` that a state_dict fits, by names and shapes.
 
     Raises:
-      UserError: it belongs to none.
+      UserError: it fits none.
     """
     known = [layout.method for layout in layouts]
     found = {name: tuple(value.shape) for name, value in state.items()}
@@ -144,7 +147,7 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
 
 
 def _shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
-    """Published names and shapes of our variables."""
+    """Published name -> published shape of our variables."""
     return {
         published_name(path): tuple(leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape)
         for path, leaf in flatten_dict(variables).items()
@@ -152,7 +155,7 @@ def _shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
 
 
 def _unused(layout: Layout, variables: Variables) -> dict[str, tuple[int, ...]]:
-    """Published modules that the network of these variables does not call."""
+    """Name -> shape of published tensors that our network does not have."""
     called = _shapes(variables)
     width = called["fc_prob.weight"][-1]
     return {name: shape for name, shape in layout.unused(width).items() if name not in called}
@@ -161,14 +164,14 @@ def _unused(layout: Layout, variables: Variables) -> dict[str, tuple[int, ...]]:
 def check_exportable(
     model: Mapping[str, object], streams: str, layout: Layout, weightless: Sequence[str]
 ) -> None:
-    """Refuses a network that the published program could not hold.
+    """Checks that the published program could load a network.
 
     Args:
       model, streams: `config.model` and `config.data.streams`.
-      weightless: keys of `model` that no weights depend on.
+      weightless: keys of `model` that no weight depends on.
 
     Raises:
-      UserError: names the first setting that differs.
+      UserError: it could not; names the first setting that differs.
     """
     settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
     settings["config.data.streams"] = (streams, layout.streams)
@@ -181,7 +184,7 @@ def check_exportable(
 
 
 def other_options(model: Mapping[str, object], layout: Layout) -> list[str]:
-    """What a reader of an exported file must set, because it is not as published."""
+    """The settings of an exported file that differ from the published ones, as KEY=VALUE."""
     return [
         f"config.model.{key}={model[key]}"
         for key in layout.model
@@ -190,13 +193,13 @@ def other_options(model: Mapping[str, object], layout: Layout) -> list[str]:
 
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """What the published program's own initialisation could have drawn for a tensor."""
+    """Draws a tensor with the distribution of the published initialisation."""
     if "norm" in name:
         return np.full(shape, 1.0 if name.endswith(("weight", "gamma")) else 0.0, np.float32)
     if name.endswith(("in_proj_bias", "out_proj.bias")):
         return np.zeros(shape, np.float32)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    # A bias has its own weight's fan-in; in these layers it is the bias's input width.
+    # A bias has the fan-in of its weight, which in these layers equals the bias's length.
     fan_in = shape[-1]
     bound = (6 / sum(shape)) ** 0.5 if name.endswith("in_proj_weight") else fan_in**-0.5
     return rng.uniform(-bound, bound, shape).astype(np.float32)

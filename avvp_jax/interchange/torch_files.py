@@ -1,8 +1,8 @@
-"""Reading and writing `.pt` files, with PyTorch as an optional dependency.
+"""Reads and writes `.pt` files; PyTorch is an optional dependency.
 
-Nothing in a file is ever run: PyTorch's restricted unpickler builds tensors,
-containers and numbers, and refuses every other name. JoMoLD's checkpoints also
-carry NumPy random states, whose arrays are allowed.
+No code in a file is ever run: PyTorch's restricted unpickler only builds tensors, containers
+and numbers, and refuses every other name. NumPy arrays are allowed too, because JoMoLD's
+checkpoints hold NumPy random states.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ from avvp_jax.errors import UserError, first_ten, one_line
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.storage.writing import on_cloud
 
-# How the name of batch norm's number of batches ends, the only integers in a state_dict.
+# Ending of the names of batch norm's counters, the only integers in a state_dict.
 COUNTER = "num_batches_tracked"
 
-_ZIP = b"PK\3\4"  # how a zip file begins
-_ENCRYPTED = 1  # a flag of its members
+_ZIP = b"PK\3\4"  # the first bytes of a zip file
+_ENCRYPTED = 1  # the flag of an encrypted member
 
 
 def _torch():
@@ -40,7 +40,7 @@ def _torch():
 
 
 def _numpy_globals() -> list:
-    """What a pickled NumPy array of numbers names, in old and new NumPy."""
+    """The names that a pickled NumPy array of numbers needs, in old and new NumPy."""
     reconstruct = np.empty(0).__reduce__()[0]
     dtypes = [type(np.dtype(code)) for code in ("u4", "i8", "u8", "f8", "i4")]
     return [
@@ -53,7 +53,7 @@ def _numpy_globals() -> list:
 
 
 def load_safely(path: str):
-    """What a `.pt` file holds, on the CPU, without running anything in it.
+    """Loads a `.pt` file to the CPU without running code in it.
 
     Raises:
       UserError: there is no such file, it is damaged, or it names something that
@@ -71,16 +71,19 @@ def load_safely(path: str):
             return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise UserError(f"{path}: claims more data than fits in memory; it is damaged") from None
-    # A damaged file makes the unpickler fail in any way at all; all mean the same to the user.
+    # The unpickler raises many kinds of exception on a damaged file.
     except Exception as error:
         raise UserError(f"{path}: {_reason(error)}; use a file that holds tensors only") from error
 
 
 def _refuse_damaged_zip(file: BinaryIO) -> None:
-    """What PyTorch does not look at in zip files: checksums, and how much they expand to."""
+    """Checks what PyTorch does not: a zip file's checksums, and that nothing is compressed.
+
+    A compressed member could expand without bounds.
+    """
     beginning = file.read(len(_ZIP))
     file.seek(0)
-    if beginning != _ZIP:  # of an older version of PyTorch
+    if beginning != _ZIP:  # older versions of PyTorch wrote no zip files
         return
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
@@ -91,24 +94,24 @@ def _refuse_damaged_zip(file: BinaryIO) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What PyTorch's or pickle's long message says about the file."""
+    """The reason in a long message of PyTorch or pickle, in a few words."""
     text = one_line(error)
     refused = re.search(r"(?:GLOBAL |class )([A-Za-z_][\w.]*\w)", text)
     if "Weights only load failed" in text and refused:
         return f"refused, because it names {refused[1]}, which could run code"
-    # The unpickler's own words stand behind advice to load the file unsafely.
+    # PyTorch puts advice to load the file unsafely before the unpickler's own message.
     text = text.partition("WeightsUnpickler error: ")[2] or text
     return f"not a readable file ({type(error).__name__}: {text[:120]})"
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
-    """A published `.pt`.
+    """The content of a published `.pt`.
 
     Attributes:
-      state: name -> array, the state_dict: float32, but for int64 numbers of batches.
-      rest: what JoMoLD's file holds beside `model` (optimizer, epochs, random states),
-        as PyTorch loaded it; None where the file is the state_dict itself.
+      state: the state_dict, name -> array: float32, except for int64 counters of batch norm.
+      rest: what JoMoLD's file holds beside `model` (optimizer, epochs, random states), as
+        PyTorch loaded it; None if the file is the state_dict itself.
     """
 
     state: dict[str, np.ndarray]
@@ -119,7 +122,7 @@ def read_published(path: str) -> PublishedFile:
     """Reads a published `.pt`.
 
     Raises:
-      UserError: see load_safely; also where a value is no finite float32 tensor.
+      UserError: see load_safely; also if a value is no finite float32 tensor.
     """
     torch = _torch()
     state, rest = load_safely(path), None
@@ -133,7 +136,7 @@ def read_published(path: str) -> PublishedFile:
     odd = [
         f"{name} ({value.dtype}, {value.layout})"
         for name, value in state.items()
-        # A file may give a tensor attributes that hide its methods.
+        # A file may give a tensor attributes that hide its methods, so vars(value) must be empty.
         if type(value) not in (torch.Tensor, torch.nn.Parameter)
         or vars(value)
         or value.dtype != (torch.int64 if name.endswith(COUNTER) else torch.float32)
@@ -156,7 +159,7 @@ def read_published(path: str) -> PublishedFile:
 
 
 def write_published(files: Mapping[str, PublishedFile]) -> None:
-    """Writes published `.pt` files by path; all of them appear, whole, or none."""
+    """Writes published `.pt` files, by path; an error while writing leaves none of them."""
     torch = _torch()
     partials = {path: f"{path}.partial" for path in files}
     try:
@@ -182,34 +185,34 @@ def write_published(files: Mapping[str, PublishedFile]) -> None:
 
 
 def load_index_lists(path: str) -> list:
-    """A pickle of nested lists of integers, some of them written as torch index scalars.
+    """Loads a pickle of nested lists of integers; an integer may be a torch scalar.
 
-    MA's need_to_change.pkl holds thousands of small torch files, one in each
-    scalar. The outer pickle may name nothing but such scalars, and the bytes in
-    them are read by PyTorch's restricted unpickler, which refuses what is no tensor.
+    MA's need_to_change.pkl is such a file. Each scalar in it holds the bytes of a small torch
+    file. The outer pickle may name nothing but such scalars. Their bytes are read by PyTorch's
+    restricted unpickler, which only accepts tensors.
 
     Raises:
-      UserError: there is no such file, or it holds anything else.
+      UserError: there is no such file, or it holds something else.
     """
     _torch()
     try:
         content = read_bytes(path)
         _refuse_odd_opcodes(content)
         with warnings.catch_warnings():
-            # PyTorch warns of the kind of storage that such files hold.
+            # PyTorch warns that TypedStorage, which such files hold, is deprecated.
             warnings.simplefilter("ignore", UserWarning)
             return _IndexLists(io.BytesIO(content)).load()
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; use the published need_to_change.pkl") from None
-    # As in load_safely: damage can show in any way.
+    # As in load_safely, damage raises many kinds of exception.
     except Exception as error:
         raise UserError(
             f"{path}: {_reason(error)}; only lists, integers and torch index tensors are accepted"
         ) from error
 
 
-# What a pickle of lists, integers and tensors is made of. Opcodes that call, build or change
-# objects are not among them, but for REDUCE, whose functions find_class chooses.
+# The opcodes of a pickle of lists, integers and tensors. Of those that call, build or change
+# objects only REDUCE is allowed: it calls a function, which find_class restricts.
 _OPCODES = frozenset(
     "PROTO FRAME STOP MARK EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
     "EMPTY_DICT NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 UNICODE BINUNICODE "
@@ -251,7 +254,7 @@ def _load_storage(content: bytes):
 
 
 def _index_scalar(storage, offset: int, size: tuple, stride: tuple, *_) -> int:
-    """The integer in a torch scalar that _rebuild_tensor_v2 would make."""
+    """The integer of a torch scalar; takes the arguments of torch's _rebuild_tensor_v2."""
     torch = _torch()
     if not isinstance(storage, torch.storage.TypedStorage):
         raise ValueError("a tensor has no storage")

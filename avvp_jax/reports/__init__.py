@@ -1,1 +1,1 @@
-"""What people look at: tables, pictures, files of results, and curves."""
+"""Results for people to read: tables, pictures, csv files, and curves."""

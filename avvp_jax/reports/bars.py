@@ -1,4 +1,4 @@
-"""A bar chart of a number for each class and modality."""
+"""A bar chart with one number for each class and modality."""
 
 from collections.abc import Sequence
 from pathlib import Path

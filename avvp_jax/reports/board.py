@@ -1,4 +1,4 @@
-"""TensorBoard summaries on cloud storage. Imports TensorFlow; only logs.py imports this."""
+"""TensorBoard summaries on cloud storage. Imports TensorFlow, so only writers.py imports this."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from avvp_jax.storage.writing import CLOUD_SECONDS, write_whole
 
 
 class CloudWriter(SummaryWriter):
-    """Writes summaries in a folder of its own and copies them to cloud storage now and then."""
+    """Writes summaries to a temporary folder, and copies them to cloud storage now and then."""
 
     def __init__(self, folder: str):
         self._here, self._there = tempfile.TemporaryDirectory(prefix="avvp_jax-"), folder

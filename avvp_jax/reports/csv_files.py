@@ -1,4 +1,4 @@
-"""Results of each video as tab separated text, like the annotation files."""
+"""Writes results of each video as tab-separated text, like the annotation files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ def write_events_csv(
 ) -> None:
     """Writes one modality's events in the format of the dense annotation files.
 
-    One event a row: filename, onset, offset (in seconds), event_labels. Videos come in the
-    order given, a video's events by class and onset; a video without events has no row.
+    Each row is one event: filename, onset, offset (in seconds), event_labels. Videos keep their
+    order; a video's events are sorted by class and onset. A video without events has no row.
     """
     lines = ["filename\tonset\toffset\tevent_labels"]
     chosen = segments[:, :, MODALITIES.index(modality)]
@@ -37,9 +37,9 @@ def write_events_csv(
 def write_per_video_csv(
     path: str | Path, filenames: Sequence[str], per_video: Float[ndarray, "videos 8"]
 ) -> None:
-    """Writes the result of scores.per_video, in percent, so that columns average to the scores.
+    """Writes the result of scores.per_video in percent, one row per video, below a header.
 
-    One video a row, below a header line.
+    The mean of a column is the score of that name.
     """
     lines = ["\t".join(("filename", *PER_VIDEO_NAMES))]
     for filename, row in zip(filenames, per_video, strict=True):

@@ -1,4 +1,4 @@
-"""What a paper reports on the LLP test split. Each method has its row, in methods/."""
+"""Scores that papers report on the LLP test split. Each method defines its row, in methods/."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ class Published(NamedTuple):
     """A row of a paper's main comparison table.
 
     Attributes:
-      method: as the paper writes it.
+      method: the name in the paper.
       scores: ten F-scores in percent, in scores.NAMES' order.
       source: the paper.
     """

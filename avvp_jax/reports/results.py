@@ -1,4 +1,4 @@
-"""What is written about a split: scores, tables, predictions, events and pictures."""
+"""Writes the results of a split: scores, tables, predictions, events and pictures."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import make_folder, write_lines, write_npz
 from avvp_jax.task import MODALITIES
 
-MEAN = " mean"  # of the row that summarises several seeds
+MEAN = " mean"  # suffix of the row with the mean over several seeds
 
 Segments = Bool[np.ndarray, "videos segments 2 classes"]
 
@@ -24,15 +24,15 @@ Segments = Bool[np.ndarray, "videos segments 2 classes"]
 def write_scores(
     workdir: str, split: Split, results: list[dict], facts: dict[str, object]
 ) -> dict[str, dict]:
-    """Writes scores_SPLIT.json: of one seed flat, of several one by one and summarised.
+    """Writes scores_SPLIT.json. For several seeds it holds each seed's scores and a summary.
 
     Args:
-      results: for each seed the ten scores, `seed` and `epoch`; and `diverged` where it did,
-        which the summary then leaves out.
-      facts: of the run, to be written beside them.
+      results: for each seed the ten scores, `seed` and `epoch`, and `diverged` if it diverged.
+        The summary leaves out seeds that diverged.
+      facts: about the run, written to the same file.
 
     Returns:
-      Rows to print, by what stands after the split's name.
+      Rows to print, by the suffix that follows the split's name.
     """
     facts = facts | {"videos": len(split)}
     rows, record = {"": results[0]}, results[0] | facts
@@ -50,7 +50,7 @@ def write_scores(
 
 
 def write_details(workdir: str, split: Split, segments: Segments) -> str:
-    """Writes per_video_SPLIT.csv and per_class_SPLIT.txt of one seed; returns the latter."""
+    """Writes per_video_SPLIT.csv and per_class_SPLIT.txt of one seed; returns the latter's text."""
     truth = split.truth > 0
     path = os.path.join(workdir, f"per_video_{split.name}.csv")
     write_per_video_csv(path, split.filenames, per_video(segments, truth))
@@ -80,7 +80,7 @@ def draw_timelines(
     writer: Writer,
     step: int,
 ) -> None:
-    """Draws the first `count` videos as W/timelines/SPLIT/VIDEO.png and to TensorBoard."""
+    """Draws the first `count` videos, to W/timelines/SPLIT/VIDEO.png and to TensorBoard."""
     folder = os.path.join(workdir, "timelines", split.name)
     count = min(count, len(split))
     if count:

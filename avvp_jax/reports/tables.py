@@ -19,12 +19,12 @@ def scores_table(
     published: Sequence[Published] = (),
     synthetic: bool = False,
 ) -> str:
-    """The ten scores in percent, one row a split (or any other label).
+    """A table of the ten scores in percent.
 
     Args:
-        rows: label -> the ten scores by the names in scores.NAMES.
-        published: what papers report, put underneath.
-        synthetic: adds a line which says that the data are synthetic.
+        rows: label of a row, for example a split -> the ten scores by name (scores.NAMES).
+        published: papers' scores, in rows below.
+        synthetic: adds a line which says that the data is synthetic.
     """
     lines = {label: [scores[name] for name in NAMES] for label, scores in rows.items()}
     for row in published:
@@ -34,7 +34,7 @@ def scores_table(
 
 
 def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
-    """Each score's p, one row a test; "-" where seeds are too few."""
+    """A table of p-values for each score, one row per test; "-" if there are too few seeds."""
     lines = {label: list(row) for label, row in rows.items()}
     return _table("p", NAMES, lines, ".3f")
 
@@ -42,7 +42,7 @@ def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
 def per_class_table(
     classes: Sequence[str], per_class: Mapping[str, Float[ndarray, " classes"]]
 ) -> str:
-    """The result of scores.per_class, one row a class; "-" where a class does not occur."""
+    """A table of the result of scores.per_class; "-" if a class does not occur."""
     names = [name for name in NAMES if name in per_class]
     rows = {
         label: [per_class[name][index] for name in names] for index, label in enumerate(classes)
@@ -56,7 +56,7 @@ def removed_table(
     audio: Bool[ndarray, "videos classes"],
     visual: Bool[ndarray, "videos classes"],
 ) -> str:
-    """How many labels of each class are removed from each modality, and of how many."""
+    """A table of each class's number of labels, and of those removed from each modality."""
     columns = {"labels": weak_label, "no audio": audio, "no visual": visual}
     rows = {name: [int(x[:, i].sum()) for x in columns.values()] for i, name in enumerate(classes)}
     rows["all classes"] = [sum(column) for column in zip(*rows.values(), strict=True)]
@@ -66,7 +66,7 @@ def removed_table(
 def ratios_table(
     classes: Sequence[str], audio: Float[ndarray, " classes"], visual: Float[ndarray, " classes"]
 ) -> str:
-    """Noise ratios of each class, audio and visual."""
+    """A table of each class's noise ratios, audio and visual."""
     rows = {name: [audio[i], visual[i]] for i, name in enumerate(classes)}
     return _plain_table("noise ratio", ["audio", "visual"], rows, ".3f")
 
@@ -76,7 +76,10 @@ def teachers_table(
     columns: Mapping[str, Float[ndarray, " classes"]],
     means: Mapping[str, float],
 ) -> str:
-    """Segment F-scores in percent of VALOR's teachers: each class, and the mean over videos."""
+    """A table of VALOR's teachers' segment-level F-scores in percent.
+
+    A row for each class, and one for the mean over videos.
+    """
     rows = {name: [column[i] for column in columns.values()] for i, name in enumerate(classes)}
     rows["mean over videos"] = list(means.values())
     return _plain_table("teachers' segment F, percent", list(columns), rows, ".1f")
@@ -94,9 +97,9 @@ def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str
 def _table(
     corner: str, names: Sequence[str], rows: Mapping[str, Sequence[float]], form: str = ".1f"
 ) -> str:
-    """Rows of numbers under two header lines: the level, and the stream within it.
+    """A table with two header lines: the levels, and the streams of each level.
 
-    The first half of `names` is segment-level, the second half event-level.
+    The first half of `names` must be segment-level, the second half event-level.
     """
     half = len(names) // 2
     stub = max(map(len, (corner, *rows)))

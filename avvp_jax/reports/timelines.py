@@ -1,4 +1,4 @@
-"""A picture of one parsed video: what was predicted against what is annotated."""
+"""A picture of one parsed video: predicted and annotated events over time."""
 
 import io
 from pathlib import Path
@@ -17,13 +17,13 @@ from avvp_jax.metrics.scores import PER_VIDEO_NAMES
 from avvp_jax.storage.writing import write_whole
 from avvp_jax.task import MODALITIES, Task
 
-# Blue and orange stay apart for every kind of colour vision.
+# Blue and orange can be told apart with every kind of colour vision.
 COLOURS = {"audio": "#1f6fb2", "visual": "#d1661c"}
 ANNOTATED = "#30343a"
 QUIET = "#6b7280"  # secondary text and ticks
-# Inches. Height grows with the rows, so that text and bars keep their size.
+# Inches. The height grows with the number of rows, so that text and bars keep their size.
 WIDTH, ROW, ABOVE, BELOW, LEFT, RIGHT = 10.5, 0.36, 0.9, 0.85, 2.0, 0.25
-TICKS = 10  # on the axis of time, or a few more
+TICKS = 10  # approximate number of ticks on the time axis
 
 
 def draw_timeline(
@@ -35,18 +35,18 @@ def draw_timeline(
     annotated: Bool[np.ndarray, "segments 2 classes"] | None = None,
     scores: Float[np.ndarray, "8"] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws one video, audio and visual side by side, a row for each class that occurs.
+    """Draws one video: audio and visual side by side, with a row for each class that occurs.
 
-    Each row shows the segments' probability as shading, annotated events as a dark bar and
-    predicted events as a bar in the modality's colour.
+    Each row shows the segments' probability as shading, annotated events as dark bars and
+    predicted events as bars in the modality's colour.
 
     Args:
-        path: .png file to write (an older one is replaced at once), or None for none.
+        path: .png file to write (atomically), or None to write none.
         filename: the video's name, for the title.
-        task: what is parsed.
-        annotated: None where there is no annotation.
-        scores: the video's row of scores.per_video; its segment-level Type and Event F-scores
-            go into the title.
+        task: gives the names of classes and the times of segments.
+        annotated: None if there is no annotation.
+        scores: the video's row of scores.per_video; the title shows its segment-level Type and
+            Event F-scores.
 
     Returns:
         The picture as an array, for TensorBoard.
@@ -87,7 +87,7 @@ def draw_timeline(
 def write_picture(
     path: str | Path | None, canvas: FigureCanvasAgg
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws a canvas; writes it as .png, whole or not at all, where a path is given."""
+    """Draws a canvas and returns the picture; also writes it as .png if a path is given."""
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     if path is not None:
@@ -98,7 +98,7 @@ def write_picture(
 
 
 def _axes(panel: Axes, modality: str, task: Task, rows: int) -> None:
-    """An empty section: segments to the right, marked in seconds, and classes downwards."""
+    """Sets up one modality's axes: time to the right, in seconds, and classes downwards."""
     panel.set_xlim(0, task.segments)
     panel.set_ylim(rows, 0)
     panel.set_title(modality, color=COLOURS[modality], fontsize=11, fontweight="bold", loc="left")
@@ -119,7 +119,7 @@ def _spans(
     predicted: Bool[np.ndarray, "segments rows"],
     annotated: Bool[np.ndarray, "segments rows"] | None,
 ) -> None:
-    """Shading and bars of one section; row r occupies r .. r + 1."""
+    """Draws one modality's shading and bars; row r spans r to r + 1 on the vertical axis."""
     segments, rows = prob.shape
     panel.pcolormesh(
         np.arange(segments + 1),
@@ -142,7 +142,7 @@ def _spans(
 
 
 def _shades(modality: str) -> LinearSegmentedColormap:
-    """White to a light tint of the modality's colour, so that bars stand out on it."""
+    """A colour map from near white to a light tint, so that bars stand out on it."""
     dark = np.array([int(COLOURS[modality][i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return LinearSegmentedColormap.from_list(modality, [(0.955, 0.96, 0.965), 0.45 + 0.55 * dark])
 
@@ -159,7 +159,7 @@ def _title(figure: Figure, height: float, filename: str, scores: np.ndarray | No
 
 
 def _legend(figure: Figure, height: float, with_annotated: bool) -> None:
-    """What the bars and the shading mean, once for both sections."""
+    """Explains bars and shading, once for both modalities."""
     entries = [
         Patch(color=COLOURS[modality], label=f"predicted, {modality}") for modality in MODALITIES
     ]

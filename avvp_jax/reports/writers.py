@@ -1,4 +1,4 @@
-"""Where a run's numbers go: text and json, and TensorBoard through clu with TensorFlow."""
+"""Writers of a run's numbers: json and text, and TensorBoard if TensorFlow is installed."""
 
 import json
 import os
@@ -23,11 +23,14 @@ class Writer(Protocol):
 
 
 def make_writer(workdir: str) -> Writer:
-    """The writer of a work directory: a JsonWriter, and where TensorFlow is installed also
-    TensorBoard summaries in W/tensorboard. Of several processes only the first writes."""
+    """The writer of a work directory.
+
+    A JsonWriter, and if TensorFlow is installed, also TensorBoard summaries in W/tensorboard.
+    Only process 0 writes.
+    """
     if not processes.first():
         return Silent()
-    # TensorFlow announces these on the terminal otherwise; it computes nothing here.
+    # Without these, TensorFlow prints notices on the terminal.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
@@ -46,7 +49,7 @@ def make_writer(workdir: str) -> Writer:
 
 
 class Silent:
-    """The writer of the processes that are not the first: writes nothing."""
+    """A writer that writes nothing, for all processes but process 0."""
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None: ...
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None: ...
@@ -75,10 +78,10 @@ class JsonWriter:
         self._numbers.add(json.dumps({"hparams": dict(hparams)}))
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-        """Nothing: every picture of a run is a .png in its work directory already."""
+        """Writes nothing: every picture of a run is already a .png in its work directory."""
 
     def flush(self) -> None:
-        """Leaves every line in its place."""
+        """Writes all lines that are not in the files yet."""
         self._numbers.flush()
         self._texts.flush()
 

@@ -1,6 +1,6 @@
-"""One published .npy file of features or labels, read without trusting it.
+"""Reads published .npy files of features or labels without trusting them.
 
-Shape and type are checked before anything is computed; see storage/reading.py for the rest.
+Shape and type are checked before anything is computed; storage/reading.py does the other checks.
 """
 
 import math
@@ -13,9 +13,10 @@ from avvp_jax.storage.reading import LONGEST_HEADER, DamagedFile, parse_npy, rea
 from avvp_jax.streams import Stream, pool_to_segments
 from avvp_jax.task import Task
 
-# Bytes of the widest real number NumPy knows.
+# Bytes of NumPy's largest real type.
 _WIDEST_NUMBER = 16
-# No network gives a video's features of this size, or none above its inverse.
+# The largest number of a video's features never exceeds this, and is never below its inverse,
+# unless all are 0.
 LARGEST = 1e30
 
 
@@ -25,10 +26,10 @@ def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray,
     The file holds [rows, width] as published, in any float type.
 
     Raises:
-        DamagedFile: it does not, or it holds NaN, infinity or numbers beyond float32.
+        DamagedFile: it holds something else, or NaN, infinity or numbers beyond float32.
     """
     array = _read_array(path, (stream.rows(task), stream.width), "f", "floating point numbers")
-    # Averages of finite numbers can leave float32 too, and NaN stays NaN.
+    # Checked after pooling: an average of finite numbers can exceed float32, and NaN stays NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         pooled = pool_to_segments(stream, task, array)
     if not np.isfinite(pooled).all():
@@ -53,9 +54,10 @@ def read_pseudo_labels(path: Path, task: Task) -> UInt8[np.ndarray, "segments cl
 def read_numbers(
     path: Path, shape: tuple[int | None, ...], widest: int = 0
 ) -> Float[np.ndarray, "..."]:
-    """A .npy file of finite numbers, float64.
+    """The finite numbers in a .npy file, as float64.
 
-    None in `shape` stands for any length up to `widest`.
+    Args:
+        shape: the expected shape; None stands for any length from 1 to `widest`.
 
     Raises:
         DamagedFile: the file does not hold that.
@@ -69,7 +71,7 @@ def read_numbers(
 def _read_array(
     path: Path, shape: tuple[int | None, ...], kinds: str, meaning: str, widest: int = 0
 ) -> np.ndarray:
-    """The array in a .npy file of this shape whose dtype is of one of these kinds."""
+    """The array in a .npy file, checked to have this shape and one of these kinds of dtype."""
     numbers = math.prod(widest if length is None else length for length in shape)
     array = parse_npy(read_bytes(path, LONGEST_HEADER + numbers * _WIDEST_NUMBER))
     if array.dtype.kind not in kinds:

@@ -1,7 +1,7 @@
-"""Reading files that somebody else made: the bytes, and arrays in .npy and .npz.
+"""Reads files of unknown origin: their bytes, and arrays in .npy and .npz.
 
-What a file says of itself is compared with its size before anything is allocated,
-and nothing in it is ever unpickled.
+Sizes that a file claims are compared with its real size before anything is allocated. Nothing
+is ever unpickled.
 """
 
 import io
@@ -26,19 +26,20 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-# How NumPy writes the arrays of an .npz. Other ways to compress know no bounds when they expand.
+# The compressions that NumPy uses in an .npz. zipfile does not bound the output of others.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class DamagedFile(Exception):
-    """What is wrong with a file, in a few words that can follow its name."""
+    """A file cannot be used; the message says why, in words that can follow the file's name."""
 
 
 def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
     """The content of a regular file.
 
     Raises:
-      DamagedFile: it is none, cannot be read, is empty, or has more than `largest` bytes.
+      DamagedFile: it is no regular file, is empty, has more than `largest` bytes, or cannot be
+        read.
     """
     try:
         size = _size(path)
@@ -50,20 +51,20 @@ def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
     except DamagedFile:
         raise
     except Exception as error:
-        # ValueError is a NUL in the name; cloud storage has exceptions of its own.
+        # A NUL in the name raises ValueError; cloud storage raises exceptions of its own.
         if not (isinstance(error, (OSError, ValueError)) or on_cloud(path)):
             raise
         raise DamagedFile(f"cannot be read ({cause(error)})") from None
 
 
 def _size(path: str | os.PathLike) -> int:
-    """The bytes of a regular file."""
+    """The size of a regular file in bytes."""
     if on_cloud(path):
         status = epath.Path(path).stat()
         if status.is_directory:
             raise DamagedFile("is a folder")
         return status.length
-    # A pipe or a device would be waited for, or read for ever.
+    # Reading a pipe could block, and reading a device might never end.
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
@@ -71,37 +72,37 @@ def _size(path: str | os.PathLike) -> int:
 
 
 def is_there(path: str | os.PathLike) -> bool:
-    """Whether something is at a path, if only a link to nothing.
+    """Whether something is at a path; a broken symbolic link counts.
 
     Raises:
-      UserError: cloud storage does not tell.
+      UserError: cloud storage gives no answer.
     """
     return _stored(path, "exists") if on_cloud(path) else os.path.lexists(path)
 
 
 def is_folder(path: str | os.PathLike) -> bool:
-    """Whether a path is a folder, or on cloud storage what names of objects begin with.
+    """Whether a path is a folder, or on cloud storage a prefix of objects' names.
 
     Raises:
-      UserError: cloud storage does not tell.
+      UserError: cloud storage gives no answer.
     """
     return _stored(path, "is_dir") if on_cloud(path) else os.path.isdir(path)
 
 
 def _stored(path: str | os.PathLike, question: str) -> bool:
-    """What cloud storage answers to a method of epath's."""
+    """The result of an epath method that asks cloud storage about a path."""
     bucket_of(path)
     try:
         return getattr(epath.Path(path), question)()
-    except Exception as error:  # of the storage's own package, or that lacks
+    except Exception as error:  # the storage's package raises its own kinds, or is missing
         raise UserError(f"{path}: cannot be looked for ({cause(error)})") from error
 
 
 def bucket_of(path: str | os.PathLike) -> str:
-    """The bucket of an address of cloud storage.
+    """The bucket in an address of cloud storage.
 
     Raises:
-      UserError: it has none, or is of another kind of storage.
+      UserError: the address has no bucket, or is not one of gs://.
     """
     storage, _, place = os.fspath(path).partition("://")
     bucket = place.partition("/")[0]
@@ -111,7 +112,10 @@ def bucket_of(path: str | os.PathLike) -> str:
 
 
 def odd_file(folder: str | os.PathLike) -> str | None:
-    """A path below a folder that is neither file nor folder: a reader of all would wait for it."""
+    """The first path below a folder that is neither file nor folder, such as a pipe; None without.
+
+    Reading such a path could block.
+    """
     for parent, _, names in os.walk(folder):
         for path in (os.path.join(parent, name) for name in names):
             if os.path.exists(path) and not os.path.isfile(path):
@@ -120,10 +124,11 @@ def odd_file(folder: str | os.PathLike) -> str | None:
 
 
 def parse_npy(content: bytes) -> Shaped[np.ndarray, "..."]:
-    """The array in the bytes of a .npy file, which it shares.
+    """The array in the bytes of a .npy file. It shares their memory.
 
     Raises:
-      DamagedFile: they hold none, or it has Python objects or another length than it says.
+      DamagedFile: the bytes are no .npy file, hold Python objects, or do not have the length
+        that the header promises.
     """
     shape, order, dtype, start = _parse_header(content)
     if dtype.hasobject:
@@ -138,13 +143,14 @@ def parse_npy(content: bytes) -> Shaped[np.ndarray, "..."]:
         )
     try:
         return np.ndarray(shape, dtype, buffer=content, offset=start, order=order)
-    # Lengths whose product is small only by a zero or an empty dtype; more axes than NumPy has.
+    # The length can agree and NumPy refuse: a zero or an empty dtype hides huge lengths, or
+    # there are more axes than NumPy allows.
     except (ValueError, OverflowError):
         raise DamagedFile(f"has shape {str(list(shape)):.60}, which no array has") from None
 
 
 def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
-    """Shape, memory order, dtype and the place where the numbers begin."""
+    """Shape, memory order, dtype, and the offset at which the numbers begin."""
     file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
@@ -154,17 +160,20 @@ def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
         raise DamagedFile(f"has .npy version {version[0]}.{version[1]}; arrays have 1.0 or 2.0")
     try:
         shape, fortran, dtype = _HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
-    # NumPy's parser (ast, tokenize, dtype) answers damaged text with many kinds of exception.
+    # NumPy's parser (ast, tokenize, dtype) raises many kinds of exception on damaged text.
     except Exception:
         raise DamagedFile("has a .npy header that cannot be read") from None
     return shape, "F" if fortran else "C", dtype, file.tell()
 
 
 def read_npz(path: str, names: Sequence[str], way_out: str) -> dict[str, np.ndarray]:
-    """Arrays of an .npz by name.
+    """The named arrays of an .npz.
+
+    Args:
+      way_out: ends the message of an error; says what to do.
 
     Raises:
-      UserError: the file is missing or damaged, or it lacks one of them.
+      UserError: the file is missing or damaged, or lacks one of the arrays.
     """
     try:
         return _parse_npz(read_bytes(path), names)
@@ -180,14 +189,14 @@ def _parse_npz(content: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
                 arrays[name] = parse_npy(_member(archive, f"{name}.npy"))
     except DamagedFile as problem:
         raise DamagedFile(f"its array {name!r} {problem}") from None
-    # A damaged zip file, or one that is none, can fail in any way.
+    # zipfile raises many kinds of exception on bytes that are no intact zip file.
     except Exception as error:
         raise DamagedFile(f"is not a readable .npz ({cause(error)})") from None
     return arrays
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The content of a member, of which there must be one; never more than LARGEST_FILE bytes."""
+    """The content of the one member of this name, at most LARGEST_FILE bytes of it."""
     found = [member for member in archive.infolist() if member.filename == name]
     if len(found) != 1:
         raise DamagedFile("is there more than once" if found else "is missing")
@@ -196,4 +205,4 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if found[0].file_size > LARGEST_FILE:
         raise DamagedFile(f"claims {found[0].file_size} bytes, too many")
     with archive.open(found[0]) as file:
-        return file.read(LARGEST_FILE + 1)  # what is expanded ends here, whatever the file says
+        return file.read(LARGEST_FILE + 1)  # bounded, because the claimed size may be wrong

@@ -1,6 +1,6 @@
-"""Files of a run, in a folder or on cloud storage (gs://...).
+"""Writes the files of a run, to a folder or to cloud storage (gs://...).
 
-They appear whole or not at all, and of several processes the first one writes them.
+A file appears whole or not at all. In a run of several processes, process 0 writes.
 """
 
 import io
@@ -18,14 +18,14 @@ from etils import epath
 from avvp_jax.errors import UserError, cause
 from avvp_jax.runtime import processes
 
-# Between two writings of a file that grows on cloud storage, which limits their number.
+# Seconds between two writes of a growing file on cloud storage, which limits the rate of writes.
 CLOUD_SECONDS = 30.0
 
-# Cloud storage is reached in one way (gcsfs), whether TensorFlow is installed or not.
+# epath would use TensorFlow for cloud storage if that is installed; this makes it always use gcsfs.
 os.environ.setdefault("EPATH_USE_TF", "false")
-# What was listed once would hide what others have written since: Orbax, another process.
+# A cached listing would hide files that Orbax or another process has written since.
 fsspec.config.conf.setdefault("gcs", {}).setdefault("use_listings_cache", False)
-# They log at length what they also raise.
+# These packages also log, at length, the errors that they raise.
 for _name in ("fsspec", "gcsfs"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
@@ -36,17 +36,17 @@ def on_cloud(path: str | os.PathLike) -> bool:
 
 
 def absolute(path: str | os.PathLike) -> str:
-    """A path that holds from any folder; ~ is home."""
+    """A path made absolute, with ~ expanded."""
     path = os.fspath(path)
     return path if on_cloud(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file at once: a reader finds the old file or the whole new one.
+    """Writes a file atomically: a reader sees the old file or the whole new one.
 
     Raises:
-      UserError: cloud storage does not take it.
-      OSError: a disk does not.
+      UserError: cloud storage cannot be written.
+      OSError: a disk cannot be written.
     """
     if not processes.first():
         return
@@ -54,7 +54,7 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
     if on_cloud(path):
         try:
             path.write_bytes(content)
-        except Exception as error:  # of the storage's own package
+        except Exception as error:  # the storage's package raises its own kinds
             raise UserError(
                 f"{path}: cannot be written ({cause(error)}); start the same command again when "
                 "the storage takes it"
@@ -70,21 +70,22 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
-    """Writes a text file likewise."""
+    """Writes lines of text atomically."""
     write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def write_npz(path: str | os.PathLike, **arrays: np.ndarray) -> None:
-    """Writes an .npz likewise."""
+    """Writes an .npz atomically."""
     content = io.BytesIO()
     np.savez(content, **arrays)
     write_whole(path, content.getvalue())
 
 
 class Journal:
-    """A text file that grows by lines.
+    """A text file to which lines are appended.
 
-    Files on cloud storage cannot grow: there all is written again, now and then.
+    An object on cloud storage cannot be appended to; there the whole file is written again
+    every CLOUD_SECONDS.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -109,7 +110,7 @@ class Journal:
             self._write()
 
     def flush(self) -> None:
-        """Leaves every line in its place."""
+        """Writes all lines that are not in the file yet."""
         if self._cloud and self._text:
             self._write()
 
@@ -119,12 +120,16 @@ class Journal:
 
 
 def make_folder(path: str | os.PathLike) -> None:
-    """Makes a folder and those that it lies in, where they are not there."""
+    """Makes a folder and its parents, if they do not exist."""
     epath.Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def set_aside(path: str | os.PathLike) -> str:
-    """Gives a damaged file or folder a name that nobody looks for; returns it."""
+    """Renames a damaged file or folder to NAME.damaged, so that nothing reads it.
+
+    Returns:
+      The new name.
+    """
     path = epath.Path(path)
     aside = path.with_name(f"{path.name}.damaged")
     if aside.is_dir():
