@@ -13,7 +13,7 @@ ORDER = ("root", "nn", "metrics", "runtime", "storage", "media", "encoders", "da
 ORDER += ("interchange", "reports", "training", "methods", "experiment", "modes", "top")
 TFDS_LLP_IMPORTS = ("root", "runtime", "storage", "media", "encoders")
 MORE_THAN_A_DOCSTRING = ("avvp_jax", "avvp_jax.methods", "avvp_jax.modes", "tfds_llp")
-METHODS = {"han", "ma", "jomold", "valor", "dhhn"}
+METHODS = {path.parent.name for path in (ROOT / "avvp_jax/methods").glob("*/method.py")}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.splits import Split
@@ -25,7 +25,7 @@ class Plan:
     """What a training will do.
 
     Attributes:
-      config: of the run, with the number of seeds at once decided.
+      config: a copy of the given one, with the number of seeds at once decided.
       workdir: where it goes.
       data: the prepared data set.
       wanted: the stages that were asked for, in order.
@@ -86,11 +86,11 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     return Plan(config, workdir, data, wanted, runs, finished, final, splits)
 
 
-def _changed(config: ConfigDict, **values) -> FrozenConfigDict:
-    """A config with some values exchanged, which nothing can change any more."""
-    changed = ConfigDict(config.to_dict())
+def _changed(config: ConfigDict, **values) -> ConfigDict:
+    """A copy of a config with some values exchanged, its keys in the same order."""
+    changed = config.copy_and_resolve_references()
     changed.update(values)
-    return FrozenConfigDict(changed)
+    return changed
 
 
 def refuse_unknown_seed(config: ConfigDict) -> None:
@@ -156,7 +156,7 @@ def refuse_other_inputs(run: Run) -> None:
     first.demands(run)
 
 
-def _with_groups(run: Run, wanted: Sequence[Stage]) -> FrozenConfigDict:
+def _with_groups(run: Run, wanted: Sequence[Stage]) -> ConfigDict:
     """The config with the number of seeds that train together, which memory may limit.
 
     Raises:

@@ -1,6 +1,8 @@
 """A training's plan: made without writing, refused before anything begins, and then fixed."""
 
 import dataclasses
+import json
+import pathlib
 
 import pytest
 
@@ -22,12 +24,21 @@ def test_planning_changes_no_config_and_writes_nothing(config, tmp_path):
     assert not (tmp_path / "W").exists()
 
 
-def test_a_plan_cannot_be_changed(config, tmp_path):
+def test_a_plan_is_the_same_after_it_was_carried_out(config, tmp_path):
     plan = make_plan(config, str(tmp_path / "W"))
-    with pytest.raises(AttributeError):
-        plan.config.seed = 5
+    before = plan.config.to_json()
+    execute_in(plan, tmp_path / "W")
+    assert plan.config.to_json() == before
+    stored = json.loads((tmp_path / "W/config.json").read_text())["config"]
+    assert json.dumps(stored) == json.dumps(json.loads(before))  # in the same order too
+    assert list(stored) == list(json.loads(config.to_json()))
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.workdir = "elsewhere"
+
+
+def execute_in(plan, workdir: pathlib.Path) -> None:
+    workdir.mkdir()
+    execute(plan)
 
 
 def test_a_plan_has_a_run_for_each_group_of_seeds(config, tmp_path):

@@ -1,6 +1,8 @@
 """Published checkpoints in and out, and files that must not get in."""
 
 import collections
+import json
+import pathlib
 import random
 
 import numpy as np
@@ -15,6 +17,9 @@ from avvp_jax.methods import METHODS
 
 HAN = METHODS["han"].layout
 LAYOUTS = [method.layout for method in METHODS.values()]
+SHAPES = json.loads((pathlib.Path(__file__).parents[1] / "golden/shapes.json").read_text())
+# DHHN's golden file is that of one part.
+GOLDEN = [method for method in METHODS if {method, f"{method}_hcmn"} & set(SHAPES)]
 
 
 def save(path, state: dict) -> str:
@@ -32,7 +37,7 @@ def template():
     return HAN.file_network().shapes()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GOLDEN)
 def test_import_then_export_returns_every_tensor_bit_for_bit(tmp_path, published_state, method):
     layout, state = METHODS[method].layout, published_state(method, 7)
     template = layout.file_network().shapes()
@@ -78,7 +83,7 @@ def modules_of(state: dict) -> torch.nn.Module:
     return root
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GOLDEN)
 def test_a_published_file_is_recognised_by_its_tensors(published_state, method):
     assert recognise(published_state(method, 1), "x.pt", LAYOUTS).method == method
 

@@ -1,0 +1,57 @@
+"""The table of a config's keys: what is derived from its marks."""
+
+import pytest
+
+from avvp_jax.experiment.schema import COMMON, WEIGHTLESS, fields_of
+from avvp_jax.methods import METHODS
+
+FREE_ON_RESUME = {
+    *("data.data_dir", "data.manual_dir", "data.features_only", "data.feed"),
+    *("export_to", "stages", "pick_seed", "mesh.devices", "mesh.seeds"),
+    *("train.steps_per_call", "train.save_seconds"),
+    *("eval.splits", "eval.batch_size", "eval.plots", "eval.stage"),
+}
+PATHS = {"data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to"}
+OWN_PATHS = {
+    "ma": {"ma.removed_labels"},
+    "jomold": {"jomold.noise_ratios"},
+    "dhhn": {"dhhn.removed_labels"},
+}
+OWN_HEADS = {"dhhn": {"audio_net.heads", "video_net.heads"}}
+# What an optimizer or a schedule needs, and not every one.
+NEEDED_BY_SOME = {
+    *("optimizer.b1", "optimizer.b2", "optimizer.eps"),
+    *("optimizer.weight_decay", "optimizer.clip_norm"),
+    *("schedule.factor", "schedule.every_epochs"),
+    *("schedule.final_learning_rate", "schedule.warmup_epochs"),
+}
+
+
+def marked(method: str, mark: str) -> set[str]:
+    return {key for key, field in fields_of(method).items() if getattr(field, mark)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_changes_no_number_may_differ_when_a_run_goes_on(method):
+    """These alone: a key that changes numbers among them would mix two runs."""
+    assert marked(method, "free_on_resume") == FREE_ON_RESUME
+    assert marked(method, "free_in_pairs") == {"num_seeds", "seeds_at_once"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_paths_and_heads_are_known(method):
+    assert marked(method, "path") == PATHS | OWN_PATHS.get(method, set())
+    assert marked(method, "divides_width") == {"model.heads"} | OWN_HEADS.get(method, set())
+
+
+def test_weights_do_not_depend_on_these():
+    assert set(WEIGHTLESS) == {"dropout", "visual_dropout", "cross_attention", "dtype"}
+
+
+def test_every_key_is_required_but_those_that_a_choice_needs():
+    assert {key for key, field in COMMON.items() if not field.required} == NEEDED_BY_SOME
+    needed = set()
+    for key, field in COMMON.items():
+        section = key.rpartition(".")[0]
+        needed |= {f"{section}.{name}" for names in field.needs.values() for name in names}
+    assert needed == NEEDED_BY_SOME | {"schedule.learning_rate"}
