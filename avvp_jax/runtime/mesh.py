@@ -1,8 +1,7 @@
-"""Which device holds what: a mesh of devices with the axes seeds and batch.
+"""The mesh of devices, with the axes "seeds" and "batch", and shardings on it.
 
-The state of every seed lies on the devices of its place along the first axis, and the videos of
-its batches are shared out along the second. Programs say how their arrays lie; what devices
-have to tell one another is the compiler's work.
+The first axis divides the seeds, the second the videos of each seed's batches. Programs declare
+the shardings of their arrays, and the compiler adds the communication between devices.
 """
 
 import math
@@ -20,16 +19,18 @@ SEEDS, BATCH = "seeds", "batch"
 
 
 def make_mesh(together: int = 1, *, devices: int = 0, seeds: int = 0) -> Mesh:
-    """The mesh for so many seeds that train together.
+    """The mesh for seeds that train together.
 
-    As many devices as divide the seeds go to the first axis, the others to the second.
+    The first axis gets as many devices as divide the number of seeds; the second divides the
+    rest.
 
     Args:
-      devices: `config.mesh.devices`, how many to use; 0 is all of all processes.
-      seeds: `config.mesh.seeds`, the most that seeds are shared out to; 0 is all.
+      together: number of seeds that train together.
+      devices: `config.mesh.devices`, how many devices to use; 0 is all, of all processes.
+      seeds: `config.mesh.seeds`, the largest size of the axis "seeds"; 0 is no limit.
 
     Raises:
-      UserError: there are not so many devices, or `seeds` does not divide them.
+      UserError: there are too few devices, or `seeds` does not divide their number.
     """
     found = jax.devices()
     count = devices or len(found)
@@ -47,60 +48,61 @@ def make_mesh(together: int = 1, *, devices: int = 0, seeds: int = 0) -> Mesh:
 
 
 def own_mesh() -> Mesh:
-    """The mesh of one device of this process, for what it does without the others."""
+    """A mesh of one device of this process, for work without the other processes."""
     return Mesh(np.array(jax.local_devices()[:1]).reshape(1, 1), (SEEDS, BATCH))
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """The sharding of an array that is replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_seed(mesh: Mesh) -> NamedSharding:
-    """A leading axis of seeds shared out."""
+    """The sharding of an array with a leading axis of seeds."""
     return NamedSharding(mesh, PartitionSpec(SEEDS))
 
 
 def by_step(mesh: Mesh) -> NamedSharding:
-    """Batches of several steps, [seeds, steps, videos, ...]: seeds and videos shared out."""
+    """The sharding of batches of several steps, [seeds, steps, videos, ...]."""
     return NamedSharding(mesh, PartitionSpec(SEEDS, None, BATCH))
 
 
 def by_video(mesh: Mesh) -> NamedSharding:
-    """A leading axis of a batch's videos shared out; under `vmap` over seeds, that of each."""
+    """The sharding of one seed's batch, with a leading axis of videos; `vmap` adds the seeds."""
     return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
 def in_turn(mesh: Mesh) -> bool:
-    """Whether seeds run one after the other within a compiled call: on a lone CPU device.
+    """Whether seeds run one after the other within a compiled call: on a single CPU device.
 
-    There products are large enough as they are, and one seed's weights stay in the caches.
+    There, matrix products of one seed already use the whole CPU, and its weights stay in the
+    caches.
     """
     return mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
 
 
 def over_seeds(mesh: Mesh, function: Callable, *own):
-    """`function` of every seed, whose arguments have a leading axis of seeds."""
+    """Maps `function` over the seeds, the leading axis of its arguments."""
     if in_turn(mesh):
         return jax.lax.map(lambda each: function(*each), own)
     return jax.vmap(function, spmd_axis_name=SEEDS)(*own)
 
 
 def whole_batch(videos: int, mesh: Mesh) -> int:
-    """`videos` and so many more that every device has as many."""
+    """`videos` rounded up, so that every device gets the same number."""
     return -(-videos // mesh.shape[BATCH]) * mesh.shape[BATCH]
 
 
 def host_device() -> jax.Device:
-    """The processor of this process, which has a device of JAX's beside an accelerator's."""
+    """The CPU of this process as a JAX device, also if there is an accelerator."""
     try:
         return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # the user has switched off all but the accelerator
+    except RuntimeError:  # the user has disabled JAX's CPU backend
         return jax.local_devices()[0]
 
 
 def device_memory() -> float:
-    """Bytes of one device, or its share of the host's where the device does not say."""
+    """Bytes of memory of one device; if it reports none, its share of the host's memory."""
     devices = jax.local_devices()
     stats = devices[0].memory_stats() or {}
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -108,7 +110,7 @@ def device_memory() -> float:
 
 
 def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
-    """Arrays of the host, the same in every process, on the devices."""
+    """Puts arrays on the devices; every process must have the same arrays on its host."""
 
     def put(x):
         x = np.asarray(x)
@@ -118,5 +120,5 @@ def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
 
 
 def with_sharding(shapes: PyTree, sharding: NamedSharding) -> PyTree:
-    """Shapes and dtypes, of arrays that have this sharding."""
+    """Shapes and dtypes with a sharding added."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)

@@ -1,4 +1,4 @@
-"""Stages that make files: one for each seed that later stages read, or a report for people."""
+"""Stages that write files: one per seed that later stages read, or a report for people."""
 
 import dataclasses
 import os
@@ -12,19 +12,20 @@ from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import make_folder, set_aside
 from avvp_jax.training.run import Run, all_seeds, stage_folder
 
-# Makes the file of the seed with an index, and writes it to a path, whole or not at all.
+# (index of a seed, path): makes that seed's file and writes it to the path atomically.
 Maker = Callable[[int, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """A stage that makes one file for each seed.
+    """A stage that writes one file for each seed, which later stages read.
 
     Attributes:
       name: of the stage and of its folder.
-      file: what it leaves there for each seed.
-      maker: reads, once for all seeds, what is needed, and gives what makes a seed's file.
-      read: reads the file of the seed with an index; a damaged one is made anew.
+      file: name of the file; with several seeds, each file's name also has its seed.
+      maker: reads the inputs of all seeds once, and returns the function that makes one file.
+      read: reads the file of the seed at an index of `run.seeds`; raises UserError if it is
+        damaged, and it is then made again.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Artefact:
         return not any(self._lacking(run))
 
     def run(self, run: Run, writer: Writer) -> None:
-        """Makes the files that are not there yet, and those that are damaged."""
+        """Makes the files that are missing or damaged."""
         lacking = self._lacking(run, set_aside_damaged=True)
         make = self.maker(run, writer)
         for index in (index for index, lacks in enumerate(lacking) if lacks):
@@ -45,10 +46,10 @@ class Artefact:
             if run.several:
                 print(f"{self.name}: seed {run.seeds[index]}", flush=True)
             make(index, path)
-            processes.meet()  # the next stage reads it
+            processes.meet()  # every process reads the file in the next stage
 
     def _lacking(self, run: Run, set_aside_damaged: bool = False) -> list[bool]:
-        """Which seeds lack their file, or have a damaged one, as the first process finds."""
+        """For each seed, whether its file is missing or damaged; process 0 looks."""
         seeds = range(len(run.seeds))
         if not processes.first():
             return processes.as_the_first([False for _ in seeds])
@@ -64,7 +65,7 @@ class Artefact:
         return damage is not None
 
     def _damage(self, run: Run, index: int) -> UserError | None:
-        """What is wrong with a file that is there."""
+        """What is wrong with an existing file; None if nothing is."""
         try:
             self.read(run, index)
         except UserError as damage:
@@ -77,12 +78,12 @@ class Artefact:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A stage that writes a file for people: one for all seeds, and anew in every run.
+    """A stage that writes one report for all seeds, again in every run.
 
     Attributes:
       name: of the stage and of its folder.
-      file: what it leaves there.
-      write: writes it to a path.
+      file: name of the report.
+      write: writes the report to a path.
     """
 
     name: str
@@ -90,11 +91,11 @@ class Report:
     write: Callable[[Run, str, Writer], None]
 
     def finished(self, run: Run) -> bool:
-        """Whether an earlier group of seeds has written it."""
+        """Whether an earlier group of seeds has written the report."""
         return run.seeds[0] != all_seeds(run.config)[0]
 
     def run(self, run: Run, writer: Writer) -> None:
-        """Writes it."""
+        """Writes the report."""
         seeds = all_seeds(run.config)
         folder = stage_folder(run.workdir, self.name, run.config, seeds)
         make_folder(folder)

@@ -1,4 +1,4 @@
-"""One checkpoint as Orbax keeps it: arrays and their checksums, read only if they still agree."""
+"""A single Orbax checkpoint: arrays with their checksums, which are verified on reading."""
 
 import functools
 import re
@@ -20,11 +20,11 @@ ITEM, CHECKSUMS = "tree", "checksums"
 
 
 class Damaged(Exception):
-    """A checkpoint that cannot be read, or holds other arrays than were written; says why."""
+    """A checkpoint cannot be read, or its arrays have changed; the message says why."""
 
 
 def read_together(path: epath.Path, template: dict) -> dict:
-    """What `read` gives, in all processes or in none: the first one looks at it before."""
+    """Like `read`, but it fails in all processes or in none: process 0 tries it first."""
     damage = None
     if processes.several() and processes.first():
         try:
@@ -37,14 +37,14 @@ def read_together(path: epath.Path, template: dict) -> dict:
 
 
 def read(path: epath.Path, template: dict) -> dict:
-    """The tree of a checkpoint, known to be what was written.
+    """Reads the arrays of a checkpoint and verifies their checksums.
 
-    All processes together put it where the template lies; if that says nothing of it, each
-    process by itself puts it on its host.
+    If the template has shardings, all processes read together, and the arrays get those
+    shardings. If it has none, this process reads alone, to its host.
 
     Raises:
-      Damaged: it is not.
-      UserError: it is, but of another network.
+      Damaged: the checkpoint cannot be read, or its arrays have changed.
+      UserError: the arrays belong to another network, or cannot be read now.
     """
     ignore_afterthoughts()
     try:
@@ -58,7 +58,7 @@ def read(path: epath.Path, template: dict) -> dict:
         if fits:
             tree = _reader_of_arrays(template).restore(path / ITEM, _with_places(template))
             intact = checksums(tree) == written
-    # Orbax and TensorStore raise every sort of exception, plain Exception among them.
+    # Orbax and TensorStore raise many kinds of exception, even plain Exception.
     except Exception as error:
         if is_temporary(error):
             raise unreadable_now(path, error) from error
@@ -80,7 +80,7 @@ def set_damaged_aside(path: epath.Path, damage: Damaged) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What an exception of Orbax or TensorStore says, shortly."""
+    """A short form of the message of an exception of Orbax or TensorStore."""
     text = " ".join(str(error).split())
     by_system = re.search(r"([^:]*) \[os_error_code", text)
     return by_system[1].strip() if by_system else text[:160] or type(error).__name__
@@ -88,9 +88,9 @@ def reason(error: Exception) -> str:
 
 @functools.cache
 def ignore_afterthoughts() -> None:
-    """Keeps what Orbax gave up, when something else failed, from complaining on stderr.
+    """Hides messages about work that Orbax abandoned because something else had failed.
 
-    For good, because it may do so at any time, in threads of TensorStore.
+    For the rest of the process, because threads of TensorStore may print them at any time.
     """
     complain, complain_unraisable = sys.excepthook, sys.unraisablehook
     gave_up = ("Event loop is closed", "Encountered error while")
@@ -127,7 +127,7 @@ def writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
         max_to_keep=kept,
         enable_async_checkpointing=True,
         cleanup_tmp_directories=True,
-        # Processes meet under names that another manager must not use at the same time.
+        # Each manager needs names of its own for the barriers between processes.
         multiprocessing_options=ocp.options.MultiprocessingOptions(
             barrier_sync_key_prefix=folder.name
         ),
@@ -136,7 +136,7 @@ def writer(folder: epath.Path, kept: int) -> ocp.CheckpointManager:
 
 
 def _reader(folder: epath.Path) -> ocp.CheckpointManager:
-    # It must not clean up: what looks abandoned is perhaps being written by a training.
+    # A reader must not clean up: a training process may still be writing what looks abandoned.
     options = ocp.CheckpointManagerOptions(
         read_only=True, create=False, save_interval_steps=0, multiprocessing_options=_alone()
     )
@@ -144,7 +144,7 @@ def _reader(folder: epath.Path) -> ocp.CheckpointManager:
 
 
 def to_save(tree: dict) -> ocp.args.Composite:
-    # Copied, because the next compiled call takes over the buffers while Orbax still writes.
+    # Copied, because the buffers are donated to the next compiled call while Orbax still writes.
     items = {
         ITEM: ocp.args.StandardSave(jax.tree.map(jnp.copy, tree)),
         CHECKSUMS: ocp.args.JsonSave(seal(checksums(tree))),
@@ -153,7 +153,7 @@ def to_save(tree: dict) -> ocp.args.Composite:
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
-    """For reading in this process whatever the others do."""
+    """Options for reading in this process alone, whatever the others do."""
     index = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone-{index}"
@@ -161,20 +161,20 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _places(template: dict) -> list[jax.sharding.Sharding]:
-    """Where leaves of a template lie, as far as they say so."""
+    """The shardings of a template's leaves, without those of leaves that have none."""
     found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(template)]
     return [place for place in found if place is not None]
 
 
 def _reader_of_arrays(template: dict) -> ocp.StandardCheckpointer:
-    """Reads with the others what lies somewhere, and what lies nowhere alone."""
+    """Reads with all processes if the template has shardings, else in this process alone."""
     if _places(template):
         return ocp.StandardCheckpointer()
     return ocp.StandardCheckpointer(multiprocessing_options=_alone())
 
 
 def _with_places(template: dict) -> dict:
-    """What to restore where: at a leaf's own place, or on the host."""
+    """The template with a sharding for every leaf: its own, or the host's if there are none."""
     host = None if _places(template) else jax.sharding.SingleDeviceSharding(host_device())
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host or x.sharding), template

@@ -1,12 +1,11 @@
 """Checkpoints of a training stage with Orbax: the two latest states and the best model.
 
-  STAGE/latest/STEPS   the whole training state after so many steps, to go on from
+  STAGE/latest/STEPS   the whole training state after so many steps, to resume from
   STAGE/best/EPOCH     the best model on val, to evaluate, predict with and export
 
-Both are written in the background and appear whole or not at all. The state
-holds the best model too, so the latest state alone is enough to go on from.
-Each has checksums of its arrays beside them. What is damaged is set aside, as
-STEPS.damaged, and the one before it used.
+Both are written in the background and appear whole or not at all. The state includes the best
+model, so training can resume from the latest state alone. Checksums are stored beside the
+arrays. A damaged checkpoint is renamed to STEPS.damaged, and the one before it is used.
 """
 
 import contextlib
@@ -39,14 +38,14 @@ LATEST_KEPT = 2
 
 
 class Checkpoints:
-    """Writes and restores the checkpoints of one stage, states of all its seeds in one.
+    """Writes and restores the checkpoints of one stage; each holds the states of all its seeds.
 
-    Leaving it as a context waits until everything is written.
+    As a context manager, it waits at the end until everything is written.
 
     Args:
-      folder: the stage's.
-      every_seconds: epochs that end sooner after the last save are not saved, because
-        states of many seeds are gigabytes.
+      folder: the stage's folder.
+      every_seconds: about how long to wait between two saves, because the states of many
+        seeds take gigabytes.
     """
 
     def __init__(self, folder: str, every_seconds: float = 0.0):
@@ -67,16 +66,22 @@ class Checkpoints:
         even_stopped: bool = False,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        """Starts writing the state after `steps` training steps if it is time, or `now`.
+        """Starts to write the state if a save is due, the best model before it if that is new.
 
-        It is time if the next epoch, as long as the last one, would end later than
-        `every_seconds` after the last save. The best model is written first, if that is new.
-        A training that has stopped goes on, if at all, from the state before: nothing is
-        written, unless it is `even_stopped`, as where other seeds have other checkpoints.
-        `before` is called first where something is written.
+        A save is due if the next epoch would end later than `every_seconds` after the last
+        save, assuming that it takes as long as the last epoch.
+
+        Args:
+          state: of all seeds.
+          steps: training steps done so far, which number the checkpoint.
+          now: a save is due in any case.
+          even_stopped: whether to save if all seeds of the state have diverged. A run of one
+            seed does not: it ends there, and can resume from the state before. A run of several
+            seeds does, because it goes on without those that diverged.
+          before: called before anything is written.
 
         Raises:
-          UserError: it cannot be written, or the one before could not.
+          UserError: this checkpoint or the one before cannot be written.
         """
         began, self._asked_at = self._asked_at, time.monotonic()
         epoch_seconds = max(0.0, self._asked_at - began)
@@ -92,15 +97,18 @@ class Checkpoints:
         with self._writing():
             if _mark(state.best) != self._saved_best:
                 self._save_best(state.best)
-                # In this order, so that a stage whose last state is there has its best model too.
+                # The best model first, so that a stage with its last state has its best model too.
                 self._best.wait_until_finished()
             self._latest.save(steps, args=to_save(as_dicts(state)), force=True)
 
     def restore(self, template: State) -> State | None:
-        """The latest state that is not damaged, or None if there is none.
+        """The latest state that is not damaged; None if there is none.
 
-        `template` has the same shapes. The best model is put in line with the state: it
-        may be damaged, or newer (the run was killed between the two).
+        It also makes the stored best model that of the state. The stored one may be damaged, or
+        newer: a run may be killed after writing the best model and before writing the state.
+
+        Args:
+          template: a state of the same shapes.
 
         Raises:
           UserError: the state is of another network, or the folder cannot be written.
@@ -133,7 +141,7 @@ class Checkpoints:
         return None
 
     def _mend_best(self, best: Best | None) -> None:
-        """Leaves the best model of the state, undamaged, and no other."""
+        """Makes `best` the only stored best model, and undamaged."""
         self._saved_best = _mark(best)
         for step in self._best.all_steps():
             path = self.folder / "best" / str(step)
@@ -160,7 +168,7 @@ class Checkpoints:
         """Waits until everything is written.
 
         Raises:
-          UserError: it cannot be.
+          UserError: something cannot be written.
         """
         with self._writing():
             self._latest.close()
@@ -174,12 +182,13 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Says in one line what keeps a checkpoint from being written."""
+        """Turns an exception while writing into a UserError of one line."""
         try:
             yield
         except UserError:
             raise
-        # Orbax and TensorStore raise every sort of exception, also for what a thread met before.
+        # Orbax and TensorStore raise many kinds of exception, also late, for an earlier write
+        # in a thread.
         except Exception as error:
             raise UserError(
                 f"{self.folder}: checkpoints cannot be written ({reason(error)}); the last one "
@@ -188,8 +197,11 @@ class Checkpoints:
 
 
 def _mark(best: Best | None) -> tuple[int, int]:
-    """What tells one best model from the next: the latest epoch of its seeds and parts, which is
-    its number, and how many seeds have diverged."""
+    """Identifies a best model: the latest epoch of all seeds and parts, and the diverged seeds.
+
+    Returns:
+      That epoch, which numbers the checkpoint, and how many seeds have diverged.
+    """
     if best is None:
         return 0, 0
     epochs = jax.tree.leaves(best.epoch)
@@ -197,14 +209,14 @@ def _mark(best: Best | None) -> tuple[int, int]:
 
 
 def as_dicts(tree: object) -> object:
-    """Dataclasses, and those in their fields, as the dicts that Orbax stores."""
+    """Converts dataclasses, also nested ones, to dicts, which Orbax can store."""
     if not dataclasses.is_dataclass(tree):
         return tree
     return {field.name: as_dicts(getattr(tree, field.name)) for field in dataclasses.fields(tree)}
 
 
 def from_dicts(template: object, stored: object) -> object:
-    """What `as_dicts` made a dict of, as the dataclass that `template` is."""
+    """The inverse of `as_dicts`; `template` has the dataclasses to make."""
     if not dataclasses.is_dataclass(template):
         return stored
     names = [field.name for field in dataclasses.fields(template)]
@@ -213,12 +225,13 @@ def from_dicts(template: object, stored: object) -> object:
 
 
 def restore_best(folder: str, template: Best) -> Best:
-    """The best models of a stage's folder, of all its seeds, on the host.
+    """The best models of all seeds in a stage's folder, on the host.
 
-    `template` is one of the same shapes, see selection.no_best.
+    Args:
+      template: best models of the same shapes (see selection.no_best).
 
     Raises:
-      UserError: there is none, it is damaged, or it belongs to another network.
+      UserError: there are none, they are damaged, or they belong to another network.
     """
     while True:
         epoch = best_epoch(folder)
@@ -228,7 +241,7 @@ def restore_best(folder: str, template: Best) -> Best:
         try:
             return from_dicts(template, jax.device_get(read(path, as_dicts(template))))
         except Damaged as damage:
-            # A training that is under way may have exchanged it.
+            # A running training may have replaced it meanwhile: then read the new one.
             if epoch == best_epoch(folder):
                 raise UserError(
                     f"{path}: damaged checkpoint ({damage}); --mode=train in its work directory "
@@ -237,7 +250,7 @@ def restore_best(folder: str, template: Best) -> Best:
 
 
 def is_finished(folder: str, steps: int, template: Best) -> bool:
-    """Whether a stage's folder holds the state after its last step, and undamaged best models."""
+    """Whether a stage's folder holds the state after `steps`, its last, and intact best models."""
     if latest_step(epath.Path(absolute(folder)) / "latest") != steps:
         return False
     try:
@@ -248,5 +261,5 @@ def is_finished(folder: str, steps: int, template: Best) -> bool:
 
 
 def best_epoch(folder: str) -> int | None:
-    """The epoch of the best model in a stage's folder; None without one. Changes nothing."""
+    """The epoch that numbers the best model in a stage's folder; None if there is none."""
     return latest_step(epath.Path(absolute(folder)) / "best")

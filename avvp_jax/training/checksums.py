@@ -1,6 +1,6 @@
-"""Checksums of arrays, computed where they lie, to tell what a disk has changed.
+"""Checksums of arrays, computed on the devices that hold them, to detect damage on disk.
 
-Orbax restores an array in which a byte was flipped without a word.
+Without them Orbax would restore an array with a flipped byte and not notice.
 """
 
 import json
@@ -16,11 +16,11 @@ Sums = dict[str, list]
 
 
 def checksum(array: Num[Array, "..."]) -> UInt32[Array, ""]:
-    """A sum over the bits of all elements, each mixed with its place.
+    """A checksum of an array: the sum of its elements' bits, each mixed with its position.
 
-    A change in one element always changes it; other changes escape once in 2^32 times.
-    Sums of integers do not depend on their order, so neither does this on the devices that
-    hold the array.
+    A change of one element always changes the checksum. Other changes go unnoticed with
+    probability 2^-32. A sum of integers does not depend on its order, so the checksum does not
+    depend on how devices share the array.
     """
     if array.dtype == bool:
         array = array.astype(jnp.uint8)
@@ -28,19 +28,20 @@ def checksum(array: Num[Array, "..."]) -> UInt32[Array, ""]:
     place = jnp.zeros(array.shape, jnp.uint32)
     for axis, size in enumerate(array.shape):
         place = place * size + lax.broadcasted_iota(jnp.uint32, array.shape, axis)
-    # How MurmurHash3 (Appleby, 2011) ends: a change of any bit spreads to all.
+    # The final mix of MurmurHash3 (Appleby, 2011): every input bit affects all output bits.
     mixed = bits.astype(jnp.uint32) ^ (place * jnp.uint32(0x9E3779B1))
     mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
     mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
     return (mixed ^ (mixed >> 16)).sum(dtype=jnp.uint32)
 
 
-# One program for all leaves: devices that share many arrays agree on one thing at a time.
+# One program for all leaves: with one for each, devices that share arrays would have to
+# coordinate many programs at once.
 _checksums = jax.jit(lambda leaves: jax.tree.map(checksum, leaves))
 
 
 def checksums(tree: PyTree) -> Sums:
-    """The checksums of a tree of arrays of up to 32 bits; waits for the arrays."""
+    """Checksums of a tree of arrays with elements of up to 32 bits; waits for the arrays."""
     leaves = named_leaves(tree)
     sums = jax.device_get(_checksums(leaves))
     return {
@@ -49,7 +50,7 @@ def checksums(tree: PyTree) -> Sums:
 
 
 def named_leaves(tree: PyTree) -> dict:
-    """The leaves of a tree by their paths, written with slashes."""
+    """Path of a leaf, with slashes -> the leaf."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -57,15 +58,15 @@ def named_leaves(tree: PyTree) -> dict:
 
 
 def seal(sums: Sums) -> dict:
-    """Checksums as they are stored: with a checksum of their own."""
+    """The record to store: the checksums, and a checksum of them."""
     return {"sums": sums, "seal": _of_text(sums)}
 
 
 def unseal(record: dict) -> Sums:
-    """Stored checksums.
+    """The checksums in a stored record.
 
     Raises:
-      ValueError: they are not what was stored.
+      ValueError: the record is damaged.
     """
     if not isinstance(record, dict) or record.get("seal") != _of_text(record.get("sums")):
         raise ValueError("its checksums are damaged")

@@ -1,10 +1,10 @@
-"""How the features of a batch reach the step: from the devices' memory, or from disk in time.
+"""Feeds, which bring features to the training step: from the devices' memory, or from disk.
 
 Both feeds have the same interface:
-  videos           features on the devices, as part of BatchArrays.videos
-  block(...)       features of some steps, where they come from disk
-  shapes           of a block
-  steps_per_call   how many steps a compiled call may have
+  videos           features on the devices, for BatchArrays.videos; empty if they are on disk
+  block(...)       features of some steps, read from disk; empty if they are on the devices
+  shapes           shapes of a block
+  steps_per_call   the most steps that a compiled call may have
 """
 
 import functools
@@ -22,13 +22,13 @@ from avvp_jax.data.streaming import read_ahead
 from avvp_jax.runtime.mesh import by_step
 from avvp_jax.training.order import EpochOrder
 
-# Of features that one process reads for one compiled call; about four times as much is held at
-# once: the call's on host and device, and those of the next.
+# Features that one process reads for a compiled call. About four times as much is in memory at
+# once: the features of this call and of the next, each on host and device.
 BLOCK_BYTES = 64 << 20
 
 
 class ResidentFeed:
-    """Features that are on the devices as a whole: a step takes its videos there."""
+    """A feed of features that are all on the devices; each step picks its videos there."""
 
     def __init__(self, features: ResidentFeatures, steps_per_call: int):
         self.videos = {"features": features.arrays}
@@ -36,22 +36,23 @@ class ResidentFeed:
         self.steps_per_call = steps_per_call
 
     def block(self, epoch: int, start: int, stop: int) -> dict[str, Array]:
-        """Nothing."""
+        """Empty: the features are on the devices."""
         return {}
 
 
 class StoredFeed:
-    """Features from disk, of all seeds, in blocks of some steps.
+    """A feed of features from disk, for all seeds, in blocks of several steps.
 
-    Each process reads what its devices need. Blocks asked for one after the other are read
+    Each process reads the features that its own devices need. Consecutive blocks are read
     ahead.
 
     Args:
       features: of the training videos.
       order: the videos of every batch.
-      epochs: of the training.
-      steps_per_call: at most; a block is no larger than BLOCK_BYTES where a step is not.
-      mesh: of the devices.
+      epochs: number of epochs.
+      steps_per_call: the most steps of a block; a block has fewer if it would exceed BLOCK_BYTES,
+        but at least one.
+      mesh: the devices.
     """
 
     def __init__(
@@ -79,16 +80,20 @@ class StoredFeed:
 
     @property
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Of a block."""
+        """Shapes of a block."""
         return {
             role: jax.ShapeDtypeStruct((*self._shape, *shape), np.float32)
             for role, shape in self._features.shapes.items()
         }
 
     def block(self, epoch: int, start: int, stop: int) -> dict[str, Float[Array, "..."]]:
-        """Features [seeds, steps, rows, segments, width] from one step of an epoch to another.
+        """Features [seeds, steps, rows, segments, width] of the steps `start` to `stop`.
 
-        What is beyond the last step of a shorter block means nothing.
+        A block always has `steps_per_call` steps; those from `stop` on are zero.
+
+        Args:
+          epoch: which epoch; the first is 1.
+          start, stop: steps within the epoch, `stop` exclusive.
 
         Raises:
           UserError: the prepared data is damaged.
@@ -102,7 +107,7 @@ class StoredFeed:
         return {role: self._assembled([step[role] for step in read]) for role in read[0]}
 
     def _assembled(self, steps: list[Float[np.ndarray, "parts seeds rows segments _"]]) -> Array:
-        """One array of all devices, of each device's part of every step."""
+        """Assembles the devices' parts of every step to one array on all devices."""
         shards = []
         for part, device in enumerate(self._devices):
             seeds, rows, *of_video = steps[0][part].shape
@@ -120,14 +125,14 @@ Feed = ResidentFeed | StoredFeed
 def make_feed(
     features: SplitFeatures, order: EpochOrder, epochs: int, steps_per_call: int, mesh: Mesh
 ) -> Feed:
-    """The feed of a training's features, wherever they are."""
+    """The feed for features in memory or on disk."""
     if features.arrays:
         return ResidentFeed(features, steps_per_call)
     return StoredFeed(features, order, epochs, steps_per_call, mesh)
 
 
 class _Steps:
-    """The rows of every step of a training that the devices of this process need."""
+    """The rows that the devices of this process need, as a sequence over all training steps."""
 
     def __init__(
         self,
@@ -147,6 +152,6 @@ class _Steps:
         epoch, step = divmod(int(index), self._steps)
         with self._lock:
             order = self._order(epoch + 1)
-        # Padding has weight zero; like the compiled step, it shows the first video.
+        # Padding (-1) reads the first video, like take_batch; its weight is zero.
         rows = np.maximum(order[:, step], 0)
         return np.stack([rows[part] for part in self._parts])

@@ -1,4 +1,4 @@
-"""What one training of several seeds is, all of it known and checked before it begins."""
+"""The description of one training run of several seeds, complete before training begins."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from avvp_jax.training.step import Loss
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What trains, and what is left of it.
+    """The network that is trained, and the one that results.
 
     Attributes:
-      network: what trains.
-      loss: of it, see methods/han/stages.py.
+      network: the network that is trained.
+      loss: its loss, see methods/han/stages.py.
       result: the parser that validation scores and checkpoints keep.
-      keep: makes the result's variables of the trained ones.
+      keep: converts the trained variables to those of `result`.
     """
 
     network: Network
@@ -38,12 +38,12 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What it trains on and is selected with.
+    """The data of a training run.
 
     Attributes:
-      train, val: splits of the data set.
-      arrays: what batches hold beside features.
-      own: the same of each seed alone, with a leading axis of seeds.
+      train, val: splits of the data set, to train on and to select the best model on.
+      arrays: what batches hold in addition to features, the same for all seeds.
+      own: the same for each seed separately, with a leading axis of seeds.
     """
 
     train: Split
@@ -54,18 +54,18 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One training of several seeds.
+    """The training of one stage, for several seeds at once.
 
     Attributes:
-      settings: the config as the stage has it.
-      folder: of its checkpoints.
-      model, data: what trains, and on what.
-      seeds: each is an independent run.
+      settings: the config with the stage's changes.
+      folder: where checkpoints go.
+      model, data: what is trained, and on which data.
+      seeds: the seeds; each is an independent run.
       mesh: the devices that they share.
-      stopped: the seeds that diverged in an earlier stage, which do not train.
-      start: gives variables instead of drawn ones, where a training begins.
-      scope: goes before the names of what is logged.
-      optimizer, schedule: as `settings` say.
+      stopped: for each seed, whether it diverged in an earlier stage; such seeds do not train.
+      start: returns the initial variables; None means that they are drawn.
+      scope: prefix of the names of logged numbers.
+      optimizer, schedule: made from `settings`.
 
     Raises:
       UserError: val cannot select a model, or optimizer or schedule are unknown.
@@ -96,18 +96,19 @@ class Job:
 
     @property
     def alone(self) -> bool:
-        """Whether the whole run has one seed, so that it ends where that diverges."""
+        """Whether the whole run has one seed; it then ends if that seed diverges."""
         return self.settings.num_seeds == 1
 
     @property
     def roots(self) -> Key[Array, " seeds"]:
-        """The seeds' keys."""
+        """The random keys of the seeds."""
         generator = self.settings.train.generator
         return jnp.stack([keys.root_key(seed, generator) for seed in self.seeds])
 
     @property
     def steps_per_call(self) -> int:
-        """How many steps a compiled call may have."""
-        # A signal waits for the end of a call, in which seeds may run one after the other.
+        """The most steps that a compiled call may have."""
+        # Training only reacts to a signal between calls. If seeds run one after the other within
+        # a call, it takes longer, so it has fewer steps.
         in_one_call = len(self.seeds) if in_turn(self.mesh) else 1
         return max(1, self.settings.train.steps_per_call // in_one_call)

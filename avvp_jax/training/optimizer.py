@@ -1,7 +1,7 @@
-"""Optimizers and learning-rate schedules, as the published programs set them.
+"""Optimizers and learning-rate schedules, with the definitions of the published programs.
 
-An optimizer turns gradients into a direction; the trainer subtracts the epoch's
-learning rate times that direction, so every schedule is a function of the epoch.
+An optimizer turns gradients into a direction. The training step subtracts the direction times
+the epoch's learning rate, so every schedule is a function of the epoch.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 
-# One rate, or a dict of rates by the network whose parameters they are for (DHHN).
+# One learning rate, or name of a network -> the rate of its parameters (DHHN).
 Rates = Float[Array, ""] | dict[str, Float[Array, ""]]
 Schedule = Callable[[Int[Array, ""]], Rates]
 
@@ -23,11 +23,12 @@ CLIP_MARGIN = 1e-6
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """The direction of `config.optimizer`.
+    """The optimizer of `config.optimizer`, which gives the direction of a step.
 
     name="adam": Adam with b1, b2, eps (Kingma and Ba, 2015).
-    name="adamw": the same plus weight_decay times every parameter, biases and norms
-    too (Loshchilov and Hutter, 2019), on gradients whose global norm is clipped to clip_norm.
+    name="adamw": Adam with decoupled weight decay (Loshchilov and Hutter, 2019) of all
+    parameters, biases and norms included. The global norm of gradients is first clipped to
+    clip_norm.
     """
     adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
     if config.name == "adam":
@@ -53,10 +54,10 @@ def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
 
     kind="step": learning_rate * factor ** floor((epoch - 1) / every_epochs).
     kind="warmup_cosine": learning_rate * epoch / warmup_epochs before the epoch
-    warmup_epochs, then a half cosine from learning_rate to final_learning_rate at `epochs`;
-    with 0 there is no warm-up, and the cosine falls from the first epoch on.
+    warmup_epochs, then a half cosine from learning_rate to final_learning_rate at `epochs`.
+    With warmup_epochs=0 there is no warm-up, and the cosine falls from the first epoch on.
 
-    learning_rate may have a value for each network that trains.
+    learning_rate may be a dict with a value for each network.
     """
     rates = config.learning_rate
     rates = rates.to_dict() if isinstance(rates, ConfigDict) else rates
@@ -85,7 +86,7 @@ def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
 
 
 def descend(params: PyTree, direction: PyTree, rates: Rates) -> PyTree:
-    """`params` minus the rate times the direction; the tree of rates is a prefix of theirs."""
+    """`params` minus the rate times the direction; the tree `rates` is a prefix of `params`."""
 
     def move(rate, params, direction):
         return jax.tree.map(lambda p, d: p - rate * d, params, direction)

@@ -1,4 +1,4 @@
-"""Which videos are in which batch: of every epoch and seed, from the seed's key alone."""
+"""Which videos are in which batch. The order of an epoch depends on the seed's key only."""
 
 from functools import partial
 
@@ -20,9 +20,10 @@ def epoch_order(
     shuffle: bool,
     rows: int = 0,
 ) -> Int[Array, "steps rows"]:
-    """The videos of every batch of an epoch.
+    """The videos of every batch of an epoch; -1 is padding.
 
-    -1 fills up the smaller last batch, and every batch to `rows` where devices share it.
+    The last batch is padded to `batch_size`. Every batch is then padded to `rows`, so that
+    devices can share it equally.
     """
     order = jnp.arange(videos)
     if shuffle:
@@ -33,17 +34,18 @@ def epoch_order(
 
 
 class EpochOrder:
-    """The videos of every batch of several seeds' training, on the devices and on the host.
+    """The videos of every batch, for several seeds; available on the devices and on the host.
 
     Args:
       roots: the seeds' keys, the same in every process.
-      videos, batch_size: of the training data; the smaller last batch is kept.
-      shuffle: a new order every epoch, else the order of the data.
-      mesh: whose devices share batches.
+      videos: number of training videos.
+      batch_size: videos in a batch; the last batch of an epoch may be smaller.
+      shuffle: whether every epoch has a new order; if not, the order of the data.
+      mesh: the devices that share batches.
 
     Attributes:
       roots: the seeds' keys, on the mesh.
-      steps: of an epoch.
+      steps: steps of an epoch.
     """
 
     def __init__(
@@ -71,15 +73,21 @@ class EpochOrder:
         self.roots = jax.jit(wrap, out_shardings=seeds)(data)
 
     def on_devices(self, epochs: Int[Array, " seeds"]) -> Int[Array, "seeds steps rows"]:
-        """The videos of every batch of an epoch, which counts from 1."""
+        """The videos of every batch, on the devices; `epochs` has the epoch (from 1) per seed."""
         return self._on_devices(self.roots, epochs)
 
     def on_host(self, epoch: int) -> Int[np.ndarray, "seeds steps rows"]:
-        """The same, found by this process alone."""
+        """The videos of every batch of an epoch, computed by this process alone on its host."""
         with jax.default_device(host_device()):
             epochs = np.full(len(self._host_roots), epoch, np.int32)
             return np.asarray(self._on_host(self._host_roots, epochs))
 
     def batch(self, seed: int, epoch: int, step: int) -> list[int]:
-        """The videos of a batch of the seed with an index; epochs count from 1, steps from 0."""
+        """The videos of one batch.
+
+        Args:
+          seed: index of the seed.
+          epoch: from 1.
+          step: from 0.
+        """
         return [row for row in self.on_host(epoch)[seed, step].tolist() if row >= 0]

@@ -1,4 +1,4 @@
-"""From variables and features to probabilities and scores, compiled, in bounded batches."""
+"""Compiled prediction: from variables and features to probabilities, in batches."""
 
 from functools import partial
 
@@ -15,16 +15,16 @@ from avvp_jax.nn.parser import Features
 from avvp_jax.nn.pooling import PROBABILITIES
 from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, whole_batch
 
-# A single video is filled up to this many, so that few programs serve small numbers.
+# The least size of a padded batch, so that few programs are compiled for small numbers of videos.
 FEWEST = 32
 
 
 def probabilities(
     network: Network, variables: Variables, features: Features, batch_size: int, mesh: Mesh
 ) -> dict[str, Float[Array, "videos ..."]]:
-    """Evaluation-mode probabilities of all videos, `batch_size` at a time; pure.
+    """Probabilities of all videos in evaluation mode, `batch_size` videos at a time.
 
-    The devices of the mesh's second axis share out every batch.
+    A pure function. Each batch is sharded over the mesh's axis "batch".
 
     Returns:
       frame_prob [videos, segments, 2, classes]; global_prob (where the network has it),
@@ -33,7 +33,7 @@ def probabilities(
     parser = network.module(variables)
     videos = len(features["audio"])
     batch_size = whole_batch(min(batch_size, videos), mesh)
-    # The last batch repeats the last video, and the surplus is cut off below.
+    # The last batch is padded with the last video; the padding is cut off below.
     rows = jnp.minimum(jnp.arange(-(-videos // batch_size) * batch_size), videos - 1)
 
     def one_batch(batch_rows):
@@ -65,13 +65,13 @@ class Predictor:
     def segments(
         self, variables: Variables, features: Features
     ) -> Bool[Array, "seeds videos segments 2 classes"]:
-        """Predicted segments of several seeds' variables, on the devices."""
+        """The segments that several seeds' models predict, on the devices."""
         return self._segments(variables, features)
 
     def predict(self, variables: Variables, features: SplitFeatures) -> dict[str, np.ndarray]:
-        """Probabilities of all videos of a split on the host, float32.
+        """Probabilities of all videos of a split, on the host, float32.
 
-        Few programs serve any number of videos: they are filled up to whole batches.
+        Videos are padded to whole batches, so that few programs are compiled.
         """
         parts = [self._predict_part(variables, part) for part in features.parts()]
         return jax.tree.map(lambda *each: np.concatenate(each), *parts)

@@ -1,4 +1,4 @@
-"""A run: a config, its data, and the seeds of it that train together."""
+"""A run: a config, its data, and the seeds that train together."""
 
 import dataclasses
 import os
@@ -21,32 +21,33 @@ from avvp_jax.training.predictor import Predictor
 
 
 def no_start() -> None:
-    """Initial variables are drawn."""
+    """None: initial variables are drawn."""
 
 
 class Stage(Protocol):
-    """A step of a method, which leaves something in the work directory; see stages.py."""
+    """A stage of a method, which writes something to the work directory; see stages.py."""
 
     name: str
 
     def finished(self, run: "Run") -> bool:
-        """Whether what it leaves is there, and complete. Changes nothing."""
+        """Whether everything that the stage writes is there. Changes nothing."""
 
     def run(self, run: "Run", writer: Writer) -> None:
-        """Makes it, or goes on making it."""
+        """Runs the stage, or resumes it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """What every stage is given: the config, the data, the seeds, and where files go.
+    """The input of every stage: the config, the data, the seeds, and where files go.
 
     Attributes:
       config: of the experiment; nothing changes it.
       workdir: holds a folder for each stage.
       stages: all stages of the method, in order.
       data: the prepared data set.
-      seeds: the independent runs that train together, some or all of the config's.
-      start: gives initial variables for every training stage, instead of drawn ones.
+      seeds: the seeds that train together: all seeds of the config, or a group of them.
+      start: returns the initial variables of every training stage; None means that they are
+        drawn.
     """
 
     config: ConfigDict
@@ -66,7 +67,7 @@ class Run:
 
     @property
     def mesh(self) -> Mesh:
-        """The devices that its seeds share."""
+        """The devices that the seeds share."""
         return make_mesh(len(self.seeds), **self.config.mesh)
 
     @property
@@ -81,24 +82,28 @@ class Run:
 
     @property
     def scope(self) -> str:
-        """What goes before the names of what a group of seeds logs; nothing without groups."""
+        """Prefix of logged names for this group of seeds; empty if there is only one group."""
         return scope_of(self.config, self.seeds)
 
     def folder(self, stage: str) -> str:
-        """Where a stage leaves its artefact; groups of seeds have folders of their own."""
+        """The folder of a stage's files; each group of seeds has its own."""
         return stage_folder(self.workdir, stage, self.config, self.seeds)
 
     def file(self, stage: str, name: str, index: int) -> str:
-        """The path of a seed's file of a stage; its name has the seed where there are several."""
+        """The path of one seed's file of a stage; with several seeds, its name has the seed.
+
+        Args:
+          index: of the seed in `seeds`.
+        """
         stem, ending = os.path.splitext(name)
         name = f"{stem}_{self.seeds[index]}{ending}" if self.several else name
         return os.path.join(self.folder(stage), name)
 
     def artefact(self, stage: str, name: str, index: int) -> str:
-        """The path of a seed's file that an earlier stage has left.
+        """The path of one seed's file from an earlier stage.
 
         Raises:
-          UserError: it is not there.
+          UserError: the file does not exist.
         """
         path = self.file(stage, name, index)
         if not epath.Path(path).exists():
@@ -107,33 +112,33 @@ class Run:
 
 
 def whole_run(config: ConfigDict, workdir: str, stages: Sequence[Stage]) -> Run:
-    """The run of all of a config's seeds together, on its data."""
+    """The run of all seeds of a config together."""
     return Run(config, workdir, stages, Dataset(config.data), all_seeds(config))
 
 
 def all_seeds(config: ConfigDict) -> list[int]:
-    """The seeds of a config: `seed` and those after it."""
+    """The seeds of a config: `num_seeds` consecutive numbers from `seed` on."""
     return list(range(config.seed, config.seed + config.num_seeds))
 
 
 def seed_groups(seeds: Sequence[int], at_once: int) -> list[Sequence[int]]:
-    """The seeds in groups of `at_once` that train together."""
+    """The seeds in groups that train together, of `at_once` seeds each; the last may be smaller."""
     return [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
 
 
 def scope_of(config: ConfigDict, seeds: Sequence[int]) -> str:
-    """What goes before the names of what a group of a config's seeds logs."""
+    """Prefix of logged names for a group of a config's seeds; empty for all of them."""
     if list(seeds) == all_seeds(config):
         return ""
     return f"seeds_{seeds[0]}-{seeds[-1]}/"
 
 
 def stage_folder(workdir: str, stage: str, config: ConfigDict, seeds: Sequence[int]) -> str:
-    """Where a stage leaves what it makes for a group of a config's seeds."""
+    """The folder of a stage's files for a group of a config's seeds."""
     return os.path.join(absolute(workdir), stage, scope_of(config, seeds)).rstrip("/")
 
 
 def make_predictor(config: ConfigDict, network: Network) -> Predictor:
-    """What gives probabilities to videos with any seed's variables, on all devices."""
+    """A predictor for one seed's variables at a time, on all devices."""
     mesh = make_mesh(**config.mesh)
     return Predictor(network, config.eval.video_filter, config.eval.batch_size, mesh)

@@ -1,6 +1,6 @@
-"""Which epochs' models make the result: the best on val, for the whole model or for each part.
+"""Selection of the best epoch's model on val, for the whole model or for each of its parts.
 
-Selection happens on the devices; the best model so far is part of the training's state.
+Selection runs on the devices; the best model so far is part of the training state.
 """
 
 import dataclasses
@@ -15,9 +15,10 @@ from avvp_jax.nn.functional import Variables
 from avvp_jax.task import MODALITIES
 
 LAST = "last"  # the last epoch's model, whatever its scores
-# With it epochs count first and this second, by less than one: it tells the best of several seeds.
+# With LAST, the selection score is the epoch plus this score, scaled to below 1. The last epoch
+# always wins, and the best of several seeds is the one with the higher score.
 BESIDE_LAST, LESS_THAN_ONE = "segment/type", 1e-3
-# The mean of a stream's segment-level and event-level score.
+# Names of the mean of a stream's segment-level and event-level score.
 MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
 SELECTIONS = (*NAMES, *MEANS, LAST)
 
@@ -28,14 +29,17 @@ Select = str | tuple[str, ...]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The best model on val so far, of one seed, or of several with a leading axis in every leaf.
+    """The best model on val so far.
+
+    It is that of one seed. For several seeds, every leaf has a leading axis of seeds.
 
     Attributes:
       params, stats: the variables of the resulting network.
-      score: float32 [], or {"audio": ..., "visual": ...} where the network's two parts are
-        selected apart (DHHN); the parts have these names in params and stats too. NaN for a
-        seed that has diverged.
-      epoch: int32 [], likewise; 0 is none yet.
+      score: float32 []; NaN for a seed that has diverged. If the network's two parts are
+        selected separately (DHHN), {"audio": ..., "visual": ...}; the parts have these names
+        in params and stats too.
+      epoch: int32 [], the selected epoch, or one for each part as in `score`; 0 before the
+        first.
     """
 
     params: PyTree
@@ -45,21 +49,21 @@ class Best:
 
     @property
     def variables(self) -> Variables:
-        """Those of the resulting network."""
+        """The variables of the resulting network."""
         return {"params": self.params, "stats": self.stats}
 
 
 def parts_of(select: Select) -> list[str]:
-    """The names in a config's `eval.select`: one, or one for each part of the model.
+    """The names in `config.eval.select`: one, or one for each part of the model.
 
-    The command line also gives two as one text with a comma.
+    The command line may give two names as one string with a comma.
     """
     several = [select] if isinstance(select, str) else select
     return [name.strip() for item in several for name in item.split(",")]
 
 
 def no_best(variables: Variables, select: Select) -> Best:
-    """What is best before the first epoch: anything beats it."""
+    """The best model before the first epoch, with score -inf, so that any epoch beats it."""
     parts = parts_of(select)
     return Best(
         params=variables["params"],
@@ -72,11 +76,12 @@ def no_best(variables: Variables, select: Select) -> Best:
 def selection_score(
     select: Select, scores: Float[Array, " names"], epoch: Int[Array, ""]
 ) -> PyTree[Float[Array, ""]]:
-    """What the best epoch has most of: a val score, or with "last" the epochs themselves.
+    """The number by which epochs are compared; the highest is best.
 
     Args:
       select: one of SELECTIONS, or one for each modality's part of the model.
-      scores: the ten val scores in scores.NAMES' order.
+      scores: the ten val scores in the order of scores.NAMES.
+      epoch: the epoch, which decides if "last" is selected.
     """
 
     def one(name: str):
@@ -90,14 +95,18 @@ def selection_score(
 
 
 def take_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], float]:
-    """Of several seeds' best models one: its variables, epoch and score (the sum over parts)."""
+    """The best model of the seed at `index`.
+
+    Returns:
+      Its variables, its epoch, and its score (the sum over parts).
+    """
     taken = jax.tree.map(lambda x: x[index], best)
     score = sum(float(x) for x in jax.tree.leaves(taken.score))
     return taken.variables, jax.tree.map(int, taken.epoch), score
 
 
 def add_seeds_axis(best: Best, seeds: int) -> Best:
-    """The shapes of the best models of several seeds, of one seed's."""
+    """The shapes of several seeds' best models, from one seed's."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), best)
 
 
@@ -112,9 +121,9 @@ def keep_best(
     epoch: Int[Array, ""],
     ties: Ties,
 ) -> Best:
-    """`best` with every part replaced whose score beats it.
+    """The best model after an epoch; parts whose score is better are replaced.
 
-    ties="later": an equal score replaces it too; "earlier": it does not.
+    ties="later": an equal score replaces a part too; "earlier": it does not.
     """
     beats = jnp.greater_equal if ties == "later" else jnp.greater
     better = jax.tree.map(beats, score, best.score)
@@ -127,7 +136,7 @@ def keep_best(
 
     return Best(
         params=chosen(variables["params"], best.params),
-        # A network without statistics has no parts in them.
+        # Without batch norm, stats is empty and has no parts.
         stats=chosen(variables["stats"], best.stats) if variables["stats"] else best.stats,
         score=chosen(score, best.score),
         epoch=jax.tree.map(lambda better, old: jnp.where(better, epoch, old), better, best.epoch),
@@ -135,5 +144,5 @@ def keep_best(
 
 
 def diverged(best: Best) -> Bool[Array, " seeds"]:
-    """Which seeds have diverged, by their scores."""
+    """Which seeds have diverged: those whose score is NaN."""
     return jnp.any(jnp.stack([jnp.isnan(x) for x in jax.tree.leaves(best.score)]), axis=0)

@@ -1,4 +1,4 @@
-"""The stages of a method in order: which are asked for, and which one's model is the result."""
+"""The sequence of a method's stages: which are asked for, and whose model is the result."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from avvp_jax.training.stages import Training
 
 
 def names(value: tuple[str, ...]) -> list[str]:
-    """Names in a config's tuple, which the command line also gives as one text with commas."""
+    """The names in a config's tuple, which the command line may give as one text with commas."""
     return [name.strip() for item in value for name in str(item).split(",") if name.strip()]
 
 
 def chosen_stages(config: ConfigDict, stages: Sequence[Stage]) -> list[Stage]:
-    """The stages named by `config.stages`, all if it is empty, in the method's order.
+    """The stages named in `config.stages`, in the method's order; all if it is empty.
 
     Raises:
       UserError: the method has no such stage.
@@ -32,9 +32,10 @@ def chosen_stages(config: ConfigDict, stages: Sequence[Stage]) -> list[Stage]:
 
 
 def final_stage(config: ConfigDict, stages: Sequence[Stage], name: str | None = None) -> Training:
-    """The stage whose model is the result: one with a name, or the method's last.
+    """The stage whose model is the result.
 
-    The name is `config.eval.stage` if it is not given; empty is the last.
+    Args:
+      name: of the stage; None takes `config.eval.stage`, and empty is the method's last stage.
 
     Raises:
       UserError: the method trains no such stage.
@@ -47,10 +48,10 @@ def final_stage(config: ConfigDict, stages: Sequence[Stage], name: str | None = 
 
 
 def refuse_gaps(run: Run, wanted: Sequence[Stage]) -> None:
-    """Refuses to start a stage before the one that it goes on from.
+    """Checks that every wanted stage finds the files of the stage before it.
 
     Raises:
-      UserError: names the stage that is missing.
+      UserError: names the stage that is not finished.
     """
     needed = [stage for stage in run.stages if not isinstance(stage, Report)]
     for before, stage in itertools.pairwise(needed):

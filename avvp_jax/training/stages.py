@@ -1,7 +1,7 @@
 """A stage that trains a network.
 
-One that is finished is skipped, and one that was interrupted goes on. The stages themselves,
-and what is particular to a method, are in methods/.
+A finished stage is skipped, and an interrupted one resumes. Each method defines its stages in
+methods/.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from avvp_jax.training.step import Loss
 
 
 def no_demands(run: Run) -> None:
-    """Any data will do."""
+    """Accepts any data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +37,17 @@ class Training:
     Attributes:
       name: of the stage and of its folder.
       loss: see methods/han/stages.py.
-      arrays: gives what batches hold beside features.
-      model: what differs from `config.model`.
-      own: gives the seed with an index what it has for itself of these.
-      demands: refuses data, or somebody else's file, that it could not train on; asked before
-        anything is written.
-      section: of the config, whose values replace the config's own in this stage.
-      layout: the published layout of the result, where it is not the method's own.
-      network: what trains, where that is not the parser of `config.model`.
-      result: the parser that results, where that is not what trains.
-      keep: makes the result's variables of the trained ones.
+      arrays: returns what batches hold in addition to features, the same for all seeds.
+      model: values that replace those of `config.model` in this stage.
+      own: returns the same for one seed, given its index, if the seeds differ.
+      demands: raises UserError if the stage cannot train on the data, or on a file that the
+        config names. Called before anything is written.
+      section: section of the config whose values replace those of the whole config in this
+        stage; empty for none.
+      layout: published layout of the result; None is the method's.
+      network: builds the network that is trained; None is the parser of `config.model`.
+      result: builds the parser that results; None is the network that is trained.
+      keep: converts the trained variables to those of the result.
     """
 
     name: str
@@ -62,30 +63,30 @@ class Training:
     keep: Callable[[Variables], Variables] = lambda variables: variables
 
     def settings(self, config: ConfigDict) -> ConfigDict:
-        """The config as this stage has it."""
+        """The config with this stage's changes."""
         changes = config[self.section].to_dict() if self.section else {}
         return ConfigDict(_merged(_merged(config.to_dict(), changes), {"model": self.model}))
 
     def trained_network(self, config: ConfigDict, spec: DataSpec) -> Network:
-        """The network that trains."""
+        """The network that is trained."""
         build = self.network or configured_parser
         return build(self.settings(config), spec)
 
     def result_network(self, config: ConfigDict, spec: DataSpec) -> Network:
-        """The network whose variables the stage leaves."""
+        """The network of the best models that the stage stores."""
         build = self.result or self.network or configured_parser
         return build(self.settings(config), spec)
 
     def best(self, config: ConfigDict, spec: DataSpec, seeds: int) -> Best:
-        """The shapes of the best models of so many seeds."""
+        """The shapes of the best models of `seeds` seeds."""
         shapes = self.result_network(config, spec).shapes()
         return add_seeds_axis(no_best(shapes, self.settings(config).eval.select), seeds)
 
     def models(self, run: Run) -> Best:
-        """The best models that it has left, of all seeds of a run.
+        """The stored best models of all seeds of a run.
 
         Raises:
-          UserError: it is not finished.
+          UserError: the stage is not finished.
         """
         folder = run.folder(self.name)
         if not self.finished(run):
@@ -100,14 +101,15 @@ class Training:
         return bool(processes.as_the_first(processes.first() and is_finished(folder, steps, best)))
 
     def run(self, run: Run, writer: Writer) -> None:
-        """Trains, or goes on training."""
+        """Trains, or resumes training."""
         fit(self.job(run), writer)
 
     def job(self, run: Run) -> Job:
-        """What there is to train.
+        """The job that describes this training.
 
         Raises:
-          UserError: val cannot select a model, or what an earlier stage left is unusable.
+          UserError: val has no annotations to select a model with, or a file of an earlier
+            stage is missing or damaged.
         """
         several = sum(isinstance(stage, Training) for stage in run.stages) > 1
         trained, result = (
@@ -133,7 +135,7 @@ class Training:
         return jax.tree.map(lambda *each: np.stack(each), *own)
 
     def _stopped_before(self, run: Run) -> list[bool]:
-        """Which seeds have diverged in an earlier stage, and take no part in this one."""
+        """For each seed, whether it diverged in an earlier stage; it does not train in this one."""
         earlier = run.stages[: [stage.name for stage in run.stages].index(self.name)]
         stopped = np.zeros(len(run.seeds), bool)
         for stage in earlier if run.several else ():
@@ -143,7 +145,7 @@ class Training:
 
 
 def _merged(values: dict, changes: dict) -> dict:
-    """Nested values with some exchanged; a learning rate for each network may become one."""
+    """Nested values with changes applied; a single learning rate may replace a dict of them."""
 
     def merged(old, new):
         return _merged(old, new) if isinstance(old, dict) and isinstance(new, dict) else new

@@ -1,7 +1,8 @@
-"""What training changes and what it reads, as trees of arrays, with how they lie on a mesh.
+"""The state that training updates and the arrays that it reads, with their shardings.
 
-The trees of several seeds have a leading axis in every leaf. Nothing in a step knows of it: many
-seeds are `vmap` of one, and many devices are where the arrays lie (see runtime/mesh.py).
+With several seeds, every leaf has a leading axis of seeds. The training step is written for one
+seed and does not know of that axis: `vmap` adds it, and shardings distribute it over the devices
+(see runtime/mesh.py).
 """
 
 import dataclasses
@@ -20,16 +21,16 @@ from avvp_jax.training.selection import Best
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
-    """The training of one seed, all of which a checkpoint holds.
+    """The training state of one seed; a checkpoint holds all of it.
 
     Attributes:
       params, stats: the network's variables.
       optimizer: the optimizer's state.
-      epoch: int32 [], finished epochs.
-      step: int32 [], finished steps of the epoch after them.
-      sums: name -> float32 [], over these steps, of what a step logs.
-      stopped: int32 [], the step, counted from the first epoch's first as 0, at which loss or
-        gradient were not finite any more; -1 before.
+      epoch: int32 [], number of finished epochs.
+      step: int32 [], number of finished steps of the current epoch.
+      sums: name -> float32 [], sums over these steps of the numbers that a step logs.
+      stopped: int32 [], the step at which loss or gradient ceased to be finite, counted over
+        all epochs from 0; -1 while training runs.
       best: the best model on val so far.
     """
 
@@ -44,22 +45,22 @@ class State:
 
     @property
     def variables(self) -> Variables:
-        """Those of the network that trains."""
+        """The variables of the network that is trained."""
         return {"params": self.params, "stats": self.stats}
 
     @property
     def position(self) -> tuple[int, int]:
-        """Finished epochs, and finished steps of the one after them, the same for all seeds."""
+        """Finished epochs, and finished steps of the current one; the same for all seeds."""
         return int(self.epoch.max()), int(self.step.max())
 
     @staticmethod
     def sharding(mesh: Mesh) -> NamedSharding:
-        """Of every leaf of several seeds' state."""
+        """The sharding of every leaf of several seeds' state."""
         return by_seed(mesh)
 
 
 def init_state(optimizer: optax.GradientTransformation, variables: Variables, best: Best) -> State:
-    """The state of one seed before the first epoch, but for the names in `sums`."""
+    """The state of one seed before the first epoch; `sums` is still empty."""
     return State(
         params=variables["params"],
         stats=variables["stats"],
@@ -75,11 +76,11 @@ def init_state(optimizer: optax.GradientTransformation, variables: Variables, be
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BatchArrays:
-    """What batches hold beside features, by name.
+    """Arrays that batches are made from, by name.
 
     Attributes:
       videos: arrays (or trees of arrays) with an entry for each training video.
-      shared: arrays that every batch sees whole.
+      shared: arrays that every batch gets whole.
     """
 
     videos: dict[str, PyTree] = dataclasses.field(default_factory=dict)
@@ -92,14 +93,14 @@ class BatchArrays:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EpochData:
-    """What one seed's steps of an epoch read beside the arrays that all seeds share.
+    """The arrays of one seed that the steps of an epoch read; arrays of all seeds are elsewhere.
 
     Attributes:
-      own: arrays of this seed alone.
-      order: int [steps, rows], the videos of every batch; -1 is none.
+      own: batch arrays of this seed only.
+      order: int [steps, rows], the videos of every batch; -1 is padding.
       root: the seed's key.
-      block: role -> float32 [steps, rows, segments, width], the features of some steps where
-        they come from disk; empty where all are on the devices.
+      block: role -> float32 [steps, rows, segments, width], features of some steps, read from
+        disk; empty if all features are on the devices.
     """
 
     own: BatchArrays
@@ -109,6 +110,6 @@ class EpochData:
 
     @classmethod
     def shardings(cls, mesh: Mesh) -> "EpochData":
-        """Of several seeds' data, for each attribute."""
+        """The sharding of each attribute of several seeds' data."""
         seeds, batches = by_seed(mesh), by_step(mesh)
         return cls(own=seeds, order=batches, root=seeds, block=batches)

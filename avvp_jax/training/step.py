@@ -1,4 +1,4 @@
-"""One optimizer step of one seed as a pure function, and the batch that it sees."""
+"""One training step of one seed as a pure function, and the batch that it reads."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from avvp_jax.nn.functional import Network, variables_of
 from avvp_jax.training.optimizer import Schedule, descend
 from avvp_jax.training.state import BatchArrays, State
 
-# Of (parser, batch, key): the loss, and what it reports beside.
+# (network, batch, key) -> the loss, and further numbers to log.
 Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
-# Of (state, batch, key): the next state, and what to log.
+# (state, batch, key) -> the next state, and the numbers to log.
 Step = Callable[[State, dict, PRNGKeyArray], tuple[State, dict[str, Float[Array, ""]]]]
 
 
 def make_step(
     network: Network, loss: Loss, optimizer: optax.GradientTransformation, schedule: Schedule
 ) -> Step:
-    """One optimizer step as a pure function of (state, batch, key).
+    """Makes the training step, a pure function of (state, batch, key).
 
-    Its second result are scalars to log: the loss, the gradient's norm, and what the
-    loss itself reports. From the step on at which one of the first two is not finite, the
-    state stays as it is.
+    It returns the next state and the numbers to log: the loss, the gradient's norm, and what
+    the loss itself reports. If the loss or the norm is not finite, the seed has diverged: its
+    variables and optimizer state stay as they are, in this step and in all later ones.
     """
 
     def step(state: State, batch: dict, key: PRNGKeyArray) -> tuple[State, dict[str, Array]]:
@@ -46,7 +46,7 @@ def make_step(
             params = descend(state.params, direction, schedule(state.epoch + 1))
             return {"params": params, "stats": stats, "optimizer": moments}
 
-        # A branch instead of choosing between old and new numbers: it reads each of them once.
+        # A branch, because jnp.where would read both the old and the new arrays.
         kept = {"params": state.params, "stats": state.stats, "optimizer": state.optimizer}
         new = jax.lax.cond(running & finite, updated, lambda: kept)
         stopped = jnp.where(running & ~finite, batch["step"], state.stopped)
@@ -61,12 +61,17 @@ def take_batch(
     step: Int[Array, ""],
     sharding: NamedSharding | None = None,
 ) -> dict:
-    """The batch of some videos.
+    """Takes the batch of some videos from the arrays of all.
 
-    It has the rows of every array of `arrays.videos` (targets, features), all of
-    `arrays.shared`, `weight` [batch], which is 1, or 0 where a row is -1 (padding), and
-    `step`, the number of the step in the whole training, from 0. `sharding` says where its
-    videos lie.
+    Args:
+      arrays: of all training videos.
+      rows: the videos of the batch; -1 is padding.
+      step: number of the step in the whole training, from 0.
+      sharding: of the batch's axis of videos.
+
+    Returns:
+      The rows of every array of `arrays.videos` (targets, features); `arrays.shared`;
+      `weight` [batch], which is 1 for a video and 0 for padding; and `step`.
     """
     batch = jax.tree.map(lambda x: jnp.take(x, jnp.maximum(rows, 0), axis=0), arrays.videos)
     batch["weight"] = (rows >= 0).astype(jnp.float32)

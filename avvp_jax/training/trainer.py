@@ -1,4 +1,4 @@
-"""The compiled training of an epoch, for several seeds at once, on the devices of a mesh."""
+"""Compiled training by epochs, for several seeds at once, on the devices of a mesh."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,20 +21,20 @@ from avvp_jax.training.step import Step, take_batch
 class Trainer:
     """Compiled training of one network, for several seeds at once, on the devices of a mesh.
 
-    Beyond rounding, results depend neither on the mesh nor on how many steps one compiled
-    call has.
+    Except for rounding, results depend neither on the mesh nor on the number of steps in a
+    compiled call.
 
     Args:
-      step: see make_step.
+      step: the training step, see make_step.
       order: the videos of every batch.
-      feed: their features.
-      arrays: what batches hold beside features, of all seeds.
-      own: the same of each seed alone, with a leading axis of seeds.
-      mesh: of the devices.
+      feed: the videos' features.
+      arrays: what batches hold in addition to features, the same for all seeds.
+      own: the same for each seed separately, with a leading axis of seeds.
+      mesh: the devices.
 
     Attributes:
       order: the videos of every batch.
-      steps: of an epoch.
+      steps: steps of an epoch.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Trainer:
         seeds, whole = by_seed(mesh), everywhere(mesh)
         self._arrays = place(arrays | BatchArrays(videos=feed.videos), whole)
         self._own = place(own or BatchArrays(), seeds)
-        self._logged = None  # shapes of what a step logs, found once because tracing takes a while
+        self._logged = None  # shapes of what a step logs; kept, because finding them is slow
         self._run_steps = jax.jit(
             self._steps,
             in_shardings=(State.sharding(mesh), whole, EpochData.shardings(mesh), whole, whole),
@@ -68,18 +68,17 @@ class Trainer:
         first: int = 0,
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> tuple[State, dict[str, Float[Array, " seeds"]] | None]:
-        """Trains an epoch, or the rest of one; `state` is consumed.
+        """Trains an epoch, or the rest of one.
 
         Args:
-          state: of all seeds.
-          epoch: the one after those that are finished in the state.
-          first: how many of its steps are done, `step` in the state.
-          asked_to_stop: is asked between compiled calls whether to stop there.
+          state: of all seeds; its buffers are donated.
+          epoch: the epoch to train, the first that is not finished in the state.
+          first: number of its steps that are already done, `step` in the state.
+          asked_to_stop: called between compiled calls; True stops there.
 
         Returns:
-          The state with one more finished epoch, and for each seed the means over
-          steps of what a step logs; or where it was asked to stop the state in the
-          middle of the epoch, and None.
+          The state after the epoch, and for each seed the means over the epoch's steps of the
+          numbers that a step logs. If asked to stop: the state within the epoch, and None.
         """
         order = self.order.on_devices(state.epoch + 1)
         data, before = EpochData(self._own, order, self.order.roots, {}), None
@@ -90,14 +89,14 @@ class Trainer:
             stop = min(start + self._feed.steps_per_call, self.steps)
             data = replace(data, block=self._feed.block(epoch, start, stop))
             state = self._run_steps(state, self._arrays, data, start, stop)
-            # One call may wait behind the one that runs: more would have to end before a stop.
+            # Only one call may be queued behind the running one: a stop has to wait for them all.
             jax.block_until_ready(before)
             before = jnp.copy(state.sums["loss"])
         ended, means = self._finish({"epoch": state.epoch, "step": state.step, "sums": state.sums})
         return replace(state, **ended), means
 
     def with_zero_sums(self, state: State) -> State:
-        """`state` at the start of an epoch; of its arrays shapes are enough."""
+        """`state` with all `sums` zero; its arrays may be mere shapes."""
         state = replace(state, sums={})
         if self._logged is None:
             order = jax.eval_shape(self.order.on_devices, state.epoch)
@@ -108,7 +107,15 @@ class Trainer:
         return replace(state, sums=place(zeros, by_seed(self._mesh)))
 
     def _one_step(self, arrays: BatchArrays, start, index, state: State, data: EpochData):
-        """A step of one seed: the next state, and what to log."""
+        """A step of one seed.
+
+        Args:
+          start: the first step in `data.block`.
+          index: the step within the epoch.
+
+        Returns:
+          The next state, and the numbers to log.
+        """
         key = keys.dropout_key(data.root, state.epoch + 1, index)
         step = state.epoch * self.steps + index
         batch = take_batch(arrays | data.own, data.order[index], step, by_video(self._mesh))
@@ -117,9 +124,9 @@ class Trainer:
         return self._step(state, batch, key)
 
     def _steps(self, state: State, arrays: BatchArrays, data: EpochData, start, stop) -> State:
-        """Steps `start` to `stop` of all seeds."""
+        """Runs the steps `start` to `stop` of all seeds."""
 
-        # Bounds are traced, so one program serves calls of every length.
+        # Bounds are traced, so that one program serves calls of any length.
         def one_seed(state, data):
             def body(index, state):
                 after, logged = self._one_step(arrays, start, index, state, data)
@@ -130,7 +137,7 @@ class Trainer:
         return over_seeds(self._mesh, one_seed, state, data)
 
     def _end(self, old: dict) -> tuple[dict, dict[str, Float[Array, " seeds"]]]:
-        """What changes in the state at the end of an epoch, and the means of what was logged."""
+        """The fields of the state that change at the end of an epoch, and the means to log."""
         means = {name: value / self.steps for name, value in old["sums"].items()}
         zeros = jax.tree.map(jnp.zeros_like, {"step": old["step"], "sums": old["sums"]})
         return {"epoch": old["epoch"] + 1, **zeros}, means

@@ -1,4 +1,4 @@
-"""After an epoch: every seed's model is scored on val, and the best one so far is kept."""
+"""Validation after each epoch: scores every seed's model on val, and keeps the best one."""
 
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ Scores = Float[Array, "seeds names"]
 
 
 class Validation:
-    """Compiled scoring and selection of a training's models; all stays on the devices."""
+    """Compiled scoring and selection of models; all results stay on the devices."""
 
     def __init__(self, job: Job):
         val, evaluation, mesh = job.data.val, job.settings.eval, job.mesh
@@ -45,16 +45,18 @@ class Validation:
         )
 
     def scores(self, state: State) -> Scores:
-        """The ten val scores of each seed's variables, in scores.NAMES' order."""
+        """The ten val scores of each seed's model, in the order of scores.NAMES."""
         variables = jax.vmap(self._keep)(state.variables)
         parts = [self._arrays] if self._arrays else self._features.parts()
         segments = [self._predictor.segments(variables, part) for part in parts]
         return self._score(segments, self._truth)
 
     def select(self, state: State) -> tuple[State, Scores, Int[Array, " seeds"]]:
-        """The state after an epoch with the best models so far, the scores, and which have stopped.
+        """Updates the best models after an epoch; the buffers of `state.best` are donated.
 
-        `state.best` is consumed. The last two are whole on every device.
+        Returns:
+          The state with the best models so far, the val scores, and `state.stopped`. The last
+          two are replicated on every device.
         """
         best, scores, stopped = self._select(
             state.best, state.variables, state.epoch, state.stopped, self.scores(state)
@@ -72,7 +74,7 @@ class Validation:
         def unless_stopped(score):
             return jax.tree.map(lambda x: jnp.where(stopped < 0, x, jnp.nan), score)
 
-        # NaN beats nothing: a seed that has stopped keeps the best of its epochs before.
+        # A comparison with NaN is false, so a stopped seed keeps its best model.
         score = unless_stopped(selection_score(self._evaluation.select, scores, epoch))
         best = keep_best(best, self._keep(variables), score, epoch, self._evaluation.ties)
         return replace(best, score=unless_stopped(best.score)), scores, stopped
