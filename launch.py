@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from avvp_jax.errors import UserError, one_line
 from avvp_jax.runtime import endings, preemption, processes
 
-USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py have what else a run ends with
+USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py define the other exit codes
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
 flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
@@ -27,7 +27,7 @@ flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compa
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line; without --config a work directory's own config is the default."""
+    """Parses the command line; without --config, the work directory's config is the default."""
     try:
         flags.FLAGS.set_gnu_getopt()  # "--config FILE --help" asks for help too
         flags.FLAGS(argv, known_only=True)
@@ -45,7 +45,7 @@ def parse_flags(argv: list[str]) -> list[str]:
             config_flags.DEFINE_config_dict("config", recall_for(workdir, flags.FLAGS.mode))
         try:
             rest = flags.FLAGS(argv)
-        except SystemExit:  # not of --help, which has ended the program above
+        except SystemExit:  # raised by the config file; --help has ended the program above
             raise UserError(
                 f"--config={given} ends the program; see the files in configs/"
             ) from None
@@ -58,13 +58,13 @@ def parse_flags(argv: list[str]) -> list[str]:
         return rest
     except UserError as error:
         stop(error)
-    # Config files and overrides are the user's: whatever goes wrong in them is theirs to mend.
+    # Config files and overrides are the user's, so any exception in them is a user error.
     except Exception as error:
         stop(UserError(explain(error, argv)))
 
 
 def config_file(argv: list[str]) -> str | None:
-    """What --config is given; None where it is not."""
+    """The value of --config; None if it is not given."""
     for arg, following in zip(argv[1:], [*argv[2:], ""], strict=True):
         if match := re.fullmatch("--?config(=(.*))?", arg, re.DOTALL):
             return following if match[1] is None else match[2]
@@ -72,7 +72,11 @@ def config_file(argv: list[str]) -> str | None:
 
 
 def refuse_other_files(given: str) -> None:
-    """A config is a program: what is none must not be run as if it were."""
+    """Checks that --config is a Python file, because it will be run.
+
+    Raises:
+      UserError: it is not.
+    """
     path = given.partition(":")[0]
     if not path.endswith(".py") or (os.path.lexists(path) and not os.path.isfile(path)):
         raise UserError(
@@ -82,16 +86,16 @@ def refuse_other_files(given: str) -> None:
 
 
 def explain(error: Exception, argv: list[str]) -> str:
-    """What is wrong with the command line, in one line."""
+    """Explains in one line what is wrong with the command line."""
     text = one_line(error)
-    # How config_flags says that a key is not there: the key in quotes, perhaps with a hint.
+    # config_flags reports an unknown key as the key in quotes, sometimes with a hint.
     missing = re.match(r"[\"'\\]+(\w+)\\?'", text)
     for arg in argv[1:] if missing else ():
         if missing[1] in re.split(r"[-.=]+", arg):
             hint = re.search(r'Did you mean "(\w+)', text)
             help_ = f"did you mean {hint[1]}?" if hint else "see the files in configs/"
             return f"{arg}: the config has no key {missing[1]!r}; {help_}"
-    # ml_collections puts a config file's own traceback into the message; its end is the cause.
+    # ml_collections puts the config file's traceback into the message; the last line is the cause.
     if "Traceback" in text or isinstance(error, (OSError, SyntaxError)):
         cause = [line for line in str(error).splitlines() if line.strip()][-1].strip()
         return f"--config={config_file(argv)} cannot be read: {cause}; see the files in configs/"
@@ -103,7 +107,7 @@ def explain(error: Exception, argv: list[str]) -> str:
 
 
 def stop(error: UserError) -> None:
-    """Ends the program with the message that the user needs."""
+    """Ends the program with the message of a user error."""
     if endings.joined():
         endings.end(error, USER_ERROR)
     preemption.settle(USER_ERROR)
@@ -120,9 +124,9 @@ def main(argv: list[str]) -> None:
         except UserError as error:
             stop(error)
         processes.leave(0)
-    # Orbax warns of files that it never writes, and logs what it also raises.
+    # Orbax warns about files that it never writes, and also logs the errors that it raises.
     logging.set_verbosity(logging.FATAL)
-    # Compiled programs are kept between runs, in the user's cache folder unless told otherwise.
+    # Compiled programs are cached between runs, by default in the user's cache folder.
     import jax
 
     if not jax.config.jax_compilation_cache_dir:

@@ -1,4 +1,4 @@
-"""What the device at hand can do at most, and what a function asks of it."""
+"""Measures the peak rates of this device, and counts the work of a function."""
 
 import math
 import statistics
@@ -7,14 +7,14 @@ import time
 import jax
 import jax.numpy as jnp
 
-# Large enough to be limited by arithmetic, or by memory, and by nothing else.
+# Sizes at which a product is limited by arithmetic only, and a sum by memory only.
 MATRIX = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 VECTOR = 2**27
 REPEATS = 7
 
 
 def peak_flops(dtype: str) -> float:
-    """Multiplications and additions a second of a large product, as JAX multiplies by default."""
+    """Multiplications and additions per second of a large product, at JAX's default precision."""
     size = MATRIX.get(jax.default_backend(), 2048)
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
     square = jax.jit(lambda x: x @ x)
@@ -23,7 +23,7 @@ def peak_flops(dtype: str) -> float:
 
 
 def peak_bandwidth() -> float:
-    """Bytes a second of reading and writing a vector much larger than the caches, in place."""
+    """Bytes per second read and written when a vector much larger than the caches is updated."""
     x, times = jnp.ones(VECTOR, jnp.float32), []
     add = jax.jit(lambda x: x + 1.0, donate_argnums=0)
     for _ in range(REPEATS):
@@ -34,29 +34,29 @@ def peak_bandwidth() -> float:
 
 
 def seconds(call) -> float:
-    """Wall-clock time of a call and everything it has started on the device."""
+    """Wall-clock time of a call, including all work that it starts on the device."""
     start = time.perf_counter()
     jax.block_until_ready(call())
     return time.perf_counter() - start
 
 
 def median_seconds(call, repeats: int) -> float:
-    """The median over several calls."""
+    """The median wall-clock time of several calls."""
     return statistics.median(seconds(call) for _ in range(repeats))
 
 
 def matrix_flops(function, *arguments) -> float:
     """Multiplications and additions of the matrix products in one call of a pure function.
 
-    Counted from the shapes of the products that its results need, before any compiler sees it;
-    what stands in a loop counts as often as the loop runs.
+    Counted before compilation, from the shapes of the products that the results need. The body
+    of a loop counts once per iteration.
     """
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     return _count(jaxpr, [True] * len(jaxpr.outvars))
 
 
 def _count(jaxpr, needed: list[bool]) -> float:
-    """The products of a program, of whose results some are needed."""
+    """Counts the products that the `needed` ones of a program's results depend on."""
     live = {id(var) for var, need in zip(jaxpr.outvars, needed, strict=True) if need}
     total = 0.0
     for equation in reversed(jaxpr.eqns):
@@ -76,10 +76,10 @@ def _product(equation) -> float:
 
 
 def _nested(equation, wanted: list[bool]) -> float:
-    """The products of the programs inside an equation: a loop's body, a condition's branches."""
+    """Counts the products of programs in an equation: a loop's body, a condition's branches."""
     counts = []
     for inner in _inner(equation):
-        # Results of a loop go round in it, so that all of them are needed.
+        # The results of an iteration are inputs of the next one, so all of them are needed.
         loop = equation.primitive.name in ("scan", "while") or len(inner.outvars) != len(wanted)
         counts.append(_count(inner, [True] * len(inner.outvars) if loop else wanted))
     if "branches" in equation.params:
@@ -96,14 +96,14 @@ def _inner(equation):
 
 
 def compiled_flops(function, *arguments) -> float:
-    """All arithmetic in one call as XLA counts it; a loop's body counts once."""
+    """All arithmetic in one call, as counted by XLA; a loop's body counts once."""
     costs = jax.jit(function).lower(*arguments).compile().cost_analysis()
     costs = costs[0] if isinstance(costs, list) else costs
     return (costs or {}).get("flops", float("nan"))
 
 
 def peak_memory() -> float:
-    """Bytes: the largest use of the device so far, or on a CPU of this process."""
+    """Peak memory so far, in bytes: of the device, or on a CPU of this process."""
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -31,7 +31,7 @@ from avvp_jax.training.selection import take_seed
 
 
 def noise(run: Run) -> RemovedLabels:
-    """The labels of the training videos that are noise, by modality."""
+    """The training labels that are noise, by modality."""
     source = open_dataset(run.config.data).as_data_source("train")
     examples = source.__getitems__(list(range(len(source))))
     label = run.train.weak_label > 0
@@ -44,7 +44,7 @@ def noise(run: Run) -> RemovedLabels:
 
 
 def removed_by_jomold(run: Run) -> RemovedLabels:
-    """What denoised training would remove in one epoch with its final weights."""
+    """The labels that denoised training would remove in one epoch with its final weights."""
     stage = run.stages[-1]
     network = stage.result_network(run.config, run.spec)
     variables, _, _ = take_seed(stage.models(run), 0)
@@ -70,7 +70,7 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
 
 
 def report(workdir: str) -> str:
-    """One line for each modality and both: base rate, recall, precision."""
+    """A line for each modality and one for both: base rate, recall, precision."""
     config = recall(workdir)
     run = whole_run(config, workdir, stages_of(config))
     removed = ma.removed_labels(run, 0) if config.method == "ma" else removed_by_jomold(run)

@@ -1,4 +1,4 @@
-"""One training stage of a config set up to be timed, for several seeds on synthetic videos."""
+"""Sets up a training stage of a config for timing, with several seeds on synthetic videos."""
 
 import dataclasses
 import itertools
@@ -31,14 +31,14 @@ class Bench:
     """A stage's compiled epoch and validation.
 
     Args:
-      config: what to run, at its `train.batch_size`.
+      config: the config to run, at its `train.batch_size`.
       name: of the stage.
-      seeds: that train at once.
-      videos: of an epoch.
+      seeds: number of seeds that train together.
+      videos: number of videos in an epoch.
 
     Attributes:
-      steps: in an epoch.
-      parameters: that one seed trains.
+      steps: number of steps in an epoch.
+      parameters: number of parameters of one seed.
     """
 
     def __init__(self, config, name: str, seeds: int, videos: int):
@@ -48,7 +48,7 @@ class Bench:
         run = Run(config, config.data.data_dir, [stage], data, chosen)
         write_artefacts(run)
         job = stage.job(run)
-        # Where a stage has a batch size of its own, the asked one takes its place.
+        # Also replaces the batch size of a stage that has its own.
         job.settings.train.batch_size = min(config.train.batch_size, videos)
         self.name, self._job = name, job
         self._trainer, self._validation = make_trainer(job), Validation(job)
@@ -67,7 +67,7 @@ class Bench:
         return self._validation.scores(self._state)
 
     def first_epochs(self) -> tuple[float, float]:
-        """Seconds of an epoch that compiles, and of one whose program comes from the cache."""
+        """Seconds of an epoch with compilation, and of one with the program from the cache."""
         compiling = machine.seconds(self.epoch)
         jax.clear_caches()
         cached = machine.seconds(self.epoch)
@@ -75,7 +75,7 @@ class Bench:
         return compiling, cached
 
     def train_flops(self) -> tuple[float, float]:
-        """Of a step of one seed: in matrix products, and by XLA's count."""
+        """Operations of a step of one seed: those in matrix products, and XLA's count of all."""
         job, data = self._job, self._job.data
         step = make_step(job.model.network, job.model.loss, job.optimizer, job.schedule)
         state, own = jax.tree.map(lambda x: x[0], (self._state, data.own))
@@ -85,7 +85,7 @@ class Bench:
         return machine.matrix_flops(*call), machine.compiled_flops(*call)
 
     def eval_flops(self) -> float:
-        """Of one video of one seed, in matrix products."""
+        """Operations in matrix products to evaluate one video with one seed."""
         model = self._job.model
         variables = jax.tree.map(lambda x: x[0], self._state.variables)
         features = self._job.data.train.features.take(np.arange(1))
@@ -96,7 +96,7 @@ class Bench:
 
 
 def write_artefacts(run: Run) -> None:
-    """What earlier stages would leave; which labels it names makes no difference to the time."""
+    """Writes the files of earlier stages; their content makes no difference to the time."""
     folder, config = run.config.data.data_dir, run.config
     if config.method == "jomold":
         config.jomold.noise_ratios = f"{folder}/noise_ratios.npz"
@@ -108,7 +108,7 @@ def write_artefacts(run: Run) -> None:
 
 
 class FirstVideos(Dataset):
-    """A data set whose splits are all the same: so many of the training videos."""
+    """A data set in which every split is the first `videos` training videos."""
 
     def __init__(self, config, videos: int):
         super().__init__(config)
@@ -119,7 +119,7 @@ class FirstVideos(Dataset):
 
 
 def first_videos(split: Split, videos: int) -> Split:
-    """A split's first videos, all again under other names where it has too few."""
+    """A split's first videos; if it has too few, they are repeated under other names."""
     rows = np.arange(videos) % len(split)
 
     def taken(value):
@@ -138,12 +138,12 @@ def first_videos(split: Split, videos: int) -> Split:
 
 
 def no_truth(videos: int) -> np.ndarray:
-    """Dense labels of nothing."""
+    """Dense labels without any event."""
     return np.zeros((videos, LLP.segments, 2, len(LLP.classes)), bool)
 
 
 def scores_seconds(videos: int, repeats: int) -> float:
-    """Seconds for the ten scores of so many videos with a fifth of all segments positive."""
+    """Seconds to compute the ten scores of random videos with a fifth of segments positive."""
     draw = np.random.default_rng(0)
     shape = (videos, LLP.segments, 2, len(LLP.classes))
     predicted, truth = jax.device_put([draw.random(shape) < 0.2 for _ in range(2)])

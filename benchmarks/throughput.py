@@ -39,8 +39,8 @@ COLUMNS = {
     "peak_gib": ("peak GiB", ".1f"),
     "schedule_s": ("schedule s", ".0f"),
 }
-# A step reads or writes every parameter so often: twice for the products, twice its gradient, and
-# three reads and three writes in Adam.
+# How often a step reads or writes every parameter: twice for the products, twice for its
+# gradient, and three reads and three writes in Adam.
 PASSES = 10
 TRAIN_VIDEOS, VAL_VIDEOS, SCORED_VIDEOS = 10_000, 649, 1_849
 
@@ -59,7 +59,7 @@ def measure(task: dict) -> list[dict]:
         config.data.data_dir = task["data_dir"]
         config.train.batch_size = task["batch"]
         peak, bandwidth = machine.peak_flops(config.model.dtype), machine.peak_bandwidth()
-        # Seen a second time, in case something else ran the first time.
+        # Measured twice, in case something else ran the first time.
         peak = max(peak, machine.peak_flops(config.model.dtype))
         common = {key: task[key] for key in ("config", "seeds", "batch", "videos")}
         common |= {"device": jax.devices()[0].device_kind, "peak_gflops": peak / 1e9}
@@ -76,7 +76,7 @@ def measure(task: dict) -> list[dict]:
 
 
 def rates(bench, task: dict, peak: float, bandwidth: float, epochs: int) -> dict[str, float | str]:
-    """One stage's numbers; `epochs` is its published number of them."""
+    """Measures one stage; `epochs` is its published number of epochs."""
     import machine
 
     seeds, videos = task["seeds"], task["videos"]
@@ -101,7 +101,7 @@ def rates(bench, task: dict, peak: float, bandwidth: float, epochs: int) -> dict
 
 
 def load_config(name: str, variant: str = "synthetic"):
-    """configs/METHOD.py:synthetic, or of NAME=METHOD:VARIANT with the variant before it."""
+    """The config of NAME, which is METHOD or METHOD:VARIANT, with a further variant added."""
     method, _, own = name.partition(":")
     spec = importlib.util.spec_from_file_location(method, ROOT / "configs" / f"{method}.py")
     module = importlib.util.module_from_spec(spec)
@@ -118,7 +118,7 @@ def training_stages(config) -> list:
 
 
 def table(results: list[dict]) -> str:
-    """The results as text, a row for each stage."""
+    """The results as a table, with a row for each stage."""
     cells = [["stage", *(title for title, _ in COLUMNS.values())]]
     for result in results:
         row = [f"{result[key]:{form}}" for key, (_, form) in COLUMNS.items()]
@@ -129,7 +129,7 @@ def table(results: list[dict]) -> str:
 
 
 def plot(results: list[dict], path: str) -> None:
-    """Draws training throughput against seeds, a line for each stage and batch size."""
+    """Draws training throughput against seeds, with a line for each stage and batch size."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -188,7 +188,7 @@ def main() -> None:
 
 
 def tasks(args, parser, folder: str):
-    """What each process measures."""
+    """The tasks to measure, each in a process of its own."""
     for name in args.configs.split(","):
         if name not in CONFIGS:
             parser.error(f"--configs: {name!r} is unknown; known: {', '.join(CONFIGS)}")

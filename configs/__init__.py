@@ -1,1 +1,1 @@
-"""Experiments: a file for each method, whose get_config(VARIANT) gives a ConfigDict."""
+"""Experiments: one file for each method, with a function get_config(VARIANT) -> ConfigDict."""

@@ -1,4 +1,4 @@
-"""What every experiment's config holds, and the values that do not come from a paper."""
+"""The keys that all configs have, with the values that do not come from a paper."""
 
 from ml_collections import ConfigDict
 
@@ -6,26 +6,27 @@ SYNTHETIC = "synthetic"
 
 
 def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDict:
-    """The config of a method; None is what its file sets, from its paper.
+    """A config for a method. Its file sets the values that are None here, from its paper.
 
     Args:
-      sections: the model, and the method's own sections before and after it.
+      method: its name.
+      sections: the sections of the method in order: "model", and those specific to the method.
     """
     config = ConfigDict()
     config.method = method
     config.seed = None
-    config.num_seeds = 1  # independent runs at once, with this seed and the ones after it
-    config.seeds_at_once = 0  # that share the device's memory; 0 chooses
-    config.pick_seed = -1  # whose model to look at, export and predict with; -1: the best on val
+    config.num_seeds = 1  # independent runs, with this seed and the ones after it
+    config.seeds_at_once = 0  # how many of them train together; 0: as many as fit in memory
+    config.pick_seed = -1  # whose model is used for plots, export and predict; -1: best on val
     config.stages = ()  # some of the method's stages; empty runs all
     config.data = _data()
     for section in sections:
         config[section] = _model() if section == "model" else ConfigDict()
     config.optimizer = ConfigDict()
     config.schedule = ConfigDict()
-    config.mesh = ConfigDict()  # no effect beyond rounding
+    config.mesh = ConfigDict()  # no effect on results except rounding
     config.mesh.devices = 0  # how many to use; 0 is all
-    config.mesh.seeds = 0  # over how many of them seeds are shared out; 0 is as many as divide both
+    config.mesh.seeds = 0  # most devices to distribute seeds over; the rest divide batches; 0: all
     config.train = _train()
     config.eval = _eval()
     config.init_from = ""  # a work directory or a published .pt
@@ -66,9 +67,9 @@ def _train() -> ConfigDict:
     train.epochs = None
     train.batch_size = None
     train.shuffle = True
-    train.generator = "threefry2x32"  # or rbg, whose bits differ for seeds at once
+    train.generator = "threefry2x32"  # or rbg: faster, but bits depend on seeds_at_once and mesh
     train.steps_per_call = None  # steps in one compiled call; no effect on results
-    train.save_seconds = 60.0  # between checkpoints, if epochs are shorter
+    train.save_seconds = 60.0  # between checkpoints, if epochs are shorter than this
     return train
 
 
@@ -77,23 +78,26 @@ def _eval() -> ConfigDict:
     evaluation.splits = ("val", "test")
     evaluation.video_filter = None
     evaluation.select = None  # the val score that picks the epoch
-    evaluation.ties = None  # which of epochs with equal scores
-    evaluation.batch_size = 64  # no effect beyond rounding
+    evaluation.ties = None  # which of several epochs with equal scores: "earlier" or "later"
+    evaluation.batch_size = 64  # no effect on results except rounding
     evaluation.plots = 0  # timelines to draw for each split
     evaluation.stage = ""  # the stage whose model is evaluated; empty is the method's last
     return evaluation
 
 
 def chosen(file: str, variant: str, variants: tuple[str, ...] = ()) -> tuple[str, bool]:
-    """Which of a file's variants is asked for, and whether on synthetic data.
+    """Parses the variant of a config file.
 
     Args:
-      file: its name in configs/, without the ending.
+      file: name of the file in configs/, without the ending.
       variant: what follows the colon on the command line.
-      variants: that the file has beside "synthetic"; the first is what no name means.
+      variants: the file's variants other than "synthetic"; the first one is the default.
+
+    Returns:
+      The name of the variant, and whether it is on synthetic data.
 
     Raises:
-      ValueError: it has no such variant.
+      ValueError: the file has no such variant.
     """
     asked = [name for name in variant.split(",") if name]
     named = [name for name in asked if name != SYNTHETIC] or [*variants[:1]]

@@ -4,11 +4,11 @@
   python launch.py --config=configs/dhhn.py:origin --workdir=W           on weak labels alone
   python launch.py --config=configs/dhhn.py:origin,synthetic --workdir=W on built-in synthetic data
 
-A hierarchical parser (HCMN) and two networks of one modality train together. Refinement
-trains them on what MA leaves of the labels: MA's first two stages come before, or
---config.dhhn.removed_labels=FILE names their result, MA's published need_to_change.pkl or
-somebody's removed_labels.npz. The result has two parts: `init_from` and `export_to` are X of
-published X_audio.pt and X_video.pt.
+A hierarchical parser (HCMN) and two networks of one modality train together. Refinement trains
+them without the labels that MA removes: MA's first two stages run before, or
+--config.dhhn.removed_labels=FILE gives their result (MA's published need_to_change.pkl, or a
+removed_labels.npz of another run). The result has two parts: `init_from` and `export_to` are
+the X of published X_audio.pt and X_video.pt.
 
 Published test scores (segment level): audio 61.4, visual 63.4, audio-visual 56.8,
 Type@AV 60.5, Event@AV 59.5.
@@ -69,10 +69,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.steps_per_call = 16  # ours
 
     config.eval.video_filter = "per_modality"
-    config.eval.select = ("mean/audio", "mean/visual")  # pick the two parts' epochs
+    config.eval.select = ("mean/audio", "mean/visual")  # each picks the epoch of one part
     config.eval.ties = "earlier"
 
-    # MA's base training: what differs in it from the values above, which it shares otherwise.
+    # MA's base training uses the values above, except for these.
     config.base = ConfigDict()
     config.base.schedule = ConfigDict({"learning_rate": 3e-4})
     config.base.train = ConfigDict({"epochs": 12, "batch_size": 16, "steps_per_call": 64})
@@ -80,14 +80,14 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if synthetic:
         config.data.dataset = "llp/synthetic"
-        # Unlike published: 1,200 training videos make 19 steps of 64, too few.
+        # Unlike published: with batches of 64, an epoch of 1,200 videos has only 19 steps.
         config.train.batch_size = 16
         config.train.epochs = config.base.train.epochs = 10
     return config
 
 
 def _guide(layers: int, repeats: int) -> ConfigDict:
-    """A network of one modality: x + encoder(x), `repeats` times with the same weights."""
+    """A guiding network: x becomes x + encoder(x), `repeats` times with the same weights."""
     guide = ConfigDict()
     guide.heads = 8
     guide.feed_forward = 512

@@ -3,9 +3,9 @@
   python launch.py --config=configs/jomold.py --workdir=W               LLP, as published
   python launch.py --config=configs/jomold.py:synthetic --workdir=W     built-in synthetic data
 
-Three stages: a noise estimator without cross-modal attention, the noise ratios that
-it gives, and denoised training. --config.jomold.noise_ratios=FILE starts the last
-one from a published noise_ratios.npz.
+Three stages: training of a noise estimator without cross-modal attention, estimation of noise
+ratios with it, and denoised training. --config.jomold.noise_ratios=FILE only runs the last one,
+with a published noise_ratios.npz.
 
 Published test scores (segment level): audio 61.3, visual 63.8, audio-visual 57.2,
 Type@AV 60.8, Event@AV 59.9.
@@ -61,7 +61,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if synthetic:
         config.data.dataset = "llp/synthetic"
-        # Unlike published: 1,200 training videos make 10 steps of 128, too few.
+        # Unlike published: with batches of 128, an epoch of 1,200 videos has only 10 steps.
         config.train.batch_size = 16
         config.train.epochs = 12
     return config

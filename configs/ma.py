@@ -3,9 +3,9 @@
   python launch.py --config=configs/ma.py --workdir=W               LLP, as published
   python launch.py --config=configs/ma.py:synthetic --workdir=W     built-in synthetic data
 
-Three stages: base training, estimation of the labels that a modality lacks, and
-retraining without them. --config.ma.removed_labels=FILE starts the last one from
-the published need_to_change.pkl or somebody's removed_labels.npz.
+Three stages: base training, estimation of the labels that are absent from a modality, and
+retraining without them. --config.ma.removed_labels=FILE only runs the last one, with the
+published need_to_change.pkl or a removed_labels.npz of another run.
 
 Published test scores (segment level): audio 60.3, visual 60.0, audio-visual 55.1,
 Type@AV 58.9 (printed; the mean of the three is 58.5), Event@AV 57.9.
@@ -60,6 +60,6 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if synthetic:
         config.data.dataset = "llp/synthetic"
-        # Shorter than published: 1,200 training videos are learnt by heart sooner.
+        # Shorter than published: 1,200 training videos are overfitted sooner.
         config.train.epochs = 10
     return config

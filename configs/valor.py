@@ -5,10 +5,10 @@
   python launch.py --config=configs/valor.py:plus_plus --workdir=W        VALOR++
   python launch.py --config=configs/valor.py:plus,synthetic --workdir=W   on built-in synthetic data
 
-Teachers, CLAP and CLIP, label every segment of the training videos: get their labels
-(segment_pseudo_labels) with the published features, or make them with
-python -m tfds_llp.elaborate. VALOR and VALOR+ read the base features, VALOR++ those of
-CLAP and CLIP.
+Two teachers, CLAP and CLIP, label every segment of the training videos. Their labels
+(segment_pseudo_labels) come with the published features, or are made with
+python -m tfds_llp.elaborate. VALOR and VALOR+ read the base features, VALOR++ those of CLAP and
+CLIP.
 
 Published test scores (segment level, audio, visual, audio-visual, Type@AV, Event@AV):
 VALOR 61.8 65.9 58.4 62.0 61.5, VALOR+ 62.8 66.7 60.0 63.2 62.3, VALOR++ 68.1 68.4 61.9
@@ -38,7 +38,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.width = 256 if plus else 512
     config.model.heads = 8
     config.model.feed_forward = 1024
-    config.model.layers = 4 if plus else 1  # copies of one at the start
+    config.model.layers = 4 if plus else 1  # start as copies of one
     config.model.dropout = 0.1
     config.model.visual_dropout = 0.0
     config.model.order = "sequential"  # the visual update sees the updated audio
@@ -66,7 +66,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if synthetic:
         config.data.dataset = "llp/synthetic"
-        # Unlike published: 1,200 training videos make 19 steps of 64, too few.
+        # Unlike published: with batches of 64, an epoch of 1,200 videos has only 19 steps.
         config.train.batch_size = 16
         config.train.epochs = 12
         config.schedule.warmup_epochs = 2

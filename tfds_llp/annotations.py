@@ -1,9 +1,8 @@
-"""The published annotation files: which videos, which events, where.
+"""Reads the published annotation files: the videos, their labels, and the times of events.
 
-Three files give the videos of a split and their weak labels, two more the dense
-audio and visual labels of val and test. All are tab separated with a header line.
-What the real files are known to get wrong is counted and reported; anything else
-that is wrong stops with a UserError.
+Three files list the videos of a split and their weak labels. Two more have the dense audio and
+visual labels of val and test. All are tab-separated with a header line. Known oddities of the
+real files are counted and reported; any other mistake raises a UserError.
 
 Source: github.com/YapengTian/AVVP-ECCV20, folder data.
 """
@@ -26,11 +25,11 @@ DENSE_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 FILES = (*SPLIT_FILES.values(), *DENSE_FILES.values())
 DENSELY_LABELLED = ("val", "test")
 
-# The id becomes a file name, so it is short and holds nothing that could leave the folder.
+# The id is used as a file name, so it must be short, and must not lead out of the folder.
 # Five real names have decimals: AP0061o0Nvk_101.8_111.8.
 _SECOND = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _FILENAME = re.compile(rf"([A-Za-z0-9_-]{{1,200}})_{_SECOND}_{_SECOND}")
-# A time in seconds, also as a spreadsheet would write it: 3 or 3.0.
+# A time in seconds: 3, or 3.0 as a spreadsheet writes it.
 _TIME = re.compile(r"[0-9]{1,9}(?:\.[0-9]*)?")
 
 
@@ -38,8 +37,8 @@ _TIME = re.compile(r"[0-9]{1,9}(?:\.[0-9]*)?")
 class AnnotatedVideos:
     """The videos of one split in the order of the csv file; labels are 0 or 1.
 
-    `audio_label` and `visual_label` are zero for train, which has no dense labels. `csv_row` counts
-    the rows below the header line; some are missing once videos were left out.
+    `audio_label` and `visual_label` are zero for train, which has no dense labels. `csv_row` is a
+    video's row below the header line, from 0; rows of videos that are left out are missing.
     """
 
     ids: list[str]
@@ -63,10 +62,10 @@ class AnnotatedVideos:
 
 @dataclass(frozen=True)
 class Annotations:
-    """All splits, and for each oddity met: how often, and up to ten examples.
+    """The annotations of all splits, and a summary of the oddities in them.
 
-    `summary` maps "FILE: oddity" to {"count": int, "examples": [str, ...]} and can be
-    stored as json.
+    `summary` maps "FILE: oddity" to {"count": int, "examples": [str, ...]}, with up to ten
+    examples. It can be stored as json.
     """
 
     splits: dict[str, AnnotatedVideos]
@@ -87,16 +86,16 @@ class _Event:
 
 
 def read_annotations(paths: dict[str, Path], task: Task) -> Annotations:
-    """Read the five annotation files.
+    """Reads the five annotation files.
 
     Args:
-        paths: where each of `FILES` is.
-        task: whose classes they name, and at whose segments events begin and end.
+        paths: the path of each of `FILES`.
+        task: the task that they annotate; events begin and end at its segments' boundaries.
 
     Raises:
         UserError: a file is missing, unreadable, not UTF-8 text, lacks a column or has no
-            rows; a class is unknown; a video name is damaged or met twice; onset or offset
-            of a known video is not where a segment begins or ends; most rows are reversed.
+            rows; a class is unknown; a video name is damaged or occurs twice; onset or offset
+            of a known video is no boundary of segments; most rows have onset after offset.
     """
     rows = {
         split: read_table(paths[name], ("filename", "event_labels"))
@@ -140,7 +139,7 @@ def read_annotations(paths: dict[str, Path], task: Task) -> Annotations:
 
 
 def describe(summary: dict[str, dict]) -> str:
-    """The oddities of `Annotations.summary`, one line each, or a line that there are none."""
+    """The oddities in `Annotations.summary` as text, one line each."""
     lines = []
     for oddity, found in summary.items():
         examples = ", ".join(found["examples"])
@@ -165,7 +164,11 @@ def _video_ids(path: Path, rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _refuse_duplicates(ids: dict[str, list[str]]) -> None:
-    """Features are stored by id, so one id is one video."""
+    """Checks that no id occurs twice: features are stored by id, so an id must be one video.
+
+    Raises:
+        UserError: names the ids that occur twice.
+    """
     counts = Counter(video_id for split_ids in ids.values() for video_id in split_ids)
     repeated = [video_id for video_id, count in counts.items() if count > 1]
     if repeated:
@@ -176,7 +179,7 @@ def _refuse_duplicates(ids: dict[str, list[str]]) -> None:
 
 
 class _LabelReader:
-    """Turns rows into labels of a task, and notes in `summary` what is odd about them."""
+    """Converts rows to labels of a task, and records their oddities in `summary`."""
 
     def __init__(self, task: Task, summary: dict[str, dict]):
         self._task, self.summary = task, summary
@@ -185,7 +188,7 @@ class _LabelReader:
         self._boundary_at = {Decimal(str(task.time(each))): each for each in boundaries}
 
     def weak(self, path: Path, rows: list[tuple[str, str]]) -> UInt8[np.ndarray, "videos classes"]:
-        """Labels of the videos of a split."""
+        """The weak labels of the videos of a split."""
         labels = [row_labels.split(",") for _, row_labels in rows]
         self._refuse_unknown_classes(path, [name for names in labels for name in names])
         weak = np.zeros((len(rows), len(self._task.classes)), np.uint8)
@@ -200,7 +203,7 @@ class _LabelReader:
     def dense(
         self, path: Path, events: list[_Event], known: set[str]
     ) -> dict[str, UInt8[np.ndarray, "segments classes"]]:
-        """Labels of the known videos that have rows: label[onset:offset] = 1 for each row."""
+        """The dense labels of each known video with rows: each row sets label[onset:offset]."""
         self._refuse_unknown_classes(path, [event.label for event in events])
         shape = (self._task.segments, len(self._task.classes))
         labels: dict[str, np.ndarray] = {}
@@ -233,7 +236,7 @@ class _LabelReader:
         return labels
 
     def _boundary(self, text: str) -> int | None:
-        """The segment that begins at a time; None where none begins and the last does not end."""
+        """The boundary of segments at a time, from 0; None if there is none at that time."""
         return self._boundary_at.get(Decimal(text)) if _TIME.fullmatch(text) else None
 
     def _refuse_times(self, path: Path, damaged: list[_Event]) -> None:
@@ -261,6 +264,6 @@ class _LabelReader:
 
 
 def _shown(text: str) -> str:
-    """Text from a file for a one-line message: quoted where it is not plain, and cut."""
+    """Text from a file for a one-line message: shortened, and quoted if it is not plain."""
     text = text if len(text) <= 60 else text[:60] + "..."
     return text if text.isprintable() and text and text == text.strip() else ascii(text)

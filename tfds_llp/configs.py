@@ -1,4 +1,4 @@
-"""What a data set holds: the task and the streams, declared by a config and kept as metadata."""
+"""Configs of data sets, which declare their task and streams, and are stored as metadata."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from avvp_jax.task import LLP, Task
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class LlpConfig(tfds.core.BuilderConfig):
-    """Declares a data set in the published layout; LLP's own are in `CONFIGS`.
+    """Declares a data set in the published layout; those of LLP are in `CONFIGS`.
 
         LlpConfig(name="clip_b32", streams=("clap", "clip", "r2plus1d"), widths={"clip": 512})
 
     Attributes:
-        streams: the feature streams, by their names in avvp_jax.streams.
-        seed: what made-up data are drawn from; None for published files.
-        task: what is annotated.
-        widths: of the streams that are not as wide as published, by name.
-        features: the streams with their widths; follows from the others.
+        streams: names of the feature streams, see avvp_jax.streams.
+        seed: the seed of synthetic data; None for published files.
+        task: the task that is annotated.
+        widths: name of a stream -> its width, for widths that are not the published ones.
+        features: the streams with their widths, derived from `streams` and `widths`.
 
     Raises:
-        UserError: a stream is unknown, or has a width that it cannot have.
+        UserError: a stream is unknown, or its width is not valid.
     """
 
     streams: tuple[str, ...]
@@ -38,16 +38,16 @@ class LlpConfig(tfds.core.BuilderConfig):
         self.features: tuple[Stream, ...] = streams_of(self.streams, self.widths)
 
     def to_metadata(self) -> dict:
-        """What the prepared data remember of the config."""
+        """The part of the config that is stored with the prepared data."""
         widths = {stream.name: stream.width for stream in self.features}
         return {"task": self.task.to_json(), "widths": widths}
 
     @classmethod
     def from_metadata(cls, name: str, known: Mapping) -> "LlpConfig":
-        """The config of data that were prepared from published files under this name.
+        """The config of data prepared from published files under this name.
 
         Raises:
-            KeyError, TypeError, ValueError: `to_metadata` gave something else.
+            KeyError, TypeError, ValueError: `known` is not a result of `to_metadata`.
         """
         task, widths = Task.from_json(known["task"]), dict(known["widths"])
         return cls(name=name, streams=tuple(widths), task=task, widths=widths)
@@ -75,7 +75,7 @@ CONFIGS = [
 
 
 def synthetic_config(seed: int) -> LlpConfig:
-    """The config of synthetic data from this seed: `synthetic`, or `synthetic_seedN`."""
+    """The config of synthetic data from a seed: `synthetic` (seed 0), or `synthetic_seedN`."""
     if seed == 0:
         return _SYNTHETIC
     return dataclasses.replace(

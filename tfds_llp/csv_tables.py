@@ -1,4 +1,4 @@
-"""Tab separated tables with a header line, as the annotation files are."""
+"""Tab-separated tables with a header line, the format of the annotation files."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ _LARGEST_FILE = 64 << 20
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The named columns, one tuple per row; blank lines are skipped.
+    """Reads the named columns, one tuple per row; blank lines are skipped.
 
     Raises:
         UserError: the file is missing, unreadable, not UTF-8 text, lacks a column or has no

@@ -1,4 +1,4 @@
-"""Where prepared data goes: can it be written."""
+"""Checks that prepared data can be written to a folder."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from avvp_jax.errors import UserError
 
 
 def refuse_unwritable(folder: os.PathLike, needed: int) -> None:
-    """Stop if `folder` cannot be created and filled with `needed` bytes; cloud folders pass.
+    """Checks that `folder` can be created and has room for `needed` bytes; not on cloud storage.
 
     Raises:
         UserError: a file is in the way, or rights or space are missing.

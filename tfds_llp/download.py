@@ -1,7 +1,7 @@
-"""The annotation files from their public GitHub folder, checked against recorded checksums.
+"""Downloads the annotation files from their public GitHub folder, and verifies their checksums.
 
-Not by TFDS's download manager, which tries for minutes where there is no network and leaves
-its unfinished folders behind.
+TFDS's download manager is not used: without a network it retries for minutes, and it leaves
+unfinished folders behind.
 """
 
 import hashlib
@@ -22,15 +22,18 @@ UrlInfos = dict[str, tfds.download.checksums.UrlInfo]
 def download_annotations(
     names: tuple[str, ...], folder: Path, url_infos: UrlInfos
 ) -> dict[str, Path]:
-    """Where each of the files is in `folder`; downloads them first unless all are there.
+    """Downloads files to `folder`, unless all are there already.
 
     Args:
-        names: files in `ANNOTATIONS_URL`.
-        folder: made if needed; written only when every file is complete and right.
-        url_infos: size and SHA-256 of each address, as TFDS reads them from checksums.tsv.
+        names: names of files below `ANNOTATIONS_URL`.
+        folder: made if needed; written only after every file is downloaded and verified.
+        url_infos: URL -> size and SHA-256, as TFDS reads them from checksums.tsv.
+
+    Returns:
+        The path of each file.
 
     Raises:
-        UserError: a file cannot be had, or differs from its recorded checksum.
+        UserError: a file cannot be downloaded, or differs from its recorded checksum.
     """
     paths = {name: folder / name for name in names}
     expected = {name: url_infos[ANNOTATIONS_URL + name] for name in names}

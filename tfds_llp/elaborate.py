@@ -47,19 +47,22 @@ def write_pseudo_labels(
     out: Path | None = None,
     allow_missing: bool = False,
 ) -> str:
-    """Writes the pseudo labels of all videos; returns a report on their quality.
+    """Writes the pseudo labels of all videos, or none if there is an error.
 
     Args:
-        teacher: whose thresholds decide, and whose folder the labels go to.
+        teacher: its thresholds are applied, and the labels go to its folder.
         data: folder of the annotation files.
         folder: holds ID.npy for each video.
-        read_logits: of such a file.
+        read_logits: reads the logits of such a file.
         out: the folder to write instead of DATA/TEACHER/segment_pseudo_labels.
         allow_missing: leave out videos without a file instead of stopping.
 
+    Returns:
+        A report on the quality of the labels.
+
     Raises:
         UserError: annotations or a video's file are missing or damaged, or the folder
-            to write is there already; nothing is written then.
+            to write exists already.
     """
     out = out or data / PSEUDO_LABELS[teacher.modality]
     if os.path.lexists(out):
@@ -105,7 +108,7 @@ def _report(teacher: Teacher, splits: dict[str, AnnotatedVideos], labels: dict[s
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = OneLineParser(
         prog="python -m tfds_llp.elaborate",
         description=__doc__,
@@ -130,7 +133,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> str:
-    """What the command prints."""
+    """Runs the command; returns the text to print."""
     teacher = BY_NAME[args.teacher]
     refuse_idle_options(args)
     if args.thresholds:
@@ -159,7 +162,11 @@ def run(args: argparse.Namespace) -> str:
 
 
 def refuse_idle_options(args: argparse.Namespace) -> None:
-    """Options that would change nothing are a misunderstanding."""
+    """Checks that every given option has an effect: one without is a misunderstanding.
+
+    Raises:
+        UserError: names the option without effect.
+    """
     by_text = args.prompt_embeddings is not None and args.prompt_embeddings.suffix == ".npz"
     if args.prompts and not (by_text or args.list_prompts):
         raise UserError(

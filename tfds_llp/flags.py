@@ -1,4 +1,4 @@
-"""Command lines whose mistakes end in one line."""
+"""A parser of command lines that reports a mistake in one line."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from avvp_jax.errors import UserError
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Raises a UserError where argparse would print a page and exit."""
+    """Raises a UserError for a mistake, where argparse would print the usage and exit."""
 
     def error(self, message: str):
         raise UserError(f"{message}; see {self.prog} --help")

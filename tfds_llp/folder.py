@@ -1,4 +1,4 @@
-"""A folder of published LLP files, checked as a whole and read into segment arrays.
+"""Reads a folder of published files into arrays of segments, after checking all of it.
 
 DATA/AVVP_*.csv
 DATA/feats/{vggish,res152,r2plus1d_18}/ID.npy
@@ -27,12 +27,12 @@ HOW_TO_GET = (
     f"get {SOURCES}, and name their folder with --config.data.manual_dir=DIR, or try it at once "
     "on made-up data with --config=configs/han.py:synthetic"
 )
-# Reading waits for the disk as much as for the processor.
+# Threads that read files; reading spends as much time on the disk as on the CPU.
 _READERS = 4
 
 
 def data_folder(manual_dir: Path) -> Path:
-    """The published folder: `manual_dir` itself, or `llp` in it.
+    """The folder of published files: `manual_dir` itself, or `llp` in it.
 
     Raises:
         UserError: neither holds any of the published files.
@@ -45,10 +45,10 @@ def data_folder(manual_dir: Path) -> Path:
 
 
 def annotations_in(folder: Path) -> dict[str, Path] | None:
-    """Where the five annotation files are, None if none of them is in the folder.
+    """The paths of the five annotation files; None if none of them is in the folder.
 
     Raises:
-        UserError: some are there and some are not.
+        UserError: only some of them are there.
     """
     missing = [name for name in FILES if not os.path.lexists(folder / name)]
     if missing and len(missing) < len(FILES):
@@ -66,10 +66,14 @@ def leave_out_incomplete(
     config: LlpConfig,
     allow_missing_features: bool,
 ) -> tuple[dict[str, AnnotatedVideos], list[str]]:
-    """The splits without the videos that lack a feature file, and the ids of these.
+    """Leaves out the videos that lack a feature file.
+
+    Returns:
+        The splits without these videos, and the ids of these videos.
 
     Raises:
-        UserError: feature files are missing and that is not allowed, or a split has none.
+        UserError: feature files are missing and that is not allowed, or no video of a split is
+            complete.
     """
     everything = [video_id for split in splits.values() for video_id in split.ids]
     missing = [
@@ -93,7 +97,7 @@ def leave_out_incomplete(
 
 
 def has_pseudo_labels(folder: Path, splits: dict[str, AnnotatedVideos]) -> bool:
-    """Whether both teachers' segment pseudo labels are there for all videos.
+    """Whether the segment pseudo labels of both teachers are there, for all videos.
 
     Raises:
         UserError: they are there for some videos or for one teacher only.
@@ -117,7 +121,7 @@ def has_pseudo_labels(folder: Path, splits: dict[str, AnnotatedVideos]) -> bool:
 def read_features_into(
     folder: Path, splits: dict[str, Videos], config: LlpConfig, pseudo_labels: bool
 ) -> None:
-    """Read every file of every video into the arrays, frames averaged to segments.
+    """Reads all files of all videos into the arrays of `splits`, averaged to segments.
 
     Raises:
         UserError: files are damaged; names up to ten and says what is wrong with each.
@@ -129,7 +133,7 @@ def read_features_into(
         progress = tqdm(results, "Reading features", len(rows), unit=" videos", mininterval=1.0)
         for found in progress:
             problems += found
-            progress.leave = not problems  # the mistake has the line for itself
+            progress.leave = not problems  # removes the progress bar before an error message
     finally:
         readers.shutdown(cancel_futures=True)
     if problems:
@@ -142,7 +146,7 @@ def read_features_into(
 def _read_video(
     folder: Path, videos: Videos, row: int, config: LlpConfig, pseudo_labels: bool
 ) -> list[str]:
-    """Fill one row of the arrays; what is wrong with the video's files."""
+    """Reads one video's files into its row of the arrays; returns the problems with them."""
     name = f"{videos.labels.ids[row]}.npy"
     problems = []
     for stream in config.features:

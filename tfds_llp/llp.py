@@ -1,11 +1,11 @@
-"""The TFDS builder `llp`: published LLP files in, one row per segment out.
+"""The TFDS builder `llp`, which prepares published files as one row per segment.
 
     import tfds_llp
     builder = tfds.builder("llp/base", data_dir=...)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=DATA))
     builder.as_data_source("val")[0]
 
-It prepares and reads without TensorFlow, in the order of the csv files.
+Preparing and reading need no TensorFlow. Videos are in the order of the csv files.
 """
 
 import functools
@@ -44,25 +44,32 @@ _CITATION = """@inproceedings{tian2020avvp,
 }"""
 
 
-# ShardBasedBuilder writes examples as they come. GeneratorBasedBuilder sorts them first, and
-# for that spills more than 1 GB (the training videos have 1.1) through TensorFlow's files.
+# ShardBasedBuilder writes examples in the order in which they are generated. A
+# GeneratorBasedBuilder would sort them first. Beyond 1 GB (the training videos have 1.1) it
+# sorts in files, with TensorFlow.
 class Llp(tfds.core.ShardBasedBuilder):
     """LLP, or another task in its layout, as segment features and labels.
 
-    Per video: `id` and `filename` (text, as in the csv), `csv_row` (its row there, from 0), one
-    float32 [segments, width] per stream under its name in avvp_jax.streams, `weak_label` uint8
-    [classes], `densely_labelled` bool, `audio_label` and `visual_label` uint8 [segments, classes],
-    `audio_pseudo_label` and `visual_pseudo_label` uint8 [segments, classes].
+    An example is one video. It has
+        id, filename: text, as in the csv;
+        csv_row: the video's row in the csv, from 0;
+        features: float32 [segments, width] per stream, under its name in avvp_jax.streams;
+        weak_label: uint8 [classes];
+        densely_labelled: bool;
+        audio_label, visual_label: uint8 [segments, classes];
+        audio_pseudo_label, visual_pseudo_label: uint8 [segments, classes].
 
     train is not densely labelled: its dense labels are zero, or in synthetic data the hidden
-    truth, for inspection only. Pseudo labels are masked by the weak label, and zero where the
+    truth, for inspection only. Pseudo labels are masked by the weak label; they are zero if the
     folder has none.
 
-    `builder.info.metadata` holds `pseudo_labels` (whether there are any),
-    `masked_pseudo_labels` (how many the weak label removed, by modality), `left_out` (ids of
-    videos without all their feature files), `annotations` (oddities of the csv files), `task`
-    and `widths` (of the streams, in order); data prepared before the last two were kept are
-    LLP's, with streams as published.
+    `builder.info.metadata` holds
+        pseudo_labels: whether there are any;
+        masked_pseudo_labels: how many of them the weak label removed, by modality;
+        left_out: ids of videos that lack feature files;
+        annotations: oddities of the csv files;
+        task, widths: the task, and the streams' widths in order. Data prepared before these
+            two were stored is LLP's, with streams as published.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -85,7 +92,7 @@ class Llp(tfds.core.ShardBasedBuilder):
         self._allow_missing_features = allow_missing_features
         self._videos: dict[str, Videos] = {}
         super().__init__(file_format=file_format or "array_record", **kwargs)
-        # What TFDS builds a pickled builder from.
+        # TFDS restores a pickled builder from this.
         self._original_state |= {"allow_missing_features": allow_missing_features}
 
     def _info(self):
@@ -116,7 +123,7 @@ class Llp(tfds.core.ShardBasedBuilder):
         )
 
     def download_and_prepare(self, *, download_dir=None, download_config=None, **kwargs):
-        """As in TFDS, but all inputs are read and checked before anything is written.
+        """As in TFDS, except that all inputs are read and checked before anything is written.
 
         Raises:
             UserError: an input is missing or damaged, or `data_dir` cannot be written.
@@ -148,7 +155,7 @@ class Llp(tfds.core.ShardBasedBuilder):
                 ) from error
 
     def _read_inputs(self, download_dir, download_config) -> None:
-        """Fill `_videos` and the metadata, from the published files or by making them up."""
+        """Fills `_videos` and the metadata, from published files or with synthetic data."""
         refuse_unwritable(self.data_dir, needed=0)
         if self.builder_config.seed is not None:
             self._videos = _make_up(self.builder_config)
@@ -203,7 +210,7 @@ class Llp(tfds.core.ShardBasedBuilder):
             yield example
             self._progress.update()
 
-    # What TFDS prints before and after is wrong about sizes, and said by the progress bars.
+    # TFDS's own messages before and after show wrong sizes; the progress bars replace them.
     def _log_download_bytes(self):
         pass
 
@@ -212,10 +219,10 @@ class Llp(tfds.core.ShardBasedBuilder):
 
 
 class _LocalInfo(tfds.core.DatasetInfo):
-    """TFDS asks its own cloud folder about every data set; this one is not there."""
+    """Info that does not ask TFDS's cloud folder about this data set, which is not there."""
 
     def initialize_from_bucket(self) -> None:
-        """Nothing. TFDS's own waits for the network and leaves an empty temporary folder."""
+        """Does nothing. TFDS's own would wait for the network and leave an empty folder."""
 
 
 def _description(task: Task) -> str:
@@ -246,7 +253,7 @@ def _make_up(config: LlpConfig) -> dict[str, Videos]:
 
 
 def _shards(videos: Videos) -> list[range]:
-    """Consecutive rows, about `_BYTES_PER_SHARD` each."""
+    """The rows of each shard: consecutive, about `_BYTES_PER_SHARD` of features."""
     shards = math.ceil(videos.nbytes / _BYTES_PER_SHARD)
     bounds = [len(videos) * shard // shards for shard in range(shards + 1)]
     return [range(*rows) for rows in itertools.pairwise(bounds)]

@@ -22,7 +22,7 @@ from tfds_llp.llp import Llp
 
 DATASETS = tuple(f"llp/{config.name}" for config in CONFIGS)
 
-# Of data sets that an LlpConfig of one's own declares. Synthetic data are named by their seed.
+# Names of data sets that a user's LlpConfig may declare. Names of synthetic data are reserved.
 _OWN_NAME = re.compile(r"llp/(?!synthetic)[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _LARGEST_METADATA = 64 << 20
 _WAY_OUT = "delete this folder and prepare it again"
@@ -39,15 +39,15 @@ def prepare(
 
     Args:
         dataset: one of `DATASETS`, or llp/NAME of any other config prepared in data_dir.
-        data_dir: where TFDS keeps prepared data; None is TFDS's own default.
-        manual_dir: the folder of published files, needed once, except for llp/synthetic; None
-            is TFDS's own default, `downloads/manual` in data_dir.
+        data_dir: where TFDS keeps prepared data; None is TFDS's default.
+        manual_dir: the folder of published files, only needed to prepare, and not for
+            llp/synthetic; None is TFDS's default, `downloads/manual` in data_dir.
         allow_missing_features: leave out videos that lack a feature file.
-        synthetic_seed: what llp/synthetic is made from, 0 or more.
+        synthetic_seed: seed of llp/synthetic, 0 or more.
 
     Raises:
         UserError: the name is unknown; files are missing or damaged; the prepared data is
-            damaged, or had videos left out and that is not allowed.
+            damaged, or it leaves out videos and that is not allowed.
     """
     config = _config(dataset, data_dir, synthetic_seed)
     data_dir = os.path.expanduser(data_dir) if data_dir else None
@@ -77,13 +77,13 @@ def prepare(
 
 
 def is_known(dataset: str, data_dir: str | os.PathLike | None) -> bool:
-    """Whether a name is one of `DATASETS`, or that of another config prepared in data_dir."""
+    """Whether a name is in `DATASETS`, or is that of another config prepared in data_dir."""
     own = _OWN_NAME.fullmatch(dataset)
     return dataset in DATASETS or bool(own and is_folder(_folder(dataset, data_dir)))
 
 
 def _folder(dataset: str, data_dir: str | os.PathLike | None) -> str:
-    """Where a data set is prepared."""
+    """The folder of a prepared data set."""
     root = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
     return f"{root}/{dataset}/{Llp.VERSION}"
 
@@ -104,11 +104,11 @@ def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: in
 
 
 def _recorded_config(dataset: str, folder: str) -> LlpConfig:
-    """The config that data were prepared with, from their own metadata."""
+    """The config with which data was prepared, from its metadata."""
     try:
         known = json.loads(read_bytes(f"{folder}/metadata.json", _LARGEST_METADATA))
         return LlpConfig.from_metadata(dataset.removeprefix("llp/"), known)
-    # Damaged json, and json of something else, can fail in any way.
+    # Damaged or unexpected json raises many kinds of exception.
     except Exception as error:
         if is_temporary(error):
             raise unreadable_now(folder, error) from error
@@ -122,7 +122,7 @@ def _builder(config: LlpConfig, data_dir: str | None, allow_missing_features: bo
         raise damaged_data(folder, f"{os.path.basename(odd)} is not a file", _WAY_OUT)
     try:
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
-    # Prepared files are read here, and each kind of damage has its own exception in TFDS.
+    # This reads prepared files; in TFDS, each kind of damage raises an exception of its own.
     except Exception as error:
         if is_temporary(error):
             raise unreadable_now(folder, error) from error
@@ -130,7 +130,7 @@ def _builder(config: LlpConfig, data_dir: str | None, allow_missing_features: bo
 
 
 def _remove_incomplete(builder: Llp) -> None:
-    """Removes what was written when a process was killed."""
+    """Removes what processes that were killed have written."""
     for folder in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
         folder.rmtree()
 
@@ -138,7 +138,7 @@ def _remove_incomplete(builder: Llp) -> None:
 def _refuse_damaged(builder: Llp) -> None:
     try:
         reason = _damage(builder)
-    # As above: metadata.json is read here.
+    # As above, because this reads metadata.json.
     except Exception as error:
         if is_temporary(error):
             raise unreadable_now(builder.data_dir, error) from error
@@ -148,7 +148,10 @@ def _refuse_damaged(builder: Llp) -> None:
 
 
 def _damage(builder: Llp) -> str | None:
-    """Compare prepared files with what TFDS recorded; each record is checked when it is read."""
+    """Compares prepared files with what TFDS recorded; returns what is wrong, or None.
+
+    Single records have checksums, which are verified when they are read.
+    """
     splits = builder.info.splits
     if set(splits) != {"train", "val", "test"}:
         return "dataset_info.json does not name train, val and test"

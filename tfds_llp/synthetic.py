@@ -1,18 +1,16 @@
-"""The built-in synthetic data set: LLP's labels in kind, made-up features, no download.
+"""The built-in synthetic data set: labels like LLP's and generated features, without a download.
 
-Labels are drawn with the class, modality and extent statistics of the real
-annotations (`synthetic_labels`): many events are only heard or only seen, many
-last for part of the ten seconds. Train is for use with its weak labels, as in LLP;
-its true segment labels are here too, since they are known.
+Labels are drawn with the statistics of the real annotations: classes, modalities and extents
+(`synthetic_labels`). Many events are only heard or only seen, and many last for only a part of
+the ten seconds. Train is for use with its weak labels, as in LLP; its true segment labels are
+known, and included.
 
-Each modality of a video is a scene, a path of ten points through a space where
-every class has a direction of its own; all feature streams of the modality render
-the same scene. One segment says little about its events: noise hides them, and each
-video has a background and a loudness of its own. What is weak in a segment is
-clear from all segments of an event and from both modalities together, so that a
-network that attends across them finds it where a linear map of one segment fails.
-A class leaves no trace in a modality that it is absent from: modality noise in the
-weak labels can be found.
+Each modality of a video is a scene: ten points in a space where every class has a direction of
+its own. All feature streams of the modality render the same scene. A single segment says little
+about its events: noise hides them, and each video has its own background and loudness. All
+segments of an event and both modalities together show it clearly. A network that attends across
+them therefore finds events that a linear map of one segment does not. A class leaves no trace in
+a modality from which it is absent, so modality noise in the weak labels can be found.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,24 +29,27 @@ from tfds_llp.synthetic_labels import draw_labels
 SIZES = {"train": 1200, "val": 200, "test": 300}
 """Videos per split."""
 
-# A scene has SCENE_DIMS dimensions. An event adds LOUDNESS (uniform) along the direction of
-# its class; the others are standard deviations per dimension, of the logarithm for gains.
+# A scene has SCENE_DIMS dimensions. An event adds its loudness, uniform in LOUDNESS, along the
+# direction of its class. The other numbers are standard deviations: of each dimension of the
+# background (DRIFT), which is constant over a video, and of the logarithm of the gains of one
+# modality's scene and of its features.
 SCENE_DIMS = 32
 LOUDNESS = (0.8, 1.4)
-DRIFT = 0.05  # background: constant over a video
-SCENE_GAIN = 0.2  # of one modality's scene
-STREAM_GAIN = 0.5  # of one modality's features
+DRIFT = 0.05
+SCENE_GAIN = 0.2
+STREAM_GAIN = 0.5
 
-# Teacher labels: segments of true events found; other segments of the weak label's classes.
+# Shares of segments that teachers label: of true events, and of other segments of the weak
+# label's classes.
 PSEUDO_HIT_RATE, PSEUDO_FALSE_ALARM = 0.8, 0.1
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a stream shows a scene: max(0, level + contrast * (scene + noise) @ view + grain).
+    """How a stream renders a scene: max(0, level + contrast * (scene + noise) @ view + grain).
 
-    noise is per segment and dimension of the scene, the same noise for all streams of a
-    modality; grain is per row and feature.
+    `noise` is the standard deviation of noise per segment and dimension of the scene, which all
+    streams of a modality share; `grain` is that of noise per row and feature.
     """
 
     modality: str
@@ -60,11 +61,11 @@ class Rendering:
     normalised: bool = False
 
 
-# With these HAN reaches a segment-level Type@AV of 53 to 60 on val and test, over four seeds of
-# the set, and a linear probe of single segments, trained on the weak labels, 19 to 22 at the
-# threshold 0.5 and 29 at the one that is best on val. Wide streams have small features: 2,048
-# larger ones, all positive, make training at the published learning rate jump.
-# CLAP and CLIP see more clearly, as their published scores say.
+# With these values, over four seeds of the data set, HAN reaches a segment-level Type@AV of 53 to
+# 60 on val and test. A linear probe of single segments, trained on the weak labels, reaches 19 to
+# 22 at the threshold 0.5, and 29 at the threshold that is best on val. Wide streams have small
+# features, because 2,048 larger ones, all positive, make training unstable at the published
+# learning rate. CLAP and CLIP have less noise, in line with their published scores.
 RENDERINGS = {
     "vggish": Rendering("audio", 0.45, 0.4, 0.4, 0.1),
     "resnet152": Rendering("visual", 0.45, 0.15, 0.15, 0.1),
@@ -76,11 +77,11 @@ RENDERINGS = {
 
 @dataclass(frozen=True)
 class SyntheticVideo:
-    """One video: features as published, true labels, and a teacher's labels per segment.
+    """One video: features as published, true labels, and teachers' labels per segment.
 
-    streams: float32 [rows, width] by the names of `avvp_jax.streams.STREAMS`. Labels are
-    0 or 1; `weak_label` has the classes of `audio_label` and `visual_label`; pseudo labels
-    are noisy versions of these two, zero for the classes that the weak label lacks.
+    `streams` maps a name in `avvp_jax.streams.STREAMS` to float32 [rows, width]. Labels are 0 or
+    1. `weak_label` has the classes of `audio_label` and `visual_label`. Pseudo labels are noisy
+    versions of these two, and zero for classes that the weak label lacks.
     """
 
     id: str
@@ -96,25 +97,25 @@ class SyntheticVideo:
 def generate(seed: int, sizes: Mapping[str, int] = SIZES) -> dict[str, "SyntheticSplit"]:
     """The synthetic data set of a seed.
 
-    A video depends on seed, split and index alone, not on the sizes. Another seed is
-    another task, of like difficulty: other videos, and classes that look and sound different.
+    A video depends only on seed, split and index, not on the sizes. Another seed gives other
+    videos, and classes with other features; the difficulty is about the same.
 
     Args:
         seed: 0 or more.
-        sizes: videos of each split, among train, val and test.
+        sizes: number of videos in each split, among train, val and test.
 
     Returns:
-        For each split of `sizes` a sequence of videos, each made when it is asked for.
+        For each split of `sizes` a sequence of videos, which are generated on access.
     """
     look = _Look.draw(seed)
     return {split: SyntheticSplit(seed, split, size, look) for split, size in sizes.items()}
 
 
 def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = SIZES) -> None:
-    """Write the same videos as a user keeps the published files, about 0.9 MB per video.
+    """Writes the same videos in the layout of the published files, about 0.9 MB per video.
 
-    The annotation files (dense ones for val and test), features and segment pseudo labels
-    go below `folder` under their published names; files of these names are replaced.
+    Annotation files (dense ones for val and test), features and segment pseudo labels go below
+    `folder` under their published names; existing files are replaced.
     """
     folder = Path(folder)
     for subfolder in (*(stream.folder for stream in STREAMS.values()), *PSEUDO_LABELS.values()):
@@ -142,7 +143,7 @@ def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = S
 
 
 class SyntheticSplit(Sequence):
-    """The videos of one split; item i is made anew, and equal, each time it is asked for."""
+    """The videos of one split. A video is generated at every access, always the same."""
 
     def __init__(self, seed: int, split: str, size: int, look: "_Look"):
         self._seed, self._number, self._size = seed, tuple(SIZES).index(split), size
@@ -177,8 +178,10 @@ class SyntheticSplit(Sequence):
 class _Look:
     """What all videos of a seed share.
 
-    directions: of the classes in a modality's scene, orthonormal, so that none is harder.
-    views: from a scene to the features of a stream.
+    Attributes:
+        directions: the classes' directions in a modality's scene, orthonormal, so that all
+            classes are equally hard.
+        views: the maps from a scene to the features of a stream.
     """
 
     directions: dict[str, Float[np.ndarray, "classes scene"]]
@@ -186,7 +189,8 @@ class _Look:
 
     @classmethod
     def draw(cls, seed: int) -> "_Look":
-        # Split numbers end at 2. (A seed's zeros at the end do not count: [s] is [s, 0, 0].)
+        # A number that no split has, so that this generator differs from those of the videos.
+        # Without it they could agree: NumPy ignores trailing zeros, so [s] is [s, 0, 0].
         rng = np.random.default_rng([seed, len(SIZES)])
         square = (SCENE_DIMS, SCENE_DIMS)
         return cls(
@@ -203,7 +207,7 @@ class _Look:
     def render(
         self, rng: np.random.Generator, labels: dict[str, Bool[np.ndarray, "segments classes"]]
     ) -> dict[str, Float32[np.ndarray, "_ _"]]:
-        """The features of a video with these events."""
+        """Renders the features of a video with these events."""
         scene, noise, scene_gain, stream_gain = {}, {}, {}, {}
         for modality, segments in labels.items():
             loudness = rng.uniform(*LOUDNESS, len(LLP.classes))
@@ -248,9 +252,9 @@ def _teacher_labels(
 
 
 def _video_id(rng: np.random.Generator, split: int, index: int) -> str:
-    """Eleven characters like YouTube's: six at random, five that no other video of the set has."""
+    """An id of eleven characters like YouTube's: six are random, five are unique in the set."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    # An odd factor permutes the numbers below 64**5, so that neighbours look unlike.
+    # An odd factor permutes the numbers below 64**5, so that neighbours have different ids.
     number = (split << 28 | index) * 0x2545F491 % 64**5
     digits = [*rng.integers(64, size=6), *(number >> 6 * place & 63 for place in range(5))]
     return "".join(alphabet[digit] for digit in digits)
@@ -259,7 +263,7 @@ def _video_id(rng: np.random.Generator, split: int, index: int) -> str:
 def _event_rows(
     filename: str, segments: UInt8[np.ndarray, "segments classes"]
 ) -> Iterator[tuple[str, int, int, str]]:
-    """A row per run, as in the dense annotation files: whole seconds, offset exclusive."""
+    """A row per event, as in the dense annotation files: whole seconds, offset exclusive."""
     for index in np.flatnonzero(segments.any(0)):
         change = np.diff(segments[:, index], prepend=0, append=0)
         bounds = np.flatnonzero(change)

@@ -1,17 +1,18 @@
-"""Labels of synthetic videos: drawn class by class as the real annotations are distributed."""
+"""Draws labels of synthetic videos, class by class, with the statistics of real annotations."""
 
 import numpy as np
 from jaxtyping import Bool
 
 from avvp_jax.task import LLP, MODALITIES
 
-# Measured on the val split of the published annotations: 649 videos with 1,184 pairs of
-# a video and a class that AVVP_eval_audio.csv or AVVP_eval_visual.csv annotates in it.
+# Measured on the val split of the published annotations: 649 videos, with 1,184 pairs of a video
+# and a class that AVVP_eval_audio.csv or AVVP_eval_visual.csv annotates in that video.
 # - videos: share of videos that contain the class;
 # - heard, seen: share of those in which it is only heard, only seen;
 # - full_heard, full_seen: share of its audio, visual tracks that fill all ten segments;
-# - length: mean segments of its other tracks; single: share of these that are one run.
-# Rounded to 0.05, or half a segment, as most classes have but a few dozen videos.
+# - length: mean number of segments of its other tracks;
+# - single: share of these other tracks that are a single run.
+# Rounded to 0.05, or to half a segment, because most classes have only a few dozen videos.
 CLASS_STATISTICS = np.array(
     [  # videos, heard, seen, full_heard, full_seen, length, single
         (0.567, 0.77, 0.00, 0.20, 0.15, 4.5, 0.60),  # Speech
@@ -45,17 +46,17 @@ CLASS_STATISTICS = np.array(
         for name in ("videos", "heard", "seen", "full_heard", "full_seen", "length", "single")
     ],
 )
-# Share of the same videos with 1, 2, 3, 4 classes, and of those with Speech among them.
+# Shares of the same videos with 1, 2, 3 and 4 classes; of each, the share that has Speech.
 CLASSES_PER_VIDEO = (0.33, 0.57, 0.08, 0.02)
 SPEECH_AMONG = (0.01, 0.84, 0.79, 0.86)
 
-# Of the events both heard and seen 0.62 have one extent in both modalities, measured likewise;
-# this share drawn apart comes to that.
+# Share of events whose extents are drawn separately for the two modalities. With this share,
+# 0.62 of the events that are both heard and seen have equal extents in both, as measured.
 DRAWN_APART = 0.4
 
 
 def draw_labels(rng: np.random.Generator) -> dict[str, Bool[np.ndarray, "segments classes"]]:
-    """Where each class is heard ("audio") and seen ("visual") in one new video."""
+    """Draws where each class is heard ("audio") and seen ("visual") in one video."""
     labels = {modality: np.zeros((LLP.segments, len(LLP.classes)), bool) for modality in MODALITIES}
     for index in _draw_classes(rng):
         about = CLASS_STATISTICS[index]
@@ -69,7 +70,7 @@ def draw_labels(rng: np.random.Generator) -> dict[str, Bool[np.ndarray, "segment
 
 
 def _draw_classes(rng: np.random.Generator) -> list[int]:
-    """Classes of a video: Speech (class 0) or not, then others by their frequency."""
+    """Draws the classes of a video: first whether Speech (class 0), then others by frequency."""
     number = rng.choice(len(CLASSES_PER_VIDEO), p=CLASSES_PER_VIDEO)
     speech = rng.random() < SPEECH_AMONG[number]
     frequency = CLASS_STATISTICS["videos"][1:]
@@ -82,9 +83,10 @@ def _draw_classes(rng: np.random.Generator) -> list[int]:
 def _draw_extents(
     rng: np.random.Generator, about: np.void
 ) -> tuple[Bool[np.ndarray, " segments"], Bool[np.ndarray, " segments"]]:
-    """The audio and the visual track of an event, as if it were heard and seen.
+    """Draws the audio and the visual track of an event, as if it were both heard and seen.
 
-    Drawn together they are full with the same luck, and equal where neither is full.
+    If the tracks are drawn together, one random number decides whether each is full, and they
+    are equal if neither is.
     """
     full = np.ones(LLP.segments, bool)
     luck = rng.random()
@@ -100,13 +102,14 @@ def _draw_extents(
 
 
 def _draw_partial_track(rng: np.random.Generator, about: np.void) -> Bool[np.ndarray, " segments"]:
-    """One to nine segments, in one run or more; lengths are spread as widely as in LLP."""
+    """Draws a track of one to nine segments in one or more runs, with LLP's spread of lengths."""
     share = (about["length"] - 1) / (LLP.segments - 2)
     length = 1 + rng.binomial(LLP.segments - 2, rng.beta(2 * share, 2 * (1 - share)))
     silence = LLP.segments - length
     runs = 1 if rng.random() < about["single"] else rng.choice([2, 3], p=[0.8, 0.2])
     runs = min(runs, length, silence + 1)
-    # A run ends after each of these of its segments, and starts after so much silence in all.
+    # `ends` counts the active segments up to the end of each run, `before` the inactive ones
+    # before its start.
     ends = np.append(np.sort(rng.choice(length - 1, runs - 1, replace=False)) + 1, length)
     before = np.sort(rng.integers(silence - runs + 2, size=runs)) + np.arange(runs)
     track = np.zeros(LLP.segments, bool)

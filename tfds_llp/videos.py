@@ -1,4 +1,4 @@
-"""The videos of one split, as arrays ready to be written."""
+"""The videos of one split as arrays, ready to be written."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from tfds_llp.configs import LlpConfig
 
 @dataclass(frozen=True)
 class Videos:
-    """Labels as annotated, and one array per stream (by name) and teacher (by modality).
+    """The annotations, features (by stream) and pseudo labels (by modality) of some videos.
 
-    Pseudo labels are 0 or 1; zero where there are none.
+    Pseudo labels are 0 or 1, and zero if there are none.
     """
 
     labels: AnnotatedVideos
@@ -25,7 +25,7 @@ class Videos:
 
     @classmethod
     def allocate(cls, labels: AnnotatedVideos, config: LlpConfig) -> "Videos":
-        """Zeros to be filled."""
+        """Allocates features and pseudo labels, filled with zeros."""
         segments, classes = (len(labels.ids), config.task.segments), len(config.task.classes)
         return cls(
             labels,
@@ -35,7 +35,7 @@ class Videos:
 
     @classmethod
     def collect(cls, videos: Iterable, streams: tuple[str, ...]) -> "Videos":
-        """Stack synthetic videos, with their features averaged to segments."""
+        """Stacks synthetic videos, with their features averaged to segments."""
         labels = {name: [] for name in ("id", "filename", "weak", "audio", "visual")}
         features = {name: [] for name in streams}
         pseudo_labels = {name: [] for name in PSEUDO_LABELS}
@@ -68,7 +68,11 @@ class Videos:
         return sum(features.nbytes for features in self.streams.values())
 
     def mask_pseudo_labels(self) -> dict[str, int]:
-        """Drop pseudo labels of classes that the weak label lacks; how many, by modality."""
+        """Removes pseudo labels of classes that the weak label lacks.
+
+        Returns:
+            Modality -> how many were removed.
+        """
         masked = {}
         for modality, labels in self.pseudo_labels.items():
             before = int(labels.sum())
@@ -77,7 +81,7 @@ class Videos:
         return masked
 
     def examples(self, rows: range, densely_labelled: bool) -> Iterator[tuple[int, dict]]:
-        """(row, features as the builder declares them) for each of `rows`."""
+        """Yields (row, example) for each of `rows`, with the features that the builder declares."""
         for row in rows:
             yield (
                 row,

@@ -1,1 +1,1 @@
-"""An experiment: its config, checked and remembered, and its work directory."""
+"""An experiment: its config, which is checked and recorded, and its work directory."""

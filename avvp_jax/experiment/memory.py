@@ -1,4 +1,4 @@
-"""What fits in the memory of a device: networks, and how many seeds together."""
+"""Estimates of memory: whether a network fits on a device, and how many seeds fit together."""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +13,21 @@ from avvp_jax.streams import DataSpec
 from avvp_jax.training.run import Run, all_seeds, seed_groups
 from avvp_jax.training.stages import Training
 
-# Of the device's memory, what the data set and the seeds may take; the compiler needs the rest.
+# Share of a device's memory for the data set and the seeds; compiled programs need the rest.
 SHARE = 0.6
-# Copies of the parameters that a seed needs: itself, two moments, best, these four again while a
-# checkpoint is written, and the gradient.
+# Copies of the parameters that a seed needs: the parameters, two moments, the best model, all four
+# again while a checkpoint is written, and the gradient. The fewest: without the checkpoint.
 COPIES, FEWEST_COPIES = 9, 5
-# Numbers that a training step keeps of a token, in multiples of the network's width: an estimate
-# on the safe side.
+# Numbers that a training step stores per token, as a multiple of the network's width: a
+# conservative estimate.
 ACTIVATIONS = 60
 
 
 def seeds_at_once(run: Run, stages: Sequence[Training]) -> int:
-    """`config.seeds_at_once`, or if that is 0 what a run began with, or what memory allows."""
+    """How many seeds train together: `config.seeds_at_once`, unless that is 0.
+
+    If it is 0: as many as when the run began, or in a new run as many as fit in memory.
+    """
     config = run.config
     if config.seeds_at_once:
         return config.seeds_at_once
@@ -37,13 +40,13 @@ def seeds_at_once(run: Run, stages: Sequence[Training]) -> int:
 
 
 def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:
-    """How many seeds of one group a device holds at most; the last group may be smaller."""
+    """The most seeds of one group that a device holds; the last group may be smaller."""
     sizes = {len(group) for group in seed_groups(all_seeds(config), at_once)}
     return max(size // make_mesh(size, **config.mesh).shape[SEEDS] for size in sizes)
 
 
 def fitting(config: ConfigDict, spec: DataSpec, stage: Training, free: float) -> int:
-    """How many seeds of a stage fit into so many bytes, at least one."""
+    """How many seeds of a stage fit into `free` bytes; at least one."""
     count, config = parameters(config, spec, stage), stage.settings(config)
     tokens = 2 * spec.task.segments * max(config.train.batch_size, config.eval.batch_size)
     activations = tokens * config.model.width * ACTIVATIONS * config.model.layers
@@ -51,10 +54,10 @@ def fitting(config: ConfigDict, spec: DataSpec, stage: Training, free: float) ->
 
 
 def refuse_too_large(config: ConfigDict, spec: DataSpec, stages: Sequence[Training]) -> None:
-    """Refuses networks that a device cannot hold, before anything is written.
+    """Checks that a device can hold the networks, before anything is written.
 
     Raises:
-      UserError: weights, gradients, moments and the best model are more than its memory.
+      UserError: parameters, gradients, moments and best model exceed its memory.
     """
     seeds = seeds_on_a_device(config, min(config.seeds_at_once, config.num_seeds))
     there = device_memory()
@@ -70,6 +73,6 @@ def refuse_too_large(config: ConfigDict, spec: DataSpec, stages: Sequence[Traini
 
 
 def parameters(config: ConfigDict, spec: DataSpec, stage: Training) -> int:
-    """How many weights a stage trains for one seed."""
+    """The number of parameters that a stage trains for one seed."""
     shapes = jax.tree.leaves(stage.trained_network(config, spec).shapes()["params"])
     return sum(math.prod(leaf.shape) for leaf in shapes)

@@ -1,4 +1,4 @@
-"""A training, planned: everything that is to be read and refused before anything is written."""
+"""The plan of a training run. All inputs are read and checked before anything is written."""
 
 import dataclasses
 import functools
@@ -22,17 +22,17 @@ from avvp_jax.training.stages import Training
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a training will do.
+    """What a training run will do.
 
     Attributes:
-      config: a copy of the given one, with the number of seeds at once decided.
-      workdir: where it goes.
+      config: a copy of the given one, with `seeds_at_once` decided.
+      workdir: the work directory.
       data: the prepared data set.
       wanted: the stages that were asked for, in order.
       runs: a run for each group of seeds that train together, in order.
-      finished: the wanted stages that are finished already, as (group, name of the stage).
+      finished: the wanted stages that are already finished, as (index of the group, stage).
       final: the stage whose model is the result.
-      splits: what that model is scored on.
+      splits: the splits to score that model on.
     """
 
     config: ConfigDict
@@ -46,13 +46,14 @@ class Plan:
 
 
 def make_plan(config: ConfigDict, workdir: str) -> Plan:
-    """The plan of a training, with every refusal that can be known beforehand.
+    """Plans a training run, with all checks that can be made beforehand.
 
     Raises:
-      UserError: the config, the work directory, the data, or what stages are given does not do.
+      UserError: the config, the work directory, the data, or a file that a stage reads is not
+        usable.
     """
     refuse_unknown_seed(config)
-    # More seeds at once than there are make the same group.
+    # A larger number makes the same group, but would be recorded as another config.
     config = _changed(config, seeds_at_once=min(config.seeds_at_once, config.num_seeds))
     begun = has_begun(workdir)
     if begun:
@@ -60,7 +61,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     stages = stages_of(config)
     wanted, final = chosen_stages(config, stages), final_stage(config, stages)
     start = starting_point(config, stages, final)
-    # A run that goes on needs its start no more, but for stages that have not begun.
+    # A resumed run only reads its starting point if a stage has not begun yet.
     if not begun:
         start()
     data = Dataset(config.data)
@@ -87,17 +88,17 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
 
 
 def _changed(config: ConfigDict, **values) -> ConfigDict:
-    """A copy of a config with some values exchanged, its keys in the same order."""
+    """A copy of a config with some values changed, and its keys in the same order."""
     changed = config.copy_and_resolve_references()
     changed.update(values)
     return changed
 
 
 def refuse_unknown_seed(config: ConfigDict) -> None:
-    """Refuses to pick the model of a seed that does not train.
+    """Checks that `config.pick_seed` is a seed of the run.
 
     Raises:
-      UserError: names the seeds that do.
+      UserError: it is not; names the seeds of the run.
     """
     seeds = all_seeds(config)
     if config.pick_seed not in (-1, *seeds):
@@ -108,10 +109,12 @@ def refuse_unknown_seed(config: ConfigDict) -> None:
 def starting_point(
     config: ConfigDict, stages: Sequence[Stage], final: Training
 ) -> Callable[[], Variables | None]:
-    """What gives the variables of `config.init_from`, read once, or None where it is empty.
+    """A function that returns the variables of `config.init_from`, or None if that is empty.
+
+    It reads them at its first call only.
 
     Raises:
-      UserError: no training of the method can start from a finished model.
+      UserError: the method's training cannot start from a finished model.
     """
     given = bool(config.init_from)
     if given and any(isinstance(stage, Training) and stage.result for stage in stages):
@@ -126,17 +129,17 @@ def starting_point(
             return None
         spec = spec_of_weights(config, config.init_from)
         network = final.result_network(config, spec)
-        # `pick_seed` is of this run's seeds: of several there, the best is taken.
+        # `pick_seed` names a seed of this run, so of several seeds there the best is taken.
         return pick(read_all_weights(config.init_from, network, config), -1).variables
 
     return start
 
 
 def check_splits(config: ConfigDict, data: Dataset) -> None:
-    """Refuses splits that cannot be scored, before any time is spent on a model.
+    """Checks that the splits can be scored, before any time is spent on a model.
 
     Raises:
-      UserError: names the split, and those that can be.
+      UserError: one cannot; names it, and the splits that can.
     """
     for name in names(config.eval.splits):
         if name not in data.dense:
@@ -147,7 +150,7 @@ def check_splits(config: ConfigDict, data: Dataset) -> None:
 
 
 def refuse_other_inputs(run: Run) -> None:
-    """Refuses data, and somebody else's files, that the first training could not use.
+    """Checks that the first training stage can use the data, and files that the config names.
 
     Raises:
       UserError: says what is missing or damaged.
@@ -157,10 +160,10 @@ def refuse_other_inputs(run: Run) -> None:
 
 
 def _with_groups(run: Run, wanted: Sequence[Stage]) -> ConfigDict:
-    """The config with the number of seeds that train together, which memory may limit.
+    """The config with `seeds_at_once` decided; memory may limit it.
 
     Raises:
-      UserError: not even one fits.
+      UserError: the networks do not fit.
     """
     trainings = [stage for stage in wanted if isinstance(stage, Training)]
     first = next(stage for stage in run.stages if isinstance(stage, Training))

@@ -1,4 +1,4 @@
-"""What a work directory remembers of its run: the config, versions and commit."""
+"""The record of a run in its work directory: config, task, streams, versions and commit."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ def remember(config: ConfigDict, workdir: str, spec: DataSpec) -> None:
     """Writes W/config.json: the config, task, streams, versions and commit of a run.
 
     Raises:
-      UserError: the work directory belongs to a run whose config gives other numbers.
+      UserError: the work directory belongs to a run whose config gives other results.
     """
     path = epath.Path(workdir) / "config.json"
     if path.exists() and has_begun(workdir):
@@ -41,10 +41,10 @@ def remember(config: ConfigDict, workdir: str, spec: DataSpec) -> None:
 
 
 def refuse_other_config(config: ConfigDict, workdir: str) -> None:
-    """Refuses to go on in W with a config that would give other numbers.
+    """Checks that a run in W can resume with a config: its results must stay the same.
 
     Raises:
-      UserError: names what differs.
+      UserError: they would not; names what differs.
     """
     before, now = by_key(recall(workdir)), by_key(config)
     free = {key for key, field in fields_of(config.method).items() if field.free_on_resume}
@@ -62,7 +62,7 @@ def refuse_other_config(config: ConfigDict, workdir: str) -> None:
 
 
 def has_begun(workdir: str) -> bool:
-    """Whether a work directory holds something that a run could go on from."""
+    """Whether a work directory holds checkpoints that a run could resume from."""
     # Groups of seeds have folders of their own.
     places = itertools.product(("*", "*/seeds_*"), ("latest", "best"))
     found = (epath.Path(workdir).glob(f"{stage}/{kept}/*") for stage, kept in places)
@@ -70,10 +70,10 @@ def has_begun(workdir: str) -> bool:
 
 
 def recall_for(workdir: str, mode: str) -> ConfigDict:
-    """The config in W/config.json as the default of a mode.
+    """The config in W/config.json, as the default config of a mode.
 
-    What was asked of training alone (where it started from) does not carry over: eval,
-    predict and export use the work directory's own model unless told otherwise.
+    In modes other than train, `init_from`, `export_to` and `data.features_only` are empty:
+    eval, predict and export use the work directory's own model unless told otherwise.
     """
     config = recall(workdir)
     if mode != "train":
@@ -91,7 +91,7 @@ def recall(workdir: str) -> ConfigDict:
 
 
 def recall_spec(workdir: str) -> DataSpec:
-    """The task and streams in W/config.json; LLP's in one that was written before they were.
+    """The task and streams in W/config.json; an older file without them is of LLP.
 
     Raises:
       UserError: see recall.
@@ -111,7 +111,7 @@ def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
         config = ConfigDict(_tuples(record["config"]))
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
-    # RecursionError: brackets in brackets in brackets.
+    # RecursionError: brackets nested too deeply.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
     try:
@@ -133,14 +133,14 @@ def _spec(record: dict, config: ConfigDict) -> DataSpec:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict:
-    """An object of JSON, which may name a key twice."""
+    """A JSON object as a dict; a key that occurs twice is an error."""
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f"a key twice among {', '.join(key for key, _ in pairs)}")
     return dict(pairs)
 
 
 def _tuples(value):
-    """JSON has no tuples; configs have no lists."""
+    """Converts lists to tuples: JSON has no tuples, and configs have no lists."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value

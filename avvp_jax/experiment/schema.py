@@ -1,4 +1,4 @@
-"""The keys of a config: those that every method has, in one table, and those of one method."""
+"""The fields of a config: a table of those that all methods share, and those of each method."""
 
 import functools
 import re
@@ -31,7 +31,7 @@ from avvp_jax.streams import STREAM_SETS
 from avvp_jax.training.keys import GENERATORS
 
 _OWN_DATASET = re.compile(r"llp/[A-Za-z0-9_.-]+")
-# Whether a data set of another name has been prepared is found out when it is opened.
+# Another name is accepted here; whether such a data set is prepared is checked on opening it.
 DATASET = Limit(
     f"one of {', '.join(DATASETS)}",
     lambda x: is_text(x) and (x in DATASETS or _OWN_DATASET.fullmatch(x) is not None),
@@ -126,20 +126,20 @@ def _flat(fields: Mapping, prefix: str = "") -> dict[str, Field]:
 
 
 COMMON = _flat(_COMMON)
-# Keys of `model` that no weights depend on.
+# Keys of `model` that no weight depends on.
 WEIGHTLESS = tuple(key.removeprefix("model.") for key, f in COMMON.items() if f.weightless)
-# The sections of all methods; each goes with some of them only.
+# The sections that are specific to a method, of all methods.
 SECTIONS = {section for method in METHODS.values() for section in method.schema}
 
 
 @functools.cache
 def fields_of(method: str) -> dict[str, Field]:
-    """The fields of a method's config by their dotted keys, but for what `overrides_of` has."""
+    """Dotted key -> field of a method's config, without the sections in `overrides_of`."""
     own = METHODS[method].schema.items()
     return COMMON | _flat({key: each for key, each in own if not isinstance(each, Overrides)})
 
 
 def overrides_of(method: str) -> dict[str, Overrides]:
-    """The sections of a method whose values replace those of its whole config in a stage."""
+    """Name -> section of a method whose values replace those of the whole config in a stage."""
     own = METHODS[method].schema.items()
     return {section: each for section, each in own if isinstance(each, Overrides)}

@@ -1,4 +1,4 @@
-"""What a config has to hold, and checks of it."""
+"""Checks of a config, and access to its values by key."""
 
 import difflib
 from collections.abc import Mapping
@@ -15,11 +15,15 @@ from avvp_jax.task import MODALITIES
 from avvp_jax.training.selection import SELECTIONS, parts_of
 from avvp_jax.training.sequence import names
 
-DEEPEST = 3  # sections in one another: base.schedule.learning_rate
+DEEPEST = 3  # nested sections, as in base.schedule.learning_rate
 
 
 def value_of(config: ConfigDict, key: str):
-    """The value at a dotted key."""
+    """The value at a dotted key.
+
+    Raises:
+      UserError: the config has no such key.
+    """
     for part in key.split("."):
         if not isinstance(config, ConfigDict) or part not in config:
             raise UserError(f"config.{key} is missing; start from a file in configs/")
@@ -28,10 +32,10 @@ def value_of(config: ConfigDict, key: str):
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuses values that no run could use.
+    """Checks all values of a config.
 
     Raises:
-      UserError: names the first such key and what it may be.
+      UserError: names the first key with a wrong value, and what it may be.
     """
     values = by_key(config)
     for key in (key for key, field in COMMON.items() if field.required):
@@ -44,7 +48,7 @@ def check_config(config: ConfigDict) -> None:
     for key, field in fields_of(config.method).items():
         if field.divides_width:
             check_heads(key, values[key], config.model.width)
-    # What another set holds shows when it is opened.
+    # The streams of another data set are only known when it is opened.
     held = DATASETS.get(config.data.dataset, (config.data.streams,))
     if config.data.streams not in held:
         raise UserError(
@@ -65,13 +69,13 @@ def check_config(config: ConfigDict) -> None:
 
 
 def check_value(key: str, value, method: str = "") -> None:
-    """Refuses a value that is not what its key may have, and a key that nothing reads.
+    """Checks that a key is known and that its value is allowed.
 
     Args:
-      method: whose config the key is in; empty knows the keys alone that all methods share.
+      method: the method of the config; empty only knows the keys that all methods share.
 
     Raises:
-      UserError: names the key, and what it may have or which one it resembles.
+      UserError: names the key, and the values allowed or a known key that it resembles.
     """
     fields, known = fields_of(method) if method else COMMON, key
     for section in overrides_of(method) if method else ():
@@ -86,7 +90,7 @@ def check_value(key: str, value, method: str = "") -> None:
 
 
 def _of_a_network(key: str, fields: Mapping[str, Field]) -> Field | None:
-    """The field of a value that one of several networks has for itself."""
+    """The field of a key like schedule.learning_rate.NETWORK; None if it is no such key."""
     each = (f for name, f in fields.items() if f.each_network and key.startswith(f"{name}."))
     return next(each, None)
 
@@ -94,22 +98,22 @@ def _of_a_network(key: str, fields: Mapping[str, Field]) -> Field | None:
 def _shown(value) -> str:
     try:
         return f"{value!r:.80}"
-    except ValueError:  # Python writes no integers of thousands of digits
+    except ValueError:  # Python refuses to print integers with thousands of digits
         return "(too long to show)"
 
 
 def check_heads(key: str, heads: int, width: int) -> None:
-    """Refuses a number of heads that does not divide the width.
+    """Checks that a number of heads divides the width.
 
     Raises:
-      UserError: names the key.
+      UserError: it does not.
     """
     if width % heads:
         raise UserError(f"config.model.width={width} must be a multiple of config.{key}={heads}")
 
 
 def _check_method(config: ConfigDict) -> None:
-    """Refuses what does not go with the config's method, and what lacks something it needs."""
+    """Checks that the config has the sections of its method, and the keys that choices need."""
     check_value("method", config.method)
     method = METHODS[config.method]
     own = f"start from configs/{method.config}.py"
@@ -132,7 +136,7 @@ def _check_method(config: ConfigDict) -> None:
 
 
 def _check_rates(config: ConfigDict) -> None:
-    """Refuses learning rates of other networks than those that train."""
+    """Checks that learning rates are one number, or one for each network of the method."""
     wanted = {"schedule.learning_rate": METHODS[config.method].networks}
     for section in overrides_of(config.method):
         wanted[f"{section}.schedule.learning_rate"] = ()
@@ -147,7 +151,7 @@ def _check_rates(config: ConfigDict) -> None:
 
 
 def _check_select(config: ConfigDict) -> None:
-    """Refuses unknown scores, and a number of them that is not that of the parts selected."""
+    """Checks that `eval.select` has a known score for each part of the model."""
     final = METHODS[config.method].stages(config)[-1]
     parts = len(MODALITIES) if final.result else 1
     wanted = {"eval.select": parts}
@@ -169,7 +173,7 @@ def _check_select(config: ConfigDict) -> None:
 
 
 def absolute_paths(config: ConfigDict) -> ConfigDict:
-    """The config with every path absolute, so that it holds from any folder; ~ is home."""
+    """The config with every path absolute, and ~ expanded."""
     config = config.copy_and_resolve_references()
     for key in (key for key, field in fields_of(config.method).items() if field.path):
         section, _, name = key.rpartition(".")
@@ -180,7 +184,7 @@ def absolute_paths(config: ConfigDict) -> ConfigDict:
 
 
 def flat_config(config: ConfigDict) -> dict[str, object]:
-    """Dotted key -> value, tuples as text, for hyperparameter tables."""
+    """Dotted key -> value, with tuples as text, for hyperparameter tables."""
     return {
         key: str(value) if isinstance(value, (list, tuple)) else value
         for key, value in by_key(config).items()
@@ -191,13 +195,13 @@ def by_key(config: ConfigDict, prefix: str = "") -> dict[str, object]:
     """Dotted key -> value."""
     values = {}
     try:
-        items = config.items()  # in order, which words and numbers together do not have
+        items = config.items()  # sorts the keys, which fails if they are of several types
     except TypeError:
         raise UserError(
             f"config.{prefix}* has keys that are no words; start from a file in configs/"
         ) from None
     for key, value in items:
-        # Deeper is only a config that holds itself.
+        # No config is nested more deeply, unless it contains itself.
         if isinstance(value, ConfigDict) and prefix.count(".") < DEEPEST:
             values |= by_key(value, f"{prefix}{key}.")
         else:

@@ -1,4 +1,4 @@
-"""What a run was made with: versions of packages, and the commit of this code."""
+"""The software that a run uses: versions of packages, and the commit of this code."""
 
 import importlib.metadata
 import os
@@ -7,7 +7,7 @@ import subprocess
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on."""
+    """The versions of Python and of the packages that results depend on."""
     packages = (
         "jax",
         "jaxlib",
@@ -22,11 +22,11 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit that this code is checked out at, "+changes" if files differ; None outside git."""
+    """The commit of this code, with "+changes" if files differ from it; None outside git."""
     git = ["git", "-C", os.path.dirname(os.path.abspath(__file__))]
     try:
         run = {"capture_output": True, "text": True, "check": True, "timeout": 10}
-        # An installed copy may lie inside somebody else's repository.
+        # An installed copy may be inside another repository: this file must be tracked.
         subprocess.run([*git, "ls-files", "--error-unmatch", os.path.basename(__file__)], **run)
         head = subprocess.run([*git, "rev-parse", "HEAD"], **run).stdout.strip()
         dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], **run).stdout.strip()

@@ -1,4 +1,4 @@
-"""Trained variables, from a work directory or from published files."""
+"""Reads trained variables, from a work directory or from published files."""
 
 import dataclasses
 import math
@@ -28,7 +28,12 @@ from avvp_jax.training.sequence import final_stage
 
 
 class Leftover(NamedTuple):
-    """Of a published file: tensors that no network reads, and what is beside the state_dict."""
+    """The parts of a published file that our network does not use.
+
+    Attributes:
+      unused: name -> tensor of modules that are never called.
+      rest: what the file holds beside the state_dict; None if it is only that.
+    """
 
     unused: Mapping[str, np.ndarray]
     rest: dict | None
@@ -36,16 +41,15 @@ class Leftover(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Where a model's variables came from.
+    """A model's variables, and where they came from.
 
     Attributes:
       variables: of the network.
-      epoch: the epoch they were selected at (of each part, where parts were selected
-        apart); None for a published file.
-      seed, score: of the run they are from, and their val score, NaN if it diverged; None
-        likewise.
-      leftovers: part of the model -> what its published file holds that no network
-        reads, kept for export.
+      epoch: the selected epoch, or one for each part of the model if the parts are selected
+        separately; None for a published file.
+      seed: of the run; None for a published file.
+      score: on val, NaN if the run diverged; None for a published file.
+      leftovers: part of the model -> the unused parts of its published file, kept for export.
     """
 
     variables: Variables
@@ -56,28 +60,25 @@ class Weights:
 
     @property
     def diverged(self) -> bool:
-        """Whether their run ended early, by a loss or gradient that was not finite."""
+        """Whether training ended early, because loss or gradient was not finite."""
         return self.score is not None and math.isnan(self.score)
 
     @property
     def step(self) -> int:
-        """The epoch as a step to log at."""
+        """The step to log at: the epoch, or the later one of two parts; 0 for a published file."""
         return max(jax.tree.leaves(self.epoch), default=0)
 
 
 def read_weights(path: str, network: Network, config: ConfigDict, stage: str = "") -> Weights:
-    """The weights of `config.pick_seed` in a work directory, or those in a published `.pt`.
-
-    See read_all_weights.
-    """
+    """Reads the weights of `config.pick_seed`; see read_all_weights."""
     return pick(read_all_weights(path, network, config, stage), config.pick_seed)
 
 
 def pick(weights: list[Weights], seed: int) -> Weights:
-    """The weights of a seed; -1 picks the best on val.
+    """The weights of a seed; -1 picks the best on val. Published weights have no seed.
 
     Raises:
-      UserError: they are of other seeds, or all have diverged.
+      UserError: there is no such seed, or all seeds have diverged.
     """
     if weights[0].seed is None:
         return weights[0]
@@ -99,13 +100,16 @@ def pick(weights: list[Weights], seed: int) -> Weights:
 def read_all_weights(
     path: str, network: Network, config: ConfigDict, stage: str = ""
 ) -> list[Weights]:
-    """Each seed's weights in a work directory (best models of a stage), or a published `.pt`'s.
+    """Reads the best models of all seeds in a work directory, or the model in a published `.pt`.
 
     Args:
-      stage: of the work directory's own method; empty is its last.
+      path: the work directory or the published file.
+      network: the network that the weights must fit.
+      config: of this run.
+      stage: a stage of the work directory's method; empty is its last.
 
     Raises:
-      UserError: nothing is there, it is damaged, or it does not fit `network`.
+      UserError: there is no model, it is damaged, or it does not fit `network`.
     """
     if is_folder(path):
         return _weights_of_workdir(path, network, config, stage)
@@ -135,8 +139,9 @@ def _weights_of_workdir(
 
 
 def spec_of_weights(config: ConfigDict, path: str) -> DataSpec:
-    """The task and streams of the weights at a path: a work directory knows them, and a
-    published file is taken to be of the config's data.
+    """The task and streams that the weights at a path were trained for.
+
+    A work directory records them. A published file is assumed to fit the config's data.
 
     Raises:
       UserError: the work directory is damaged, or the data cannot be prepared.
@@ -145,10 +150,10 @@ def spec_of_weights(config: ConfigDict, path: str) -> DataSpec:
 
 
 def refuse_other_data(trained: DataSpec, given: DataSpec, path: str) -> None:
-    """Refuses data of another task, or of other widths, than weights were trained on.
+    """Checks that data has the task and widths that weights were trained for.
 
     Raises:
-      UserError: says how they differ.
+      UserError: it has not; says how they differ.
     """
     if trained.task != given.task:
         was, now = (f"{x.name}, {len(x.classes)} classes" for x in (trained.task, given.task))
@@ -165,7 +170,13 @@ def refuse_other_data(trained: DataSpec, given: DataSpec, path: str) -> None:
 
 
 def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:
-    """Refuses a network that would read the weights of another one; shapes do not tell heads."""
+    """Checks that weights were trained with the same network.
+
+    Their shapes are not enough: they do not show the number of heads, for example.
+
+    Raises:
+      UserError: names the first setting that differs.
+    """
     settings = [f"model.{key}" for key in trained.model if key not in WEIGHTLESS]
     for key in (*settings, "data.streams"):
         was, now = value_of(trained, key), value_of(asked, key)
@@ -174,7 +185,7 @@ def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> Non
 
 
 def read_published_weights(path: str, network: Network, layout: Layout) -> Weights:
-    """The weights in the published `.pt` of a method, or in the several that begin with `path`."""
+    """Reads a method's published weights, from one `.pt` or several (see Layout.paths)."""
     variables, leftovers = network.shapes(), {}
     for part, part_path in layout.paths(path).items():
         file = read_published(part_path)

@@ -1,4 +1,4 @@
-"""A work directory: made, writable, and the same one for all processes of a run."""
+"""Makes a work directory, and checks that it is writable and the same for all processes."""
 
 import os
 import random
@@ -13,14 +13,18 @@ from avvp_jax.storage.writing import make_folder, on_cloud, write_whole
 
 
 def make_workdir(workdir: str) -> None:
-    """Creates the work directory, or says why it cannot be used."""
+    """Creates the work directory.
+
+    Raises:
+      UserError: it cannot be created or written.
+    """
     try:
         if on_cloud(workdir):
             refuse_no_bucket(workdir)
         make_folder(workdir)
     except UserError:
         raise
-    # Cloud storage answers with exceptions of its own, and epath where it lacks a package.
+    # Cloud storage raises exceptions of its own, and so does epath if a package is missing.
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--workdir={workdir}: {reason}; choose another") from error
@@ -29,9 +33,12 @@ def make_workdir(workdir: str) -> None:
 
 
 def refuse_no_bucket(workdir: str) -> None:
-    """Refuses a bucket that is not there.
+    """Checks that a bucket exists.
 
-    Folders are nothing there, so that making one says nothing of the bucket.
+    Making a folder does not show it: on cloud storage, that does nothing.
+
+    Raises:
+      UserError: there is no such bucket.
     """
     bucket = bucket_of(workdir)
     if not epath.Path(f"gs://{bucket}").exists():
@@ -42,10 +49,11 @@ def refuse_no_bucket(workdir: str) -> None:
 
 
 def refuse_separate(workdir: str) -> None:
-    """Refuses a work directory that is another folder on another host.
+    """Checks that the work directory is the same folder on all hosts.
 
     Raises:
-      UserError: in every process; names the first one that does not see what process 0 writes.
+      UserError: it is not. Raised in every process; names the first process that does not see
+        what process 0 writes.
     """
     if not processes.several():
         return

@@ -1,6 +1,7 @@
-"""The methods: a folder each, whose method.py exports METHODS, a tuple of them.
+"""The methods. Each has a folder, whose method.py exports METHODS, a tuple of its variants.
 
-A folder holds what its method adds: losses and stages, label rules, the files it leaves.
+A folder holds everything that is specific to its method: losses, stages, rules for labels, and
+the files that its stages write.
 """
 
 import importlib
@@ -26,10 +27,10 @@ METHODS: dict[str, Method] = {
 
 
 def stages_of(config: ConfigDict) -> list[Stage]:
-    """The stages of `config.method`, in order; the last one's model is the result."""
+    """The stages of `config.method`, in order; the model of the last one is the result."""
     return METHODS[config.method].stages(config)
 
 
 def layout_of(config: ConfigDict, stage: Training) -> Layout:
-    """The published layout of what a stage of `config.method` trains."""
+    """The published layout of the model of a stage of `config.method`."""
     return stage.layout or METHODS[config.method].layout

@@ -1,7 +1,7 @@
-"""Contrast between the audio and visual segments of one video: a segment belongs to its own time.
+"""Contrastive losses between the audio and visual segments of a video: equal times match.
 
-MA (Wu and Yang, CVPR 2021, section 3.2) and JoMoLD (Cheng et al., ECCV 2022,
-section 3.4) write the same idea as two different losses.
+MA (Wu and Yang, CVPR 2021, section 3.2) and JoMoLD (Cheng et al., ECCV 2022, section 3.4)
+define two different losses for the same idea.
 """
 
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from avvp_jax.methods.losses import weighted_mean
 
 TEMPERATURE = 0.2
-# Of a segment's target, this much is spread over the other segments.
+# The share of a segment's target that is spread over the other segments.
 SMOOTHING = 0.1
 
 
@@ -26,7 +26,7 @@ def contrastive_logits(
 def smoothed_cross_entropy(
     logits: Float[Array, "videos segments segments"], weight: Float[Array, " videos"]
 ) -> Float[Array, ""]:
-    """MA's loss: cross entropy with the smoothed diagonal as target, over videos and segments."""
+    """MA's loss: cross entropy with the smoothed diagonal, averaged over videos and segments."""
     entropy = -(_targets(logits) * jax.nn.log_softmax(logits)).sum(axis=-1)
     return weighted_mean(entropy.mean(axis=-1), weight)
 
@@ -34,7 +34,7 @@ def smoothed_cross_entropy(
 def expected_probability(
     logits: Float[Array, "videos segments segments"], weight: Float[Array, " videos"]
 ) -> Float[Array, ""]:
-    """JoMoLD's loss: minus the log of the probability that the smoothed diagonal expects."""
+    """JoMoLD's loss: minus the log of the mean probability, weighted by the smoothed diagonal."""
     expected = (_targets(logits) * jax.nn.softmax(logits)).sum(axis=-1)
     return weighted_mean(-jnp.log(expected).mean(axis=-1), weight)
 

@@ -1,7 +1,7 @@
 """Losses that the methods share, on probabilities and weak labels.
 
-Every mean over videos is weighted: `weight` [videos] is 1 for a video and 0 for
-the padding of an epoch's smaller last batch, which therefore changes nothing.
+Every mean over videos is weighted: `weight` [videos] is 1 for a video and 0 for padding (of an
+epoch's smaller last batch), so padding has no effect.
 """
 
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ from jaxtyping import Array, Float
 
 PROBABILITY_MARGIN = 1e-7
 
-# Visual targets are smoothed because what is labelled is often heard but not
-# seen; audio targets are not (HAN, ECCV 2020, section 4.4).
+# Visual targets are smoothed, because labelled events are often heard but not seen. Audio
+# targets are not (HAN, ECCV 2020, section 4.4).
 VISUAL_SMOOTHING = 0.1
 
 
 def clamp(prob: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Keeps probabilities off 0 and 1 by 1e-7, as published, so that logarithms stay finite."""
+    """Clips probabilities to [1e-7, 1 - 1e-7], as published, so that logarithms stay finite."""
     return jnp.clip(prob, PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN)
 
 
@@ -24,14 +24,14 @@ def bce(
     target: Float[Array, "videos classes"],
     weight: Float[Array, " videos"],
 ) -> Float[Array, ""]:
-    """Binary cross entropy, a mean over the videos of weight 1 and all classes."""
+    """Binary cross entropy, averaged over the videos of weight 1 and all classes."""
     return weighted_mean(cross_entropy(prob, target).mean(axis=-1), weight)
 
 
 def cross_entropy(
     prob: Float[Array, "*shape"], target: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Binary cross entropy of each clamped probability with its target."""
+    """Binary cross entropy of each probability, clamped, with its target."""
     prob = clamp(prob)
     return -(target * jnp.log(prob) + (1.0 - target) * jnp.log1p(-prob))
 
@@ -44,7 +44,7 @@ def weighted_mean(
 
 
 def smooth_visual(label: Float[Array, "videos classes"]) -> Float[Array, "videos classes"]:
-    """The visual target 0.9 y + 0.05 of a weak label y."""
+    """The smoothed visual target of a weak label y: 0.9 y + 0.05."""
     return (1.0 - VISUAL_SMOOTHING) * label + VISUAL_SMOOTHING / 2
 
 
@@ -53,9 +53,12 @@ def mmil_losses(
     targets: dict[str, Float[Array, "videos classes"]],
     weight: Float[Array, " videos"],
 ) -> dict[str, Float[Array, ""]]:
-    """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4), by the names they log under.
+    """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4), by their logged names.
 
-    `targets` are those of targets.targets: audio, visual, video.
+    Args:
+      output: a parser's probabilities.
+      targets: `audio`, `visual` and `video`, see targets.targets.
+      weight: of each video.
     """
     return {
         "loss/audio": bce(output["audio_prob"], targets["audio"], weight),

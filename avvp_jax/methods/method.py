@@ -1,4 +1,4 @@
-"""What a method tells the rest of the program about itself."""
+"""The description of a method, through which the rest of the program uses it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ class Method:
 
     Attributes:
       name: `config.method`.
-      year: of its paper, which orders the methods.
-      config: the file in configs/ that it starts from, without its ending.
-      stages: config -> its stages, in order; the last one's model is the result.
-      layout: of its published checkpoints.
-      schema: the sections that its config has beside the common ones.
-      networks: names of the networks that train together, where there are several; each
-        may have a learning rate of its own.
-      published: the paper's scores; None where it prints none of LLP.
+      year: of its paper; methods are listed by year.
+      config: name of its file in configs/, without the ending.
+      stages: config -> its stages, in order; the model of the last one is the result.
+      layout: the layout of its published checkpoints.
+      schema: the sections of its config in addition to the common ones.
+      networks: names of the networks that train together, if there are several; each may have
+        a learning rate of its own.
+      published: the paper's scores on LLP; None if it has none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Targets of the three losses, from weak labels and what a method removed from them."""
+"""Targets of the MMIL losses, from weak labels and the labels that a method removed."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from avvp_jax.training.state import BatchArrays
 
 
 class RemovedLabels(NamedTuple):
-    """Labels that a method found to be absent from a modality: True where removed."""
+    """The labels that a method removed from each modality: True where removed."""
 
     audio: Bool[np.ndarray, "videos classes"]
     visual: Bool[np.ndarray, "videos classes"]
@@ -23,13 +23,16 @@ def targets(
     *,
     edit_video_target: bool = True,
 ) -> dict[str, Float[np.ndarray, "videos classes"]]:
-    """The targets `audio`, `visual` (smoothed) and `video` of audio_prob, visual_prob, global_prob.
+    """The targets `audio`, `visual` and `video` for audio_prob, visual_prob and global_prob.
 
-    A removed label's target is 0 in its modality, after smoothing.
+    Visual targets are smoothed. The target of a removed label is then set to 0 in its modality.
 
-    edit_video_target: MA's program keeps the audio and the video target in one
-    array, so a removed audio label leaves the video target too (True, the
-    published numbers); its paper edits the modality's target alone (False).
+    Args:
+      weak_label: 0 or 1.
+      removed: labels to remove; None removes none.
+      edit_video_target: whether a removed audio label is removed from the video target too.
+        MA's program does so, because its audio and video targets are one array; the published
+        numbers come from it. MA's paper only edits the modality's target (False).
     """
     label = weak_label.astype(np.float32)
     audio, visual, video = label, np.asarray(smooth_visual(label)), label
@@ -41,10 +44,10 @@ def targets(
 
 
 def weak_targets(run: Run) -> BatchArrays:
-    """What a stage trains on whose labels nobody has refined: the targets of weak labels."""
+    """Batch arrays of a stage that trains on the weak labels as they are."""
     return BatchArrays({"targets": targets(run.train.weak_label)})
 
 
 def no_arrays(run: Run) -> BatchArrays:
-    """What a stage's seeds share where each has targets of its own: nothing."""
+    """No batch arrays, for a stage whose seeds each have targets of their own."""
     return BatchArrays()

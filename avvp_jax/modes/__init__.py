@@ -1,4 +1,4 @@
-"""What launch.py does, a file for each mode."""
+"""The modes of launch.py, one file for each."""
 
 import errno
 import os
@@ -18,13 +18,13 @@ MODES = {
     "predict": predict.predict,
     "export": export.export,
 }
-# What a disk may answer to writing, and the user can mend.
+# Errors on writing that the user can put right.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 DISK_ERRORS += (errno.EIO, errno.EISDIR, errno.ENOTDIR)
 
 
 def run(config: ConfigDict, workdir: str, mode: str) -> None:
-    """Does `mode` in a work directory; see the README for what each leaves there.
+    """Runs a mode in a work directory; the README says which files each mode writes.
 
     Raises:
       UserError: for anything that the user can put right.
@@ -37,7 +37,7 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     try:
         MODES[mode](config, workdir)
     except OSError as error:
-        # epath raises the latter without a number.
+        # epath raises IsADirectoryError without an errno.
         if error.errno not in DISK_ERRORS and not isinstance(error, IsADirectoryError):
             raise
         raise UserError(
@@ -47,7 +47,7 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
 
 
 def command_facts(config: ConfigDict, workdir: str, mode: str) -> dict[str, object]:
-    """What every process of a run has to be started with; data may lie elsewhere on each host."""
+    """What must be equal in all processes of a run; paths of data may differ between hosts."""
     own = ("data.data_dir", "data.manual_dir")
     facts = {f"config.{k}": v for k, v in flat_config(config).items() if k not in own}
     of_packages = {f"the version of {name}": version for name, version in versions().items()}

@@ -1,4 +1,4 @@
-"""Work directories side by side: means, confidence intervals, and tests of their differences."""
+"""Compares work directories: means, confidence intervals, and tests of their differences."""
 
 import json
 import os
@@ -20,7 +20,13 @@ SPLITS = ("test", "val")
 
 
 class Result(NamedTuple):
-    """The test scores of a work directory: of each seed, and what the run was."""
+    """The scores in a work directory.
+
+    Attributes:
+      method, dataset: as in the config.
+      seeds: the scores of each seed.
+      config: dotted key -> value; None if the scores are those of published weights.
+    """
 
     method: str
     dataset: str
@@ -29,11 +35,10 @@ class Result(NamedTuple):
 
 
 def read_result(workdir: str, split: str) -> Result:
-    """The scores of a finished run, or of somebody's weights, which have no config; without the
-    seeds that have diverged.
+    """Reads the scores of a finished run, or of published weights; without diverged seeds.
 
     Raises:
-      UserError: there are none, or they are damaged.
+      UserError: there are no scores, or they are damaged.
     """
     path = os.path.join(workdir, f"scores_{split}.json")
     if not is_there(path):
@@ -47,7 +52,7 @@ def read_result(workdir: str, split: str) -> Result:
         good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
-    # OverflowError: a whole number beyond floats. RecursionError: brackets in brackets.
+    # OverflowError: an integer too large for a float. RecursionError: brackets nested too deeply.
     except (
         ValueError,
         OverflowError,
@@ -75,9 +80,9 @@ def read_result(workdir: str, split: str) -> Result:
 
 
 def compare(workdirs: Sequence[str]) -> str:
-    """Tables of several work directories' scores and of tests of each against the first.
+    """Tables of several work directories' scores, and of tests of each against the first.
 
-    The scores are those on the test split, or where not all have them, on val.
+    Scores are those on test, or on val if a work directory has none on test.
 
     Raises:
       UserError: fewer than two work directories, or one without scores.
@@ -112,6 +117,6 @@ def has_scores(workdir: str, split: str) -> bool:
 
 
 def is_paired(one: Result, other: Result) -> bool:
-    """Whether the runs are of one config and of the same seeds."""
+    """Whether two runs have the same config and the same seeds."""
     same_seeds = [ten.get("seed") for ten in one.seeds] == [ten.get("seed") for ten in other.seeds]
     return same_seeds and one.config is not None and one.config == other.config

@@ -1,4 +1,4 @@
-"""Scores of a trained or published model."""
+"""Scores a trained or published model."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""A model as the published program's own checkpoint."""
+"""Exports a model as a checkpoint of the published program."""
 
 import jax
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from avvp_jax.training.sequence import final_stage
 
 
 def export(config: ConfigDict, workdir: str) -> None:
-    """Writes the model as a `.pt` that the published program loads."""
+    """Writes the model as a `.pt` that the published program can load."""
     if not config.export_to:
         raise UserError(
             "--mode=export needs --config.export_to=FILE.pt (of dhhn: their common PREFIX)"

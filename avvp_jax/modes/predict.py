@@ -1,4 +1,4 @@
-"""Probabilities and events of the splits, or of a folder of features."""
+"""Writes predicted probabilities and events, for splits or for a folder of features."""
 
 from ml_collections import ConfigDict
 
@@ -18,7 +18,7 @@ from avvp_jax.training.sequence import final_stage, names
 
 
 def predict(config: ConfigDict, workdir: str) -> None:
-    """Writes what the model of the work directory, or of `config.init_from`, says of videos."""
+    """Writes the predictions of the model of the work directory, or of `config.init_from`."""
     source = config.init_from or workdir
     stage, spec = final_stage(config, stages_of(config)), spec_of_weights(config, source)
     network = stage.result_network(config, spec)
@@ -37,7 +37,7 @@ def predict(config: ConfigDict, workdir: str) -> None:
 
 
 def _splits(config: ConfigDict, spec: DataSpec, source: str) -> list[Split]:
-    """What to parse."""
+    """The splits to parse; a folder of features counts as one."""
     if config.data.features_only:
         split = load_features(config.data.features_only, spec)
         refuse_differences({f"config.data.features_only={config.data.features_only}": split.ids})

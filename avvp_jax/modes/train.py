@@ -1,4 +1,4 @@
-"""Training: a plan is made, and then carried out."""
+"""Trains a method: makes a plan, and executes it."""
 
 import contextlib
 import os
@@ -17,9 +17,9 @@ from avvp_jax.storage.locks import lock
 
 
 def train(config: ConfigDict, workdir: str) -> None:
-    """Runs the method's stages, then scores the last one's best models on all splits.
+    """Runs the method's stages, then scores the best models of the last one on all splits.
 
-    No other process can do so in the same work directory; the other modes can be used there.
+    A lock keeps other runs from training in the same work directory; other modes may use it.
     """
     busy = f"{workdir}: {{}} is training there; wait until it ends, or choose another --workdir"
     path = os.path.join(workdir, ".lock")
@@ -28,7 +28,7 @@ def train(config: ConfigDict, workdir: str) -> None:
 
 
 def execute(plan: Plan) -> None:
-    """Does what a plan says, and is stopped and goes on between any two of its stages."""
+    """Executes a plan. A run that was stopped skips the stages that are already finished."""
     remember(plan.config, plan.workdir, plan.data.spec)
     writer = make_writer(plan.workdir)
     writer.write_hparams(flat_config(plan.config))

@@ -1,4 +1,4 @@
-"""What DHHN tells the rest of the program."""
+"""DHHN as a Method."""
 
 from avvp_jax.interchange.layouts import Layout, encoder_norms
 from avvp_jax.methods.dhhn.stages import MODES, NETWORKS, stages

@@ -1,11 +1,11 @@
-"""DHHN: a hierarchical parser and two networks of one modality that guide each other.
+"""DHHN: a hierarchical parser, guided by two networks of one modality each.
 
 Jiang et al., "DHHN: Dual Hierarchical Hybrid Network for Weakly-Supervised
 Audio-Visual Video Parsing", ACM Multimedia 2022.
 
-  base       as in MA (refinement without somebody else's removed labels)
-  estimate   as in MA, likewise
-  train      train the three networks together; two epochs' parsers make the result
+  base       as in MA; only for refinement, and only if no file gives the removed labels
+  estimate   as in MA, under the same condition
+  train      train the three networks together; the result joins the parsers of two epochs
 """
 
 import jax
@@ -31,9 +31,9 @@ NETWORKS = ("hcmn", "audio_net", "video_net")
 
 
 def loss(networks, batch, key):
-    """The three networks' losses, each of which reaches its own network alone.
+    """The sum of the three networks' losses; each loss has a gradient for its own network only.
 
-    Their sum has therefore the gradient that three optimizers would be given.
+    The gradient of the sum is therefore the same as with a separate optimizer per network.
     """
     keys = jax.random.split(key, 3)
     weight, label = batch["weight"], batch["targets"]
@@ -67,7 +67,7 @@ def squared_error(
 
 
 def stages(config: ConfigDict) -> list[Stage]:
-    """Training; before it, for refinement, MA's estimation unless its result is given."""
+    """The joint training; refinement runs MA's estimation before, unless its result is given."""
     origin = config.dhhn.mode == "origin"
     train = Training(
         "train",
@@ -91,20 +91,23 @@ def stages(config: ConfigDict) -> list[Stage]:
 
 
 def joint_networks(config: ConfigDict, spec: DataSpec) -> Network:
-    """The three networks that train."""
+    """The three networks that are trained together."""
     sections = [config[name].to_dict() for name in ("model", "audio_net", "video_net")]
     sizes = spec.widths, len(spec.task.classes)
     return Network(lambda rngs: JointNetworks(*sizes, *sections, rngs=rngs))
 
 
 def combined_parser(config: ConfigDict, spec: DataSpec) -> Network:
-    """The parser that results, of two epochs' hierarchical parsers."""
+    """The resulting parser, which joins the hierarchical parsers of two epochs."""
     model, sizes = config.model.to_dict(), (spec.widths, len(spec.task.classes))
     return Network(lambda rngs: CombinedParser(*sizes, model, rngs=rngs))
 
 
 def both_parsers(variables: Variables) -> Variables:
-    """An epoch's variables as the result they would make if it were selected for both parts."""
+    """Variables of the result from those of one epoch, used for both parts.
+
+    Selection then keeps the best epoch of each part.
+    """
     return {
         kind: {modality: tree["hcmn"] for modality in MODALITIES}
         for kind, tree in variables.items()
@@ -112,13 +115,17 @@ def both_parsers(variables: Variables) -> Variables:
 
 
 def weak_arrays(run: Run) -> BatchArrays:
-    """Targets of the parser and of its guides: weak labels."""
+    """Targets of the parser and of the guiding networks, from weak labels."""
     guides = dict.fromkeys(NETWORKS[1:], run.train.weak_label)
     return BatchArrays({"targets": targets(run.train.weak_label) | guides})
 
 
 def refined_arrays(run: Run, index: int) -> BatchArrays:
-    """Targets of the parser and of its guides: what MA left of the labels for one seed."""
+    """One seed's targets of the parser and of the guiding networks, without removed labels.
+
+    Args:
+      index: of the seed in `run.seeds`.
+    """
     edited = ma.refined_targets(run, index)
     guides = dict(zip(NETWORKS[1:], (edited[m] for m in MODALITIES), strict=True))
     return BatchArrays({"targets": edited | guides})

@@ -1,11 +1,11 @@
-"""What HAN tells the rest of the program."""
+"""HAN as a Method."""
 
 from avvp_jax.interchange.layouts import Layout, Shapes, encoder_layer, encoder_norms, norms
 from avvp_jax.methods.han.stages import stages
 from avvp_jax.methods.method import Method
 from avvp_jax.reports.published_scores import Published
 
-# The network of HAN's program, which MA's, JoMoLD's and DHHN's have taken over.
+# The network of HAN's program, which the programs of MA, JoMoLD and DHHN also use.
 MODEL = {
     "width": 512,
     "heads": 1,
@@ -21,7 +21,7 @@ MODEL = {
 
 
 def unused(width: int) -> Shapes:
-    """Encoders of earlier versions, which the program builds and never calls."""
+    """Modules that HAN's program builds but never calls: encoders of earlier versions."""
     return {
         **encoder_layer("audio_encoder.layers.0", width, width),
         **encoder_layer("visual_encoder.layers.0", width, width),

@@ -21,12 +21,12 @@ def loss(parser, batch, key):
       key: for dropout.
 
     Returns:
-      The loss to minimise, and what to log of the step.
+      The loss to minimise, and the numbers to log.
     """
     parts = mmil_losses(parser(batch["features"], key), batch["targets"], batch["weight"])
     return sum(parts.values()), parts
 
 
 def stages(config: ConfigDict) -> list[Stage]:
-    """One: training."""
+    """A single stage: training."""
     return [Training("train", loss, weak_targets)]

@@ -1,4 +1,4 @@
-"""JoMoLD: noise ratios of the weak labels, and the labels that a batch loses in training.
+"""JoMoLD: noise ratios of the weak labels, and the labels to remove from a training batch.
 
 Cheng et al., "Joint-Modal Label Denoising for Weakly-Supervised Audio-Visual
 Video Parsing", ECCV 2022, sections 3.2 and 3.3.
@@ -14,12 +14,12 @@ from avvp_jax.methods.losses import cross_entropy
 
 WARMUPS = ("published", "linear")
 
-# Share of an epoch over which the noise ratios warm up.
+# The noise ratios warm up over this share of the first epoch.
 WARMUP_EPOCHS = 0.9
 
 
 class NoiseRatios(NamedTuple):
-    """Per class, the share of videos with the label whose modality lacks it; float64."""
+    """For each class, the share of its labels that are noise in a modality; float64."""
 
     audio: Float[np.ndarray, " classes"]
     visual: Float[np.ndarray, " classes"]
@@ -34,12 +34,11 @@ def noise_ratios(
     audio_threshold: float,
     visual_threshold: float,
 ) -> NoiseRatios:
-    """Noise ratios from a trained estimator's probabilities of all training videos.
+    """Noise ratios, from a trained estimator's probabilities of all training videos.
 
-    A label is noisy in a modality if probability times target, divided by the
-    class's mean probability, is below the threshold. The mean is one of batch
-    means, as published, so a short last batch counts as much as a full one.
-    A class without videos has ratio 0.
+    A label is noisy in a modality if probability times target, divided by the class's mean
+    probability, is below the threshold. As published, the mean is taken of the batches' means,
+    so a short last batch counts as much as a full one. A class without videos has ratio 0.
     """
     label = targets["video"] > 0
     count = label.sum(axis=0)
@@ -61,17 +60,16 @@ def removal_counts(
     steps: int,
     warmup: Literal["published", "linear"],
 ) -> Int[np.ndarray, "steps classes positives"]:
-    """How many labels a batch with n positives of a class loses: floor(ratio * n).
+    """How many labels to remove from a batch with n positives of a class: floor(ratio * n).
 
-    One table for each step of the first epoch, in which the ratio warms up, and a
-    last one for every later step. Made in float64 on the host, as published:
-    float32 products of a ratio and its own count can fall just short of a whole
-    number.
+    There is a table for each step of the first epoch, in which the ratio warms up, and a last
+    one for all later steps. As published, they are computed in float64 on the host: in float32,
+    the product of a ratio and a count can fall just short of a whole number.
 
-    warmup="published": the program multiplies its running ratio with the progress
-    and keeps the smaller, step after step; the first progress is 0, so nothing is
-    removed in the first epoch and everything after it. "linear": the ratio grows
-    with the progress through the first 0.9 epoch, as the paper describes.
+    warmup="published": in each step, the program multiplies its current ratio by the progress
+    and keeps the smaller value. The progress starts at 0, so nothing is removed in the first
+    epoch; afterwards the full ratio applies.
+    warmup="linear": the ratio grows linearly over the first 0.9 epoch, as in the paper.
     """
     progress = np.zeros(steps)
     if warmup == "linear":
@@ -88,13 +86,16 @@ def denoise(
     visual_counts: Int[Array, "classes positives"],
     weight: Float[Array, " videos"],
 ) -> dict[str, Float[Array, "videos classes"]]:
-    """A batch's targets without the labels that the two modalities' losses agree are noise.
+    """Removes the labels from a batch's targets that are noise by the losses of both modalities.
 
-    Among the positives of a class (target > 0.5, weight 1) a visual label goes if
-    its audio loss is one of the k smallest and its visual loss one of the k
-    largest; an audio label goes if it is the other way round. Of equal losses the
-    one at the lower position in the batch ranks first, in both orders. Both
-    selections see the targets before either edit.
+    Only the positives of a class (target > 0.5, weight 1) are ranked. A visual label is removed
+    if its audio loss is one of the k smallest and its visual loss one of the k largest. An audio
+    label is removed if its visual loss is one of the k smallest and its audio loss one of the k
+    largest. Of equal losses, the one earlier in the batch ranks first, in both orders. Both
+    decisions use the targets before any removal.
+
+    Args:
+      audio_counts, visual_counts: k for each class and number of positives (removal_counts).
     """
     real = weight[:, None] > 0
     losses = {
@@ -121,6 +122,6 @@ def denoise(
 def _rank(
     loss: Float[Array, "videos classes"], positive: Bool[Array, "videos classes"]
 ) -> Int[Array, "videos classes"]:
-    """Position of each positive among the positives of its class, by loss; others come after."""
+    """Rank of each positive among the positives of its class, by loss; the others rank last."""
     order = jnp.argsort(jnp.where(positive, loss, jnp.inf), axis=0, stable=True)
     return jnp.argsort(order, axis=0)

@@ -1,4 +1,4 @@
-"""What JoMoLD tells the rest of the program."""
+"""JoMoLD as a Method."""
 
 from avvp_jax.interchange.layouts import Layout, encoder_norms
 from avvp_jax.methods.han import method as han

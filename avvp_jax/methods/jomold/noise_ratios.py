@@ -1,4 +1,4 @@
-"""JoMoLD's artefact: noise ratios as it publishes them, written, and read from other people too.
+"""Files of noise ratios, in the format that JoMoLD publishes; also reads other people's files.
 
 noise_ratios.npz   audio, visual: float64 [classes]
 """
@@ -10,17 +10,17 @@ from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.storage.reading import read_npz
 from avvp_jax.storage.writing import write_npz
 
-LEAST_RATIO = 1e-9  # above 0: one video of a thousand million
+LEAST_RATIO = 1e-9  # the smallest plausible ratio above 0: one video in 1e9
 _RATIOS_AGAIN = "make it again with configs/jomold.py"
 
 
 def write_noise_ratios(path: str, ratios: NoiseRatios) -> None:
-    """Leaves noise ratios as JoMoLD publishes them."""
+    """Writes a noise_ratios.npz."""
     write_npz(path, audio=ratios.audio, visual=ratios.visual)
 
 
 def read_noise_ratios(path: str, classes: int) -> NoiseRatios:
-    """Noise ratios of so many classes from a noise_ratios.npz.
+    """Reads the noise ratios of `classes` classes from a noise_ratios.npz.
 
     Raises:
       UserError: the file is damaged, or a value is no ratio.
@@ -32,7 +32,7 @@ def read_noise_ratios(path: str, classes: int) -> NoiseRatios:
                 f"{path}: {name} is {array.dtype} {array.shape}, expected floats ({classes},); "
                 f"{_RATIOS_AGAIN}"
             )
-        # Bytes in another order than they say give numbers next to 0.
+        # Numbers read with the wrong byte order are tiny, but not 0.
         if not ((array == 0) | (array >= LEAST_RATIO) & (array <= 1)).all():
             raise UserError(
                 f"{path}: {name} holds values that are no ratios from 0 to 1; {_RATIOS_AGAIN}"

@@ -4,8 +4,8 @@ Cheng et al., "Joint-Modal Label Denoising for Weakly-Supervised Audio-Visual
 Video Parsing", ECCV 2022.
 
   estimator   train without cross-modal attention
-  ratios      each class's share of noisy labels in each modality, from the estimator
-  denoise     train from scratch, removing labels from every batch
+  ratios      estimate each class's share of noisy labels in each modality
+  denoise     train from scratch, with noisy labels removed from every batch
 """
 
 import jax
@@ -28,26 +28,26 @@ from avvp_jax.training.selection import take_seed
 from avvp_jax.training.stages import Training
 from avvp_jax.training.state import BatchArrays
 
-# Of the audio loss in denoised training; the program's choice.
+# Weight of the audio loss in denoised training, as in the published program.
 AUDIO_WEIGHT = 2.0
 
 
 def estimator_loss(parser, batch, key):
-    """The MMIL loss and the contrast of both streams after the encoder."""
+    """The MMIL loss, and the contrastive loss of both streams after the encoder."""
     parts = _losses(parser(batch["features"], key), batch["targets"], batch["weight"])
     return sum(parts.values()), parts
 
 
 def denoised_loss(parser, batch, key):
-    """The same on targets that two forward passes' agreement made, audio counted twice.
+    """The same loss on denoised targets, with the audio loss counted twice.
 
-    The first pass, without gradient and without cross-modal attention but in
-    training mode, on the weights being trained, ranks the losses.
+    A first forward pass of the network being trained ranks the losses, which decides the labels
+    to remove. That pass has no gradient and no cross-modal attention, but it has dropout.
     """
     rank_key, key = jax.random.split(key)
     ranking = parser.without_cross_attention(batch["features"], rank_key)
     counts = batch["removal_counts"]
-    # The first epoch has a table of its own for each step; the last is for all others.
+    # Each step of the first epoch has a table of its own; later steps share the last one.
     row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)
     edited = denoise(
         jax.lax.stop_gradient(ranking["audio_prob"]),
@@ -69,7 +69,7 @@ def _losses(output, batch_targets, weight):
 
 
 def _removed_shares(before, after, weight):
-    """Of a batch's labels, the share that each modality lost."""
+    """The share of a batch's labels that was removed from each modality."""
     labels = weighted_mean(before["video"].sum(axis=1), weight)
     return {
         f"removed/{modality}": weighted_mean(
@@ -81,7 +81,7 @@ def _removed_shares(before, after, weight):
 
 
 def stages(config: ConfigDict) -> list[Stage]:
-    """Estimator, ratios, denoised training; somebody else's ratios replace the first two."""
+    """Estimator, ratios, denoised training; if a file gives the ratios, only the last one."""
     denoised = Training(
         "denoise", denoised_loss, weak_targets, own=denoising_arrays, demands=usable_ratios
     )
@@ -94,7 +94,7 @@ def stages(config: ConfigDict) -> list[Stage]:
 
 
 def estimation(estimator: Training) -> Artefact:
-    """Stage 2: every seed's noise ratios of all training labels, in data order, so reproducible."""
+    """Stage 2: every seed's noise ratios; videos are read in data order, without shuffling."""
 
     def maker(run: Run, writer: Writer) -> Maker:
         best = estimator.models(run)
@@ -136,18 +136,26 @@ def show_ratios(run: Run, ratios: NoiseRatios, chart: str, index: int, writer: W
 
 
 def read_ratios(run: Run, index: int) -> NoiseRatios:
-    """What stage 2 or `config.jomold.noise_ratios` says, for a seed."""
+    """One seed's noise ratios, from `config.jomold.noise_ratios` or from stage 2.
+
+    Args:
+      index: of the seed in `run.seeds`.
+    """
     path = run.options.noise_ratios or run.artefact("ratios", "noise_ratios.npz", index)
     return read_noise_ratios(path, len(run.spec.task.classes))
 
 
 def usable_ratios(run: Run) -> None:
-    """Refuses somebody else's noise ratios that are damaged."""
+    """Checks the noise ratios in a file that the config names.
+
+    Raises:
+      UserError: they are damaged.
+    """
     read_ratios(run, 0)
 
 
 def denoising_arrays(run: Run, index: int) -> BatchArrays:
-    """Stage 3: how many labels a batch of one seed loses."""
+    """Stage 3: one seed's tables of how many labels to remove from a batch."""
     config = run.config
     ratios, size = read_ratios(run, index), min(config.train.batch_size, len(run.train))
     steps = -(-len(run.train) // size)

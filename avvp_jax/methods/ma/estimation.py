@@ -1,9 +1,9 @@
-"""MA's modality-aware labels: which labels of a video are not in its sound, or not in its frames.
+"""MA's label estimation: which labels of a video are absent from its audio, or from its frames.
 
-Wu and Yang, "Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual
-Video Parsing", CVPR 2021, section 3.3. A video's sound is put under the frames
-of a video that shares no label with it: what the parser then still finds in the
-kept modality is really there.
+Wu and Yang, "Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual Video Parsing",
+CVPR 2021, section 3.3. One modality of a video is combined with the other modality of a video
+that shares no label with it. A label that the parser then still finds is present in the first
+modality.
 """
 
 from functools import partial
@@ -24,18 +24,18 @@ Probs = Float[Array, "videos classes"]
 
 
 def errors(prob: Probs, label: Probs) -> Int[Array, " classes"]:
-    """Per class, the number of videos for which (prob > 0.5) is not the weak label."""
+    """For each class, the number of videos for which (prob > 0.5) differs from the weak label."""
     return ((prob > 0.5) != (label > 0.5)).sum(axis=0)
 
 
 def thresholds(
     error: Int[Array, " classes"] | Float[Array, " classes"],
 ) -> Float[Array, " classes"]:
-    """Each class's errors (a count or a share) divided by the most errors of any class.
+    """Each class's errors (a count or a share), divided by the largest of any class.
 
-    This is the published (1 - accuracy) / max(1 - accuracy), from counts because a
-    rounded accuracy can miss 1. A class without errors has threshold 0, and if no
-    class has any all are NaN: either removes nothing.
+    This is the published (1 - accuracy) / max(1 - accuracy), but computed from counts, because
+    rounding can keep an accuracy from being exactly 1. A class without errors has threshold 0.
+    If no class has errors, all thresholds are NaN. Neither value removes any label.
     """
     return error / error.max()
 
@@ -43,11 +43,14 @@ def thresholds(
 def removed_from(
     own_prob: Probs, other_prob: Probs, threshold: Float[Array, " classes"], label: Probs
 ) -> Bool[Array, "videos classes"]:
-    """Labels that neither modality's probability supports, both divided by the threshold.
+    """The labels to remove from one modality: those that neither probability supports.
 
-    `own_prob` is the modality whose label may go, kept from the video itself;
-    `other_prob` the other one, taken from the partner. Both are divided by the
-    threshold of the video's own modality, as in the published program.
+    A probability supports a label if it is at least 0.5 after division by the threshold. As in
+    the published program, both are divided by the threshold of the modality in question.
+
+    Args:
+      own_prob: of the modality in question, which is the video's own.
+      other_prob: of the other modality, which is the partner's.
     """
     unsupported = (own_prob / threshold < 0.5) & (other_prob / threshold < 0.5)
     return unsupported & (threshold > 0) & (label > 0)
@@ -56,7 +59,7 @@ def removed_from(
 def draw_partner(
     key: PRNGKeyArray, own: Float[Array, " classes"], labels: Float[Array, "videos classes"]
 ) -> Int[Array, ""]:
-    """A random video, all alike, of those that share no label with `own`; -1 if none does."""
+    """Draws one of the videos that share no label with `own`, uniformly; -1 if there is none."""
     strangers = labels @ own == 0
     chance = jnp.where(strangers, jax.random.uniform(key, strangers.shape), -1.0)
     return jnp.where(strangers.any(), jnp.argmax(chance), -1)
@@ -71,9 +74,10 @@ def estimate(
     batch_size: int,
     mesh: Mesh,
 ) -> RemovedLabels:
-    """Audio and visual labels to remove, in one pass over all videos with three views of each.
+    """The audio and visual labels to remove, from one pass over all videos.
 
-    A video without a possible partner keeps its labels. Devices share out every batch.
+    Each video is parsed three times: as it is, and with each modality replaced by a partner's.
+    A video without a possible partner keeps its labels. Batches are sharded over the devices.
     """
     videos, whole, batch = len(label), everywhere(mesh), by_video(mesh)
     batch_size = whole_batch(min(batch_size, videos), mesh)
@@ -97,8 +101,11 @@ def _partners(key, rows, label) -> Int[Array, " rows"]:
 def views(
     network: Network, variables: Variables, own: Features, stranger: Features
 ) -> dict[str, tuple[Probs, Probs]]:
-    """audio_prob and visual_prob of videos as they are ("own"), and of each one's sound under a
-    stranger's frames ("audio"), and the other way round ("visual")."""
+    """audio_prob and visual_prob of three views of each video, by the name of the view.
+
+    "own": the video as it is. "audio": its audio with the frames of a stranger, a video that
+    shares no label with it. "visual": its frames with a stranger's audio.
+    """
     parser = network.module(variables)
     pairs = {"own": (own, own), "audio": (own, stranger), "visual": (stranger, own)}
     found = {}

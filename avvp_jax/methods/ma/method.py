@@ -1,4 +1,4 @@
-"""What MA tells the rest of the program."""
+"""MA as a Method."""
 
 from avvp_jax.interchange.layouts import Layout, Shapes
 from avvp_jax.methods.han import method as han
@@ -9,7 +9,7 @@ from avvp_jax.schema import SEED, SWITCH, TEXT, Field
 
 
 def unused(width: int) -> Shapes:
-    """What HAN's program leaves uncalled, and MA's two attentions and a classifier."""
+    """Modules that MA's program builds but never calls: HAN's, two attentions, a classifier."""
     attention = {
         f"{module}.{name}": shape
         for module in ("t_att", "t_att2")
@@ -27,7 +27,7 @@ def unused(width: int) -> Shapes:
 
 LAYOUT = Layout("ma", "base", "per_modality", han.MODEL, unused)
 
-# How labels are removed, in the section of any method that does.
+# Fields for the section of a method that removes labels (MA and DHHN).
 REMOVAL = {
     "removed_labels": Field(TEXT, path=True),
     "estimation_seed": Field(SEED),
@@ -42,7 +42,7 @@ METHODS = (
         stages=stages,
         layout=LAYOUT,
         schema={"ma": REMOVAL},
-        # The printed segment-level Type is not the mean of its three columns, which is 58.5.
+        # As printed. The segment-level Type should be the mean of its three columns, 58.5.
         published=Published(
             "MA",
             (60.3, 60.0, 55.1, 58.9, 57.9, 53.6, 56.4, 49.0, 53.0, 50.6),

@@ -1,7 +1,7 @@
-"""MA's artefact: the labels that are not in a modality, written, and read from other people too.
+"""Files of the labels removed from each modality, our own format and MA's published one.
 
 removed_labels.npz   audio, visual: bool [videos, classes]; id: the videos' ids
-need_to_change.pkl   MA's published list of removed labels, read without running anything
+need_to_change.pkl   MA's published list of removed labels, read without running code in it
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from avvp_jax.storage.writing import write_npz
 
 
 def write_removed_labels(path: str, removed: RemovedLabels, ids: Sequence[str]) -> None:
-    """Leaves removed labels with the ids of their videos."""
+    """Writes a removed_labels.npz: removed labels, and the ids of their videos."""
     write_npz(path, audio=removed.audio, visual=removed.visual, id=np.array(ids))
 
 
@@ -28,13 +28,13 @@ def read_removed_labels(
     classes: int,
     left_out: int = 0,
 ) -> RemovedLabels:
-    """Removed labels of the training videos at hand.
+    """Reads the removed labels of the given training videos.
 
     Args:
       path: our .npz, matched by id, or MA's published .pkl, matched by csv row.
-      ids, csv_row: of the videos; some of the training csv may be left out.
+      ids, csv_row: of the videos, which may be only some of the training csv.
       classes: how many the task has.
-      left_out: how many at most.
+      left_out: how many videos of the csv may be missing.
 
     Raises:
       UserError: the file is damaged, it lacks videos, or it has rows beyond the csv's last.
@@ -50,7 +50,7 @@ def read_removed_labels(
             "make it again with configs/ma.py"
         )
     for name, array in arrays.items():
-        # In a file, a bool can be any byte.
+        # A bool in a file can be any byte.
         good = array.dtype == bool and (array.view(np.uint8) <= 1).all()
         if not good or array.shape != (len(row_of), classes):
             raise UserError(
@@ -69,7 +69,7 @@ def read_removed_labels(
 def _published_removed_labels(
     path: str, csv_row: Int[np.ndarray, " videos"], classes: int, csv_rows: int
 ) -> RemovedLabels:
-    """MA's need_to_change.pkl: [visual, audio], each a list of training rows per class."""
+    """Reads MA's need_to_change.pkl: [visual, audio], each a list of training rows per class."""
     sides = load_index_lists(path)
     if not (_is_list(sides, 2) and all(_are_classes(side, classes) for side in sides)):
         raise UserError(
@@ -87,7 +87,7 @@ def _published_removed_labels(
 
 
 def _are_classes(lists, classes: int) -> bool:
-    """Whether something is a list of rows for each class."""
+    """Whether `lists` has a list of rows for each class."""
     return _is_list(lists, classes) and all(map(_are_rows, lists))
 
 

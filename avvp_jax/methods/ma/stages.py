@@ -4,8 +4,8 @@ Wu and Yang, "Exploring Heterogeneous Clues for Weakly-Supervised Audio-Visual
 Video Parsing", CVPR 2021.
 
   base       train on the weak labels
-  estimate   find labels that a modality lacks, with the base model
-  retrain    train from scratch without them
+  estimate   find the labels that are absent from a modality, with the base model
+  retrain    train from scratch without those labels
 """
 
 import jax
@@ -32,7 +32,7 @@ from avvp_jax.training.state import BatchArrays
 
 
 def loss(parser, batch, key):
-    """The MMIL loss, and the contrast of sound after the encoder with frames before it."""
+    """The MMIL loss, and the contrastive loss of audio after the encoder and frames before it."""
     output = parser(batch["features"], key)
     parts = mmil_losses(output, batch["targets"], batch["weight"])
     logits = contrastive_logits(output["audio_stream"], output["visual_tokens"])
@@ -41,7 +41,7 @@ def loss(parser, batch, key):
 
 
 def stages(config: ConfigDict) -> list[Stage]:
-    """Base training, estimation, retraining; somebody else's labels replace the first two."""
+    """Base training, estimation, retraining; if a file gives the labels, only the last one."""
     retrain = Training(
         "retrain", loss, no_arrays, own=retraining_arrays, demands=usable_removed_labels
     )
@@ -52,7 +52,7 @@ def stages(config: ConfigDict) -> list[Stage]:
 
 
 def estimation(base: Training) -> Artefact:
-    """Stage 2: the labels to remove for every seed, found with what stage 1 trained."""
+    """Stage 2: the labels to remove for every seed, found with its model of stage 1."""
 
     def maker(run: Run, writer: Writer) -> Maker:
         network, best = base.result_network(run.config, run.spec), base.models(run)
@@ -71,8 +71,12 @@ def estimation(base: Training) -> Artefact:
 
 
 def estimated_labels(run: Run, network: Network, variables: Variables, index: int) -> RemovedLabels:
-    """The labels that a seed's model finds to be absent from a modality, reproducibly."""
-    # Partners are drawn anew for every seed, and for each the same again.
+    """The labels that one seed's model finds absent from a modality.
+
+    Args:
+      index: of the seed in `run.seeds`.
+    """
+    # Each seed draws partners of its own, always the same ones.
     key = jax.random.fold_in(keys.root_key(run.options.estimation_seed), run.seeds[index])
     return estimate(
         network,
@@ -86,7 +90,11 @@ def estimated_labels(run: Run, network: Network, variables: Variables, index: in
 
 
 def removed_labels(run: Run, index: int) -> RemovedLabels:
-    """What stage 2 or `config.METHOD.removed_labels` says, for a seed and the videos at hand."""
+    """One seed's removed labels, from `config.METHOD.removed_labels` or from stage 2.
+
+    Args:
+      index: of the seed in `run.seeds`.
+    """
     path = run.options.removed_labels or run.artefact("estimate", "removed_labels.npz", index)
     train = run.train
     classes = len(run.spec.task.classes)
@@ -96,12 +104,20 @@ def removed_labels(run: Run, index: int) -> RemovedLabels:
 
 
 def usable_removed_labels(run: Run) -> None:
-    """Refuses somebody else's removed labels that are damaged, or of other videos."""
+    """Checks the removed labels in a file that the config names.
+
+    Raises:
+      UserError: they are damaged, or of other videos.
+    """
     removed_labels(run, 0)
 
 
 def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> None:
-    """A file that removes labels which videos do not have was made from other videos."""
+    """Checks that every removed label is one that its video has.
+
+    Raises:
+      UserError: some are not, so the file was made from other videos.
+    """
     strange = (removed.audio | removed.visual) & (train.weak_label == 0)
     if strange.any():
         videos = [train.ids[row] for row in np.flatnonzero(strange.any(axis=1))]
@@ -112,11 +128,11 @@ def refuse_strange_labels(path: str, train: Split, removed: RemovedLabels) -> No
 
 
 def refined_targets(run: Run, index: int) -> dict:
-    """Targets of one seed, without the removed labels."""
+    """One seed's targets, without the removed labels."""
     edit = run.options.edit_video_target
     return targets(run.train.weak_label, removed_labels(run, index), edit_video_target=edit)
 
 
 def retraining_arrays(run: Run, index: int) -> BatchArrays:
-    """Stage 3's targets of one seed."""
+    """Stage 3: one seed's targets, without the removed labels."""
     return BatchArrays({"targets": refined_targets(run, index)})

@@ -1,10 +1,9 @@
-"""Label elaboration: what teachers of one modality say about every segment.
+"""Label elaboration: teachers of one modality label every segment.
 
-Lai, Chen and Wang, "Modality-Independent Teachers Meet Weakly-Supervised
-Audio-Visual Event Parser", NeurIPS 2023, section 3.2. CLIP looks at one frame a
-second, CLAP listens to each second; a class of the weak label is present in a
-segment where the similarity of the segment and the class's prompt exceeds the
-class's threshold.
+Lai, Chen and Wang, "Modality-Independent Teachers Meet Weakly-Supervised Audio-Visual Event
+Parser", NeurIPS 2023, section 3.2. CLIP gets one frame per second, CLAP the sound of each
+second. A segment gets a class of the weak label if the similarity of the segment and the class's
+prompt exceeds the class's threshold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +21,13 @@ PSEUDO_LABEL_SOURCE = "CLIP.zip and CLAP.zip of huggingface.co/datasets/NTUBaris
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model that compares segments of one modality with sentences.
+    """A model that compares segments of one modality with text.
 
     Attributes:
-      name: also of its folder beside the published features.
-      modality: what it hears or sees.
-      prompts: one for each class, in the order of the task's.
-      thresholds: a logit above its class's is a label.
+      name: of the model, and of its folder beside the published features.
+      modality: the modality that it labels.
+      prompts: one for each class, in the task's order.
+      thresholds: one for each class; a logit above it gives a label.
     """
 
     name: str
@@ -51,7 +50,7 @@ _SOUNDS_OF = (
     *("acoustic guitar", "telephone bell ringing", "baby cry, infant cry", "blender", "clapping"),
 )
 
-# For LLP's classes. Prompts, their spelling included, and thresholds are the published program's.
+# Teachers for LLP's classes. Prompts (with their spelling) and thresholds are as published.
 TEACHERS = {
     teacher.modality: teacher
     for teacher in (
@@ -77,7 +76,7 @@ def segment_logits(
     prompts: Float[np.ndarray, "classes width"],
     scale: float,
 ) -> Float[np.ndarray, "*videos segments classes"]:
-    """`scale` times the cosine of every segment's embedding with every prompt's, in float64."""
+    """`scale` times the cosine similarity of every segment and prompt embedding, in float64."""
 
     def unit(x):
         x = np.asarray(x, np.float64)
@@ -91,7 +90,7 @@ def elaborate(
     weak_label: Float[np.ndarray, "*videos classes"],
     thresholds: Sequence[float],
 ) -> UInt8[np.ndarray, "*videos segments classes"]:
-    """Segment pseudo labels: 1 for a weak label's class whose logit is above its threshold."""
+    """Segment pseudo labels: 1 if the weak label has the class and its logit is above threshold."""
     above = np.asarray(logits) > np.asarray(thresholds)
     return (above & (np.asarray(weak_label) > 0)[..., None, :]).astype(np.uint8)
 
@@ -101,12 +100,12 @@ def teachers_report(
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     modalities: Sequence[str] = MODALITIES,
 ) -> str:
-    """How good teachers are: F-scores of their segments, of each class and over videos.
+    """A table of teachers' segment-level F-scores, for each class and averaged over videos.
 
     Args:
-      classes: their names.
+      classes: names of the classes.
       splits: name -> pseudo labels and dense labels, each [videos, segments, 2, classes].
-      modalities: of the teachers that are looked at.
+      modalities: of the teachers to score.
     """
     columns, means = {}, {}
     for name, (pseudo, truth) in splits.items():

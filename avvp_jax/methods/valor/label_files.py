@@ -1,4 +1,4 @@
-"""Files of what a teacher says about videos: logits or embeddings in, pseudo labels out."""
+"""Files of a teacher: reads its logits or embeddings of videos, and writes pseudo labels."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -15,20 +15,20 @@ from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.task import Task
 
 Logits = Float[np.ndarray, "segments classes"]
-# Reads what a teacher says about one video; may raise DamagedFile.
+# Path -> the teacher's logits of one video; may raise DamagedFile.
 ReadLogits = Callable[[Path], Logits]
 Labels = UInt8[np.ndarray, "videos segments classes"]
 
 
 def logits_reader(task: Task) -> ReadLogits:
-    """Reads a video's logits [segments, classes]."""
+    """A function that reads one video's logits [segments, classes]."""
     return lambda path: read_numbers(path, (task.segments, len(task.classes)))
 
 
 def embeddings_reader(
     task: Task, prompts: Float[np.ndarray, "classes width"], scale: float
 ) -> ReadLogits:
-    """Reads a video's embeddings [segments, width] and compares them with the prompts'."""
+    """A function that reads one video's embeddings [segments, width] and computes its logits."""
 
     def read(path: Path) -> Logits:
         embeddings = read_numbers(path, (task.segments, prompts.shape[1]))
@@ -45,14 +45,14 @@ def label_videos(
     thresholds: Sequence[float],
     videos: Mapping[str, tuple[Sequence[str], Float[np.ndarray, "videos classes"]]],
 ) -> dict[str, Labels]:
-    """The pseudo labels of every split.
+    """The pseudo labels of all videos, by split.
 
     Args:
       folder: holds ID.npy for each video.
       videos: split -> the videos' ids and weak labels.
 
     Raises:
-      UserError: names the files that are missing or damaged, or a split has no video.
+      UserError: files are missing or damaged (it names them), or a split has no video.
     """
     labels, problems = {}, []
     for name, (ids, weak_label) in videos.items():
@@ -73,14 +73,14 @@ def label_videos(
 
 
 def write_labels(out: Path, videos: Mapping[str, UInt8[np.ndarray, "segments classes"]]) -> None:
-    """Writes OUT/ID.npy of each video: all of them, or none.
+    """Writes OUT/ID.npy for each video, for all videos or for none.
 
     Raises:
       UserError: the folder cannot be written.
     """
     partial = out.with_name(f"{out.name}.incomplete")
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # a process that was killed left it
+        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
         partial.mkdir(parents=True)
         for video, label in videos.items():
             np.save(partial / f"{video}.npy", label)

@@ -1,4 +1,4 @@
-"""What VALOR, VALOR+ and VALOR++ tell the rest of the program."""
+"""VALOR, VALOR+ and VALOR++ as Methods."""
 
 from avvp_jax.interchange.layouts import Layout, Shapes, norms
 from avvp_jax.methods.han import method as han
@@ -12,7 +12,7 @@ OPTIONS = ("width", "heads", "feed_forward", "layers", "norm", "streams")
 
 
 def final_norms(width: int) -> Shapes:
-    """The norms after the last layer, which only norm="pre" calls."""
+    """The norms after the last layer, which are only called with norm="pre"."""
     return norms("hat_encoder.final_norm_", "av", width)
 
 

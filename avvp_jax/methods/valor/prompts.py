@@ -1,4 +1,4 @@
-"""What teachers compare segments with, as files: prompts, their embeddings, thresholds."""
+"""Reads files for teachers: prompts, their embeddings, and thresholds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ _LONGEST_TEXT = 1 << 20
 def read_prompt_embeddings(
     path: Path, prompts: Sequence[str]
 ) -> Float[np.ndarray, "classes width"]:
-    """Embeddings of the prompts.
+    """Reads the embeddings of prompts.
 
     Args:
-      path: an .npy [classes, width] in class order, or an .npz of `embedding`, likewise in
-            any order, and `prompt`, the texts they are of.
+        path: an .npy [classes, width] in class order, or an .npz with `embedding`
+            [prompts, width] in any order and `prompt` [prompts], their texts.
         prompts: one for each class.
 
     Raises:
@@ -56,14 +56,14 @@ def read_prompt_embeddings(
 
 
 def has_direction(embeddings: Float[np.ndarray, "*rows width"]) -> Bool[np.ndarray, "*rows"]:
-    """Whether the length of each embedding is a number that it can be divided by."""
+    """For each embedding, whether its length is finite and not 0, so that it can be normalised."""
     with np.errstate(over="ignore"):
         length = np.linalg.norm(embeddings.astype(np.float64), axis=-1)
     return np.isfinite(length) & (length > 0)
 
 
 def read_thresholds(path: Path, classes: int) -> list[float]:
-    """Thresholds from a text file: a number for each class, separated by white space.
+    """Reads thresholds from a text file: a number for each class, separated by white space.
 
     Raises:
         UserError: the file is missing, or does not hold that.
@@ -82,7 +82,7 @@ def read_thresholds(path: Path, classes: int) -> list[float]:
 
 
 def read_prompts(path: Path, classes: int) -> list[str]:
-    """Prompts from a text file: a line for each class.
+    """Reads prompts from a text file: a line for each class.
 
     Raises:
         UserError: the file is missing, or does not hold that.

@@ -1,10 +1,10 @@
 """VALOR, VALOR+ and VALOR++: teachers of one modality label every segment.
 
 Lai, Chen and Wang, "Modality-Independent Teachers Meet Weakly-Supervised
-Audio-Visual Event Parser", NeurIPS 2023. The three differ in their configs alone.
+Audio-Visual Event Parser", NeurIPS 2023. The three differ only in their configs.
 
-  teachers   how good the teachers' labels are, where that can be told
-  train      train on the weak labels and on the teachers'
+  teachers   score the teachers' labels on the densely annotated splits
+  train      train on the weak labels and on the teachers' labels
 """
 
 import optax
@@ -26,7 +26,7 @@ from avvp_jax.training.state import BatchArrays
 
 
 def loss(parser, batch, key):
-    """The loss of global_prob on weak labels, and of both streams' segments on their teachers'."""
+    """The loss of global_prob on weak labels, and of each modality's segments on its teacher's."""
     output = parser(batch["features"], key)
     weight = batch["weight"]
     parts = {"loss/global": bce(output["global_prob"], batch["targets"]["video"], weight)}
@@ -41,13 +41,13 @@ def teacher_loss(
     taught: Float[Array, "videos segments classes"],
     weight: Float[Array, " videos"],
 ) -> Float[Array, ""]:
-    """Sigmoid cross entropy of a modality's segments with its teacher's labels."""
+    """Sigmoid cross entropy of one modality's segments with its teacher's labels."""
     entropy = optax.sigmoid_binary_cross_entropy(logits, taught)
     return weighted_mean(entropy.mean(axis=(1, 2)), weight)
 
 
 def stages(config: ConfigDict) -> list[Stage]:
-    """The report on the teachers, and training."""
+    """The report on the teachers' labels, and training."""
     return [
         Report("teachers", "quality.txt", write_quality),
         Training("train", loss, taught_arrays, demands=teachers_of_training),
@@ -55,7 +55,7 @@ def stages(config: ConfigDict) -> list[Stage]:
 
 
 def taught_arrays(run: Run) -> BatchArrays:
-    """Weak labels, and the teachers' labels of every segment."""
+    """Batch arrays: weak labels, and the teachers' labels of every segment."""
     train = run.train
     pseudo = {
         modality: train.pseudo_label[:, :, index].astype("float32")
@@ -65,12 +65,20 @@ def taught_arrays(run: Run) -> BatchArrays:
 
 
 def teachers_of_training(run: Run) -> None:
-    """Refuses data without the teachers' labels of the training videos."""
+    """Checks that the training videos have labels by the teachers.
+
+    Raises:
+      UserError: the data was prepared without them.
+    """
     require_pseudo_labels(run, run.train)
 
 
 def require_pseudo_labels(run: Run, split: Split) -> None:
-    """Stops where the data were prepared without the teachers' labels, and says how to get them."""
+    """Checks that a split has labels by the teachers.
+
+    Raises:
+      UserError: the data was prepared without them; says how to get them.
+    """
     if split.pseudo_label is None:
         folders = " and ".join(PSEUDO_LABELS.values())
         raise UserError(
@@ -81,7 +89,7 @@ def require_pseudo_labels(run: Run, split: Split) -> None:
 
 
 def write_quality(run: Run, path: str, writer: Writer) -> None:
-    """Stage 1: scores of the teachers' own labels on the densely annotated splits."""
+    """Stage 1: writes the scores of the teachers' labels on the densely annotated splits."""
     splits = [run.data.split(name) for name in run.data.dense]
     for split in splits:
         require_pseudo_labels(run, split)
