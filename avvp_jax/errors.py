@@ -33,10 +33,10 @@ def one_line(text: object) -> str:
 def cause(error: Exception) -> str:
     """A short form of another library's exception, to stand within a message."""
     said = error.strerror if isinstance(error, OSError) else None
-    return _cut(one_line(said or error)) or type(error).__name__
+    return _shorten(one_line(said or error)) or type(error).__name__
 
 
-def _cut(text: str, longest: int = 200) -> str:
+def _shorten(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
@@ -81,5 +81,5 @@ def warn(message: str) -> None:
 
 def first_ten(names: list[str]) -> str:
     """Up to ten of `names`, and their number if there are more, for an error message."""
-    listed = ", ".join(_cut(str(name)) for name in names[:10])
+    listed = ", ".join(_shorten(str(name)) for name in names[:10])
     return listed if len(names) <= 10 else f"{listed}, ... ({len(names)} in all)"

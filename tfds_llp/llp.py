@@ -158,7 +158,7 @@ class Llp(tfds.core.ShardBasedBuilder):
         """Fills `_videos` and the metadata, from published files or with synthetic data."""
         refuse_unwritable(self.data_dir, needed=0)
         if self.builder_config.seed is not None:
-            self._videos = _make_up(self.builder_config)
+            self._videos = _generate_videos(self.builder_config)
             self._record(pseudo_labels=True, left_out=[], summary={})
             return
         downloads = Path(download_dir or self.data_dir_root / "downloads")
@@ -241,7 +241,7 @@ def _array(shape: tuple[int, ...], dtype) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
 
 
-def _make_up(config: LlpConfig) -> dict[str, Videos]:
+def _generate_videos(config: LlpConfig) -> dict[str, Videos]:
     made_up = synthetic.generate(config.seed, synthetic.SIZES)
     return {
         split: Videos.collect(

@@ -75,7 +75,7 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
     kept = {} if stored else {role: stream.name for role, stream in spec.roles.items()}
     columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
     labels = ["weak_label", *by_segment]
-    if reason := _nonsense(columns, labels, kept.values()):
+    if reason := _invalid_content(columns, labels, kept.values()):
         raise damaged_data(builder.data_dir, f"{name} {reason}", WAY_OUT)
     dense = columns["densely_labelled"].all()
     truth, pseudo_label = (
@@ -100,7 +100,7 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
     )
 
 
-def _nonsense(columns: dict, labels: list[str], streams: Iterable[str]) -> str | None:
+def _invalid_content(columns: dict, labels: list[str], streams: Iterable[str]) -> str | None:
     """What is wrong with the content of a split whose files are intact; None if nothing is."""
     for name in labels:
         if columns[name].max() > 1:

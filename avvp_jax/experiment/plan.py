@@ -54,7 +54,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     """
     refuse_unknown_seed(config)
     # A larger number makes the same group, but would be recorded as another config.
-    config = _changed(config, seeds_at_once=min(config.seeds_at_once, config.num_seeds))
+    config = _copy_with(config, seeds_at_once=min(config.seeds_at_once, config.num_seeds))
     begun = has_begun(workdir)
     if begun:
         refuse_other_config(config, workdir)
@@ -71,7 +71,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     everything = Run(config, workdir, stages, data, all_seeds(config), start)
     splits = [data.split(name) for name in names(config.eval.splits)]
     refuse_other_inputs(everything)
-    config = _with_groups(everything, wanted)
+    config = _with_seeds_at_once(everything, wanted)
     runs = [
         dataclasses.replace(everything, config=config, seeds=seeds)
         for seeds in seed_groups(everything.seeds, config.seeds_at_once)
@@ -87,7 +87,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     return Plan(config, workdir, data, wanted, runs, finished, final, splits)
 
 
-def _changed(config: ConfigDict, **values) -> ConfigDict:
+def _copy_with(config: ConfigDict, **values) -> ConfigDict:
     """A copy of a config with some values changed, and its keys in the same order."""
     changed = config.copy_and_resolve_references()
     changed.update(values)
@@ -159,7 +159,7 @@ def refuse_other_inputs(run: Run) -> None:
     first.demands(run)
 
 
-def _with_groups(run: Run, wanted: Sequence[Stage]) -> ConfigDict:
+def _with_seeds_at_once(run: Run, wanted: Sequence[Stage]) -> ConfigDict:
     """The config with `seeds_at_once` decided; memory may limit it.
 
     Raises:
@@ -168,6 +168,6 @@ def _with_groups(run: Run, wanted: Sequence[Stage]) -> ConfigDict:
     trainings = [stage for stage in wanted if isinstance(stage, Training)]
     first = next(stage for stage in run.stages if isinstance(stage, Training))
     at_once = processes.as_the_first(seeds_at_once(run, trainings or [first]))
-    config = _changed(run.config, seeds_at_once=at_once)
+    config = _copy_with(run.config, seeds_at_once=at_once)
     refuse_too_large(config, run.spec, trainings)
     return config

@@ -107,8 +107,8 @@ def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
         )
     way_out = "put a copy back, or give --config=configs/METHOD.py (to train, and a new --workdir)"
     try:
-        record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique)
-        config = ConfigDict(_tuples(record["config"]))
+        record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique_keys)
+        config = ConfigDict(_to_tuples(record["config"]))
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
     # RecursionError: brackets nested too deeply.
@@ -132,15 +132,15 @@ def _spec(record: dict, config: ConfigDict) -> DataSpec:
     return data_spec(config.data.streams, task, widths)
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict:
     """A JSON object as a dict; a key that occurs twice is an error."""
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f"a key twice among {', '.join(key for key, _ in pairs)}")
     return dict(pairs)
 
 
-def _tuples(value):
+def _to_tuples(value):
     """Converts lists to tuples: JSON has no tuples, and configs have no lists."""
     if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
+        return {key: _to_tuples(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value

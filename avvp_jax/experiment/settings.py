@@ -80,7 +80,7 @@ def check_value(key: str, value, method: str = "") -> None:
     fields, known = fields_of(method) if method else COMMON, key
     for section in overrides_of(method) if method else ():
         known = known.removeprefix(f"{section}.")
-    field = fields.get(known) or _of_a_network(known, fields)
+    field = fields.get(known) or _network_field(known, fields)
     if field is None:
         close = difflib.get_close_matches(known, fields, 1)
         way_out = f"did you mean config.{close[0]}?" if close else "start from a file in configs/"
@@ -89,7 +89,7 @@ def check_value(key: str, value, method: str = "") -> None:
         raise UserError(f"config.{key}={_shown(value)} must be {field.limit.wish}")
 
 
-def _of_a_network(key: str, fields: Mapping[str, Field]) -> Field | None:
+def _network_field(key: str, fields: Mapping[str, Field]) -> Field | None:
     """The field of a key like schedule.learning_rate.NETWORK; None if it is no such key."""
     each = (f for name, f in fields.items() if f.each_network and key.startswith(f"{name}."))
     return next(each, None)

@@ -51,38 +51,38 @@ class HybridLayer(nnx.Module):
         """Updates both streams in parallel: each attends to the other's input to this layer."""
         cross_key, self_key, ff_key = split_key(key, 3)
         query = self._query(pair)
-        update = self._attended(self.self_attention.to_itself, query, key=self_key)
+        update = self._attend(self.self_attention.to_itself, query, key=self_key)
         if self.pre_norm:  # cross-modal queries are normalised, keys and values are not
             attend, read = self.cross_attention.to_context, (query, pair[:, ::-1])
         else:
             attend, read = self.cross_attention.to_each_other, (query,)
-        update = update + self._attended(attend, *read, key=cross_key)
-        return self._updated(pair, update, ff_key)
+        update = update + self._attend(attend, *read, key=cross_key)
+        return self._update(pair, update, ff_key)
 
     def update_from(self, own: Stream, other: Stream, key: PRNGKeyArray | None = None) -> Stream:
         """Updates `own`, which attends to itself and to `other`."""
         cross_key, self_key, ff_key = split_key(key, 3)
         query = self._query(own)
-        update = self._attended(self.self_attention.to_itself, query, key=self_key)
-        cross = self._attended(self.cross_attention.to_context, query, other, key=cross_key)
-        return self._updated(own, update + cross, ff_key)
+        update = self._attend(self.self_attention.to_itself, query, key=self_key)
+        cross = self._attend(self.cross_attention.to_context, query, other, key=cross_key)
+        return self._update(own, update + cross, ff_key)
 
     def update_alone(self, own: StreamOrPair, key: PRNGKeyArray | None = None) -> StreamOrPair:
         """Updates `own` by self-attention only, without cross-modal attention."""
         _, self_key, ff_key = split_key(key, 3)
-        update = self._attended(self.self_attention.to_itself, self._query(own), key=self_key)
-        return self._updated(own, update, ff_key)
+        update = self._attend(self.self_attention.to_itself, self._query(own), key=self_key)
+        return self._update(own, update, ff_key)
 
     def _query(self, own: StreamOrPair) -> StreamOrPair:
         return self.norm1(own) if self.pre_norm else own
 
-    def _attended(
+    def _attend(
         self, attend: Callable, *streams: StreamOrPair, key: PRNGKeyArray | None
     ) -> StreamOrPair:
         weights_key, out_key = split_key(key, 2)
         return dropout(attend(*streams, weights_key), self.dropout, out_key)
 
-    def _updated(
+    def _update(
         self, own: StreamOrPair, update: StreamOrPair, key: PRNGKeyArray | None
     ) -> StreamOrPair:
         """Adds the attention's update to `own`, then that of the feed-forward network."""
@@ -141,7 +141,7 @@ class HybridEncoder(nnx.Module):
                 # Stacked, so that both directions share each matrix product.
                 pair = layer.update_pair(jnp.stack([audio, visual], axis=1), layer_key)
                 audio, visual = pair[:, 0], pair[:, 1]
-        return self._normalised(audio, visual)
+        return self._normalise(audio, visual)
 
     def without_cross_attention(
         self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
@@ -159,13 +159,13 @@ class HybridEncoder(nnx.Module):
             else:
                 pair = layer.update_alone(jnp.stack([audio, visual], axis=1), layer_key)
                 audio, visual = pair[:, 0], pair[:, 1]
-        return self._normalised(audio, visual)
+        return self._normalise(audio, visual)
 
     def _layers(self, key: PRNGKeyArray | None):
         """The layers with their keys."""
         return zip(self.layers, split_key(key, len(self.layers)), strict=True)
 
-    def _normalised(self, audio: Stream, visual: Stream) -> tuple[Stream, Stream]:
+    def _normalise(self, audio: Stream, visual: Stream) -> tuple[Stream, Stream]:
         if self.pre_norm:
             return self.final_norm_a(audio), self.final_norm_v(visual)
         return audio, visual

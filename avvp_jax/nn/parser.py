@@ -110,15 +110,15 @@ class Parser(nnx.Module):
         """
         if not self.cross_attention:
             return self.without_cross_attention(features, key)
-        return self._parsed(self.encoder, features, key)
+        return self._parse(self.encoder, features, key)
 
     def without_cross_attention(
         self, features: Features, key: PRNGKeyArray | None = None
     ) -> dict[str, Float[Array, "videos ..."]]:
         """Like a call, but without cross-modal attention (JoMoLD ranks losses this way)."""
-        return self._parsed(self.encoder.without_cross_attention, features, key)
+        return self._parse(self.encoder.without_cross_attention, features, key)
 
-    def _parsed(
+    def _parse(
         self, encode: Callable, features: Features, key: PRNGKeyArray | None
     ) -> dict[str, Float[Array, "videos ..."]]:
         encoder_key, visual_key = split_key(key, 2)

@@ -70,16 +70,16 @@ def draw_timeline(
         },
     )
     for index, (modality, panel) in enumerate(zip(MODALITIES, panels, strict=True)):
-        _axes(panel, modality, task, rows)
+        _set_up_axes(panel, modality, task, rows)
         if not len(shown):
             panel.text(task.segments / 2, 0.5, "no event", ha="center", va="center", color=QUIET)
             continue
         truth = None if annotated is None else annotated[:, index, shown]
-        _spans(panel, modality, frame_prob[:, index, shown], predicted[:, index, shown], truth)
+        _draw_spans(panel, modality, frame_prob[:, index, shown], predicted[:, index, shown], truth)
     names = [task.classes[index].replace("_", " ") for index in shown]
     panels[0].set_yticks(np.arange(len(names)) + 0.5, names)
-    _title(figure, height, filename, scores)
-    _legend(figure, height, annotated is not None)
+    _draw_title(figure, height, filename, scores)
+    _draw_legend(figure, height, annotated is not None)
 
     return write_picture(path, canvas)
 
@@ -97,7 +97,7 @@ def write_picture(
     return image
 
 
-def _axes(panel: Axes, modality: str, task: Task, rows: int) -> None:
+def _set_up_axes(panel: Axes, modality: str, task: Task, rows: int) -> None:
     """Sets up one modality's axes: time to the right, in seconds, and classes downwards."""
     panel.set_xlim(0, task.segments)
     panel.set_ylim(rows, 0)
@@ -112,7 +112,7 @@ def _axes(panel: Axes, modality: str, task: Task, rows: int) -> None:
         side.set_visible(False)
 
 
-def _spans(
+def _draw_spans(
     panel: Axes,
     modality: str,
     prob: Float[np.ndarray, "segments rows"],
@@ -147,7 +147,7 @@ def _shades(modality: str) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list(modality, [(0.955, 0.96, 0.965), 0.45 + 0.55 * dark])
 
 
-def _title(figure: Figure, height: float, filename: str, scores: np.ndarray | None) -> None:
+def _draw_title(figure: Figure, height: float, filename: str, scores: np.ndarray | None) -> None:
     left, right, top = 0.2 / WIDTH, 1 - RIGHT / WIDTH, 1 - 0.3 / height
     figure.text(left, top, filename, fontsize=13, fontweight="bold", va="center", parse_math=False)
     if scores is None:
@@ -158,7 +158,7 @@ def _title(figure: Figure, height: float, filename: str, scores: np.ndarray | No
     figure.text(right, top, text, fontsize=10.5, ha="right", va="center", color=QUIET)
 
 
-def _legend(figure: Figure, height: float, with_annotated: bool) -> None:
+def _draw_legend(figure: Figure, height: float, with_annotated: bool) -> None:
     """Explains bars and shading, once for both modalities."""
     entries = [
         Patch(color=COLOURS[modality], label=f"predicted, {modality}") for modality in MODALITIES

@@ -51,7 +51,7 @@ def take_over(index: int) -> None:
     global _index
     _index = index
     _take_terminal()
-    _end_on_abort()
+    _handle_abort()
 
 
 def joined() -> bool:
@@ -80,33 +80,33 @@ def _take_terminal() -> None:
     sys.__stderr__ = err
     sys.stdout, sys.stderr = (file, file) if _index else (out, err)
     _details = file.name
-    atexit.register(_forget_details)
-    preemption.at_end.append(_forget_details)
+    atexit.register(_remove_details)
+    preemption.at_end.append(_remove_details)
 
 
-def _forget_details() -> None:
+def _remove_details() -> None:
     with contextlib.suppress(OSError):
         os.remove(_details)
 
 
-def _end_on_abort() -> None:
+def _handle_abort() -> None:
     """Handles SIGABRT, which JAX raises when it finds that another process is lost.
 
     The handler is a C function: JAX aborts in a thread of compiled code, where Python's own
     signal handlers never run.
     """
     global _on_abort
-    _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: _end_as_told())
+    _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: _end_after_abort())
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, type(_on_abort)], ctypes.c_void_p
     libc.signal(signal.SIGABRT, _on_abort)
 
 
-def _end_as_told() -> NoReturn:
+def _end_after_abort() -> NoReturn:
     """Ends this process after compiled code aborted it, with the reason found in its output."""
     if (code := preemption.settled()) is not None:
         with _ending:
-            _forget_details()
+            _remove_details()
             os._exit(code)
     with open(_details, errors="replace") as file:
         if not _together or _UNANSWERED.search(file.read()):

@@ -1,1 +1,1 @@
-"""Bytes that somebody else made, and bytes that must not be torn."""
+"""Safe reading of files of unknown origin, atomic writing, and locks."""

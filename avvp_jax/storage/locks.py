@@ -33,7 +33,7 @@ def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
             yield True
         return
     made = _missing_folders(os.path.dirname(path))
-    file = _locked(path, refusal, waiting)
+    file = _acquire(path, refusal, waiting)
     try:
         yield file is not None
     finally:
@@ -46,7 +46,7 @@ def lock(path: str, refusal: str = "", waiting: str = "") -> Iterator[bool]:
                 os.rmdir(folder)
 
 
-def _locked(path: str, refusal: str, waiting: str):
+def _acquire(path: str, refusal: str, waiting: str):
     """The lock file, open and locked; None if the folder allows no files or no locks."""
     while True:
         try:

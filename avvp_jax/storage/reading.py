@@ -77,7 +77,7 @@ def is_there(path: str | os.PathLike) -> bool:
     Raises:
       UserError: cloud storage gives no answer.
     """
-    return _stored(path, "exists") if on_cloud(path) else os.path.lexists(path)
+    return _ask_storage(path, "exists") if on_cloud(path) else os.path.lexists(path)
 
 
 def is_folder(path: str | os.PathLike) -> bool:
@@ -86,10 +86,10 @@ def is_folder(path: str | os.PathLike) -> bool:
     Raises:
       UserError: cloud storage gives no answer.
     """
-    return _stored(path, "is_dir") if on_cloud(path) else os.path.isdir(path)
+    return _ask_storage(path, "is_dir") if on_cloud(path) else os.path.isdir(path)
 
 
-def _stored(path: str | os.PathLike, question: str) -> bool:
+def _ask_storage(path: str | os.PathLike, question: str) -> bool:
     """The result of an epath method that asks cloud storage about a path."""
     bucket_of(path)
     try:
@@ -186,7 +186,7 @@ def _parse_npz(content: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in names:
-                arrays[name] = parse_npy(_member(archive, f"{name}.npy"))
+                arrays[name] = parse_npy(_read_member(archive, f"{name}.npy"))
     except DamagedFile as problem:
         raise DamagedFile(f"its array {name!r} {problem}") from None
     # zipfile raises many kinds of exception on bytes that are no intact zip file.
@@ -195,7 +195,7 @@ def _parse_npz(content: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """The content of the one member of this name, at most LARGEST_FILE bytes of it."""
     found = [member for member in archive.infolist() if member.filename == name]
     if len(found) != 1:

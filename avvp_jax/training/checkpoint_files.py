@@ -28,7 +28,7 @@ def read_together(path: epath.Path, template: dict) -> dict:
     damage = None
     if processes.several() and processes.first():
         try:
-            read(path, _without_places(template))
+            read(path, _without_shardings(template))
         except Damaged as found:
             damage = found
     if processes.as_the_first(damage is not None):
@@ -56,7 +56,7 @@ def read(path: epath.Path, template: dict) -> dict:
         written = unseal(record)
         fits = {name: shape for name, (shape, *_) in written.items()} == _shapes(template)
         if fits:
-            tree = _reader_of_arrays(template).restore(path / ITEM, _with_places(template))
+            tree = _reader_of_arrays(template).restore(path / ITEM, _with_shardings(template))
             intact = checksums(tree) == written
     # Orbax and TensorStore raise many kinds of exception, even plain Exception.
     except Exception as error:
@@ -160,7 +160,7 @@ def _alone() -> ocp.options.MultiprocessingOptions:
     )
 
 
-def _places(template: dict) -> list[jax.sharding.Sharding]:
+def _shardings(template: dict) -> list[jax.sharding.Sharding]:
     """The shardings of a template's leaves, without those of leaves that have none."""
     found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(template)]
     return [place for place in found if place is not None]
@@ -168,20 +168,20 @@ def _places(template: dict) -> list[jax.sharding.Sharding]:
 
 def _reader_of_arrays(template: dict) -> ocp.StandardCheckpointer:
     """Reads with all processes if the template has shardings, else in this process alone."""
-    if _places(template):
+    if _shardings(template):
         return ocp.StandardCheckpointer()
     return ocp.StandardCheckpointer(multiprocessing_options=_alone())
 
 
-def _with_places(template: dict) -> dict:
+def _with_shardings(template: dict) -> dict:
     """The template with a sharding for every leaf: its own, or the host's if there are none."""
-    host = None if _places(template) else jax.sharding.SingleDeviceSharding(host_device())
+    host = None if _shardings(template) else jax.sharding.SingleDeviceSharding(host_device())
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host or x.sharding), template
     )
 
 
-def _without_places(template: dict) -> dict:
+def _without_shardings(template: dict) -> dict:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template)
 
 

@@ -115,7 +115,7 @@ class Checkpoints:
         """
         with self._writing():
             state = self._restore_latest(template)
-            self._mend_best(state.best if state else None)
+            self._repair_best(state.best if state else None)
         return state
 
     def _restore_latest(self, template: State) -> State | None:
@@ -140,7 +140,7 @@ class Checkpoints:
             warn(f"{self.folder}: no undamaged state is left; training it again from its start")
         return None
 
-    def _mend_best(self, best: Best | None) -> None:
+    def _repair_best(self, best: Best | None) -> None:
         """Makes `best` the only stored best model, and undamaged."""
         self._saved_best = _mark(best)
         for step in self._best.all_steps():

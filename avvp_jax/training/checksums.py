@@ -59,7 +59,7 @@ def named_leaves(tree: PyTree) -> dict:
 
 def seal(sums: Sums) -> dict:
     """The record to store: the checksums, and a checksum of them."""
-    return {"sums": sums, "seal": _of_text(sums)}
+    return {"sums": sums, "seal": _text_checksum(sums)}
 
 
 def unseal(record: dict) -> Sums:
@@ -68,10 +68,10 @@ def unseal(record: dict) -> Sums:
     Raises:
       ValueError: the record is damaged.
     """
-    if not isinstance(record, dict) or record.get("seal") != _of_text(record.get("sums")):
+    if not isinstance(record, dict) or record.get("seal") != _text_checksum(record.get("sums")):
         raise ValueError("its checksums are damaged")
     return record["sums"]
 
 
-def _of_text(sums: Sums) -> int:
+def _text_checksum(sums: Sums) -> int:
     return zlib.crc32(json.dumps(sums, sort_keys=True).encode())

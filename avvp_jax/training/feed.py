@@ -104,9 +104,9 @@ class StoredFeed:
             self._coming = read_ahead(self._features.take, self._reads, first, ahead)
         self._next = first + stop - start
         read = [next(self._coming) for _ in range(start, stop)]
-        return {role: self._assembled([step[role] for step in read]) for role in read[0]}
+        return {role: self._assemble([step[role] for step in read]) for role in read[0]}
 
-    def _assembled(self, steps: list[Float[np.ndarray, "parts seeds rows segments _"]]) -> Array:
+    def _assemble(self, steps: list[Float[np.ndarray, "parts seeds rows segments _"]]) -> Array:
         """Assembles the devices' parts of every step to one array on all devices."""
         shards = []
         for part, device in enumerate(self._devices):

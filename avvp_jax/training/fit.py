@@ -39,7 +39,7 @@ def fit(job: Job, writer: Writer) -> None:
     """
     trainer = make_trainer(job)
     checkpoints = Checkpoints(job.folder, job.settings.train.save_seconds)
-    state = _restored(job, trainer, checkpoints) or _begun(job, trainer, writer)
+    state = _restore(job, trainer, checkpoints) or _begin(job, trainer, writer)
     epochs, step = state.position
     validation, log = Validation(job), Log(job, trainer.order, writer)
     save = partial(checkpoints.save, even_stopped=not job.alone, before=log.report)
@@ -98,7 +98,7 @@ def _first_state(job: Job, start: Variables | None, root: PRNGKeyArray) -> State
     return init_state(job.optimizer, variables, best)
 
 
-def _restored(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | None:
+def _restore(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | None:
     """The state of the latest checkpoint, on the job's devices; None if there is none."""
     template = jax.eval_shape(jax.vmap(partial(_first_state, job, None)), job.roots)
     template = trainer.with_zero_sums(template)
@@ -110,7 +110,7 @@ def _restored(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | N
     return state
 
 
-def _begun(job: Job, trainer: Trainer, writer: Writer) -> State:
+def _begin(job: Job, trainer: Trainer, writer: Writer) -> State:
     """The state before the first epoch; logs an overview of its parameters."""
     state = first_states(job, trainer)
     first = jax.jit(partial(jax.tree.map, lambda x: x[0]), out_shardings=everywhere(job.mesh))

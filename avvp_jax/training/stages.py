@@ -65,7 +65,7 @@ class Training:
     def settings(self, config: ConfigDict) -> ConfigDict:
         """The config with this stage's changes."""
         changes = config[self.section].to_dict() if self.section else {}
-        return ConfigDict(_merged(_merged(config.to_dict(), changes), {"model": self.model}))
+        return ConfigDict(_merge(_merge(config.to_dict(), changes), {"model": self.model}))
 
     def trained_network(self, config: ConfigDict, spec: DataSpec) -> Network:
         """The network that is trained."""
@@ -144,11 +144,11 @@ class Training:
         return stopped.tolist()
 
 
-def _merged(values: dict, changes: dict) -> dict:
+def _merge(values: dict, changes: dict) -> dict:
     """Nested values with changes applied; a single learning rate may replace a dict of them."""
 
     def merged(old, new):
-        return _merged(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
+        return _merge(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
 
     return values | {key: merged(values[key], new) for key, new in changes.items()}
 

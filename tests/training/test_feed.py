@@ -142,7 +142,7 @@ def memory_of_training(feed: str, data_dir: pathlib.Path, workdir: pathlib.Path)
 
 
 def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch, quick_compile):
-    monkeypatch.setattr(llp, "_make_up", make_many)
+    monkeypatch.setattr(llp, "_generate_videos", make_many)
     # In proportion to the data, which is smaller than any that needs a stream.
     monkeypatch.setattr("avvp_jax.training.feed.BLOCK_BYTES", 4 << 20)
     prepare("llp/synthetic", tmp_path)

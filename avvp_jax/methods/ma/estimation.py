@@ -85,15 +85,15 @@ def estimate(
     parts = []
     for start in range(0, videos, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
-        partner = np.asarray(_partners(key, rows, label))
+        partner = np.asarray(_draw_partners(key, rows, label))
         pair = [features.take(each) for each in (rows, np.maximum(partner, 0))]
         parts.append(jax.device_get(see(variables, *place(pair, batch))) | {"partner": partner})
     found = jax.tree.map(lambda *each: np.concatenate(each)[:videos], *parts)
-    return RemovedLabels(*(np.asarray(x) for x in _removed(found, label)))
+    return RemovedLabels(*(np.asarray(x) for x in _labels_to_remove(found, label)))
 
 
 @jax.jit
-def _partners(key, rows, label) -> Int[Array, " rows"]:
+def _draw_partners(key, rows, label) -> Int[Array, " rows"]:
     keys = jax.vmap(partial(jax.random.fold_in, key))(rows)
     return jax.vmap(draw_partner, (0, 0, None))(keys, label[rows], label)
 
@@ -116,7 +116,7 @@ def views(
 
 
 @jax.jit
-def _removed(found: dict, label: Probs) -> tuple[Bool[Array, "videos classes"], ...]:
+def _labels_to_remove(found: dict, label: Probs) -> tuple[Bool[Array, "videos classes"], ...]:
     paired = found["partner"][:, None] >= 0
     audio_threshold, visual_threshold = (thresholds(errors(p, label)) for p in found["own"])
     audio_prob, visual_prob = found["audio"]
