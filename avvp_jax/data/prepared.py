@@ -81,6 +81,18 @@ def spec_of(builder, streams: str) -> DataSpec:
     return data_spec(streams, task, known.get("widths"))
 
 
+def refuse_unknown(config: ConfigDict) -> None:
+    """Refuses a data set that is neither LLP's own nor prepared under `config.data_dir`.
+
+    Raises:
+      UserError: names those that are there.
+    """
+    from tfds_llp.prepare import refuse_unknown as refuse
+
+    if config.dataset not in DATASETS:
+        refuse(config.dataset, config.data_dir)
+
+
 def expected_spec(config: ConfigDict) -> DataSpec:
     """The spec of `config.data`. That of LLP's data sets is known without preparing them.
 

@@ -10,7 +10,7 @@ from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.memory import refuse_too_large, seeds_at_once
-from avvp_jax.experiment.records import has_begun, refuse_other_config
+from avvp_jax.experiment.records import has_begun, recall_spec, refuse_other_config
 from avvp_jax.experiment.weights import pick, read_all_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
 from avvp_jax.nn.functional import Variables
@@ -66,10 +66,13 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
         start()
     data = Dataset(config.data)
     check_splits(config, data)
-    if config.init_from and not begun:
+    if begun:
+        refuse_other_data(recall_spec(workdir), data.spec, workdir)
+    elif config.init_from:
         refuse_other_data(spec_of_weights(config, config.init_from), data.spec, config.init_from)
     everything = Run(config, workdir, stages, data, all_seeds(config), start)
-    splits = [data.split(name) for name in names(config.eval.splits)]
+    # Every process reads here what only the first may look at later.
+    splits = [data.split(name) for name in ("train", *names(config.eval.splits))][1:]
     refuse_other_inputs(everything)
     config = _with_seeds_at_once(everything, wanted)
     runs = [

@@ -5,6 +5,7 @@ import os
 
 from ml_collections import ConfigDict
 
+from avvp_jax.data.prepared import refuse_unknown
 from avvp_jax.errors import UserError, cause
 from avvp_jax.experiment.settings import absolute_paths, check_config, flat_config
 from avvp_jax.experiment.versions import commit, versions
@@ -31,6 +32,8 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     """
     check_config(config)
     config, workdir = absolute_paths(config), os.path.expanduser(workdir)
+    if mode in ("train", "eval"):
+        refuse_unknown(config.data)
     refuse_differences(command_facts(config, workdir, mode))
     make_workdir(workdir)
     refuse_separate(workdir)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from avvp_jax.errors import UserError, cause
-from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.schema import fields_of
 from avvp_jax.experiment.settings import flat_config
 from avvp_jax.methods import METHODS
@@ -15,6 +15,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary
 from avvp_jax.reports.tables import p_table, scores_table
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
+from avvp_jax.task import LLP, Task
 
 SPLITS = ("test", "val")
 
@@ -26,12 +27,14 @@ class Result(NamedTuple):
       method, dataset: as in the config.
       seeds: the scores of each seed.
       config: dotted key -> value; None if the scores are those of published weights.
+      task: what was parsed.
     """
 
     method: str
     dataset: str
     seeds: list[dict]
     config: dict | None
+    task: Task = LLP
 
 
 def read_result(workdir: str, split: str) -> Result:
@@ -76,7 +79,7 @@ def read_result(workdir: str, split: str) -> Result:
         if field.free_in_pairs or field.free_on_resume
     }
     kept = {key: value for key, value in flat_config(config).items() if key not in aside}
-    return Result(method, dataset, seeds, kept)
+    return Result(method, dataset, seeds, kept, recall_spec(workdir).task)
 
 
 def compare(workdirs: Sequence[str]) -> str:
@@ -108,6 +111,8 @@ def compare(workdirs: Sequence[str]) -> str:
     datasets = sorted({result.dataset for _, result in results})
     tables = [f"split {split} of {' and '.join(datasets)}"]
     published = [row for method in methods if (row := METHODS[method].published)]
+    if any(result.task != LLP for _, result in results):
+        published = []
     tables.append(scores_table(rows, published, "llp/synthetic" in datasets))
     return "\n".join([*tables, "", p_table(tests)])
 

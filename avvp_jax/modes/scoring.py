@@ -1,6 +1,5 @@
 """Scores models on splits: computes the scores, writes the files, prints the tables."""
 
-import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -28,42 +27,24 @@ Probabilities = dict[str, np.ndarray]
 Segments = Bool[np.ndarray, "videos segments 2 classes"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """The scores of all seeds' models on one split, and the predictions of one of them.
-
-    Attributes:
-      split: the split that the models were scored on.
-      results: for each seed the ten scores, `seed`, `epoch`, and `diverged` if it diverged.
-      probs: probabilities of the picked seed's model, by name.
-      segments: segments that the picked seed's model predicts.
-    """
-
-    split: Split
-    results: list[dict]
-    probs: Probabilities
-    segments: Segments
-
-
 def score_split(
-    config: ConfigDict,
-    predictor: Predictor,
-    weights: Sequence[Weights],
-    picked: Weights,
-    split: Split,
-) -> Scored:
-    """Scores every seed's model on a split; writes nothing.
+    weights: Sequence[Weights], predicted: Sequence[Segments], truth: Segments
+) -> list[dict]:
+    """The scores of every seed's model on a split; computes and does nothing else.
 
     Args:
-      picked: the one of `weights` whose predictions are kept, for details and timelines.
+      weights: of every seed.
+      predicted: the segments that each predicts.
+      truth: the annotated segments.
+
+    Returns:
+      For each seed the ten scores, `seed`, `epoch`, and `diverged` if it diverged.
     """
-    results, shown = [], None
-    for each in weights:
-        probs, segments = parse_split(config, predictor, each, split)
-        shown = (probs, segments) if each is picked else shown
-        result = scores(segments, split.truth > 0) | {"seed": each.seed, "epoch": each.epoch}
+    results = []
+    for each, segments in zip(weights, predicted, strict=True):
+        result = scores(segments, truth) | {"seed": each.seed, "epoch": each.epoch}
         results.append(result | ({"diverged": True} if each.diverged else {}))
-    return Scored(split, results, *shown)
+    return results
 
 
 def parse_split(
@@ -88,9 +69,6 @@ def score_models(
     Details and timelines are those of one seed's model, which `config.pick_seed` picks.
     """
     picked, predictor = pick(weights, config.pick_seed), make_predictor(config, network)
-    scored = [score_split(config, predictor, weights, picked, split) for split in splits]
-    if not processes.first():
-        return
     folder = results_folder(config, workdir, stage)
     facts = {
         "method": config.method,
@@ -99,33 +77,28 @@ def score_models(
         "weights": config.init_from or absolute(workdir),
     }
     rows, classes = {}, ""
-    for each in scored:
-        summary, classes = _write(config, folder, facts, each, writer, picked.step)
-        rows |= {f"{each.split.name}{what}": ten for what, ten in summary.items()}
-    print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
+    for split in splits:
+        parsed = [parse_split(config, predictor, each, split) for each in weights]
+        if not processes.first():
+            continue
+        results = score_split(weights, [segments for _, segments in parsed], split.truth > 0)
+        summary = write_scores(folder, split, results, facts)
+        rows |= {f"{split.name}{what}": ten for what, ten in summary.items()}
+        probs, segments = next(p for each, p in zip(weights, parsed, strict=True) if each is picked)
+        classes = write_details(folder, split, segments)
+        main = summary.get(MEAN) or summary[""]
+        writer.write_scalars(picked.step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
+        draw_timelines(config.eval.plots, folder, split, probs, segments, writer, picked.step)
+    if processes.first():
+        print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
+        print(f"\n{_table(config, rows, splits[-1], folder == workdir)}", flush=True)
+
+
+def _table(config: ConfigDict, rows: dict[str, dict], split: Split, whole: bool) -> str:
+    """The ten scores; below those of the whole method on LLP also the paper's."""
     row = METHODS[config.method].published
-    comparable = folder == workdir and splits[-1].task == LLP
-    published = [row] if row and comparable else []
-    synthetic = config.data.dataset == "llp/synthetic"
-    print(f"\n{scores_table(rows, published, synthetic)}", flush=True)
-
-
-def _write(
-    config: ConfigDict, folder: str, facts: dict, scored: Scored, writer: Writer, step: int
-) -> tuple[dict[str, dict], str]:
-    """Writes the files of one split.
-
-    Returns:
-      The rows to print, by the suffix that follows the split's name in the table, and the
-      printed table of classes.
-    """
-    split = scored.split
-    summary = write_scores(folder, split, scored.results, facts)
-    classes = write_details(folder, split, scored.segments)
-    main = summary.get(MEAN) or summary[""]
-    writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
-    draw_timelines(config.eval.plots, folder, split, scored.probs, scored.segments, writer, step)
-    return summary, classes
+    published = [row] if row and whole and split.task == LLP else []
+    return scores_table(rows, published, config.data.dataset == "llp/synthetic")
 
 
 def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:

@@ -48,6 +48,10 @@ class Artefact:
             make(index, path)
             processes.meet()  # every process reads the file in the next stage
 
+    def set_damaged_aside(self, run: Run) -> None:
+        """Names the damaged files, and moves them out of the way."""
+        self._lacking(run, set_aside_damaged=True)
+
     def _lacking(self, run: Run, set_aside_damaged: bool = False) -> list[bool]:
         """For each seed, whether its file is missing or damaged; process 0 looks."""
         seeds = range(len(run.seeds))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
-from avvp_jax.training.artefacts import Report
+from avvp_jax.training.artefacts import Artefact, Report
 from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.stages import Training
 
@@ -57,6 +57,8 @@ def refuse_gaps(run: Run, wanted: Sequence[Stage]) -> None:
     for before, stage in itertools.pairwise(needed):
         if stage in wanted and before not in wanted and not stage.finished(run):
             if not before.finished(run):
+                if isinstance(before, Artefact):
+                    before.set_damaged_aside(run)
                 raise UserError(
                     f"config.stages={run.config.stages!r}: {stage.name} needs what {before.name} "
                     f"leaves in {run.workdir}, which is not finished; run {before.name} first"

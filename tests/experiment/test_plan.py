@@ -1,5 +1,6 @@
 """A training's plan: made without writing, refused before anything begins, and then fixed."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -10,6 +11,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.experiment.plan import make_plan
 from avvp_jax.modes import run
 from avvp_jax.modes.train import execute
+from avvp_jax.runtime import processes
 from avvp_jax.task import LLP
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -82,3 +84,41 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         make_plan(config, str(tmp_path / "W"))
     assert not (tmp_path / "W").exists()
+
+
+def test_all_processes_of_a_run_ask_one_another_the_same(small_config, tmp_path, monkeypatch):
+    """Also where only the first one looks at an artefact, which names training videos."""
+    config, workdir = small_config("ma"), str(tmp_path / "W")
+    config.stages, config.seeds_at_once = ("base", "estimate"), 1
+    run(config, workdir, "train")
+    config.stages = ("estimate", "retrain")
+    asked = {True: [], False: []}
+    for first in asked:
+
+        def gathered(value, first=first):
+            asked[first].append((value.shape, value.dtype))
+            return value[None]
+
+        monkeypatch.setattr(processes, "several", lambda: True)
+        monkeypatch.setattr(processes, "first", lambda first=first: first)
+        monkeypatch.setattr(processes, "gathered", gathered)
+        monkeypatch.setattr(processes, "meet", lambda: None)
+        with contextlib.suppress(UserError):  # alone, a process that is not the first finds nothing
+            make_plan(config, workdir)
+    shortest = min(map(len, asked.values()))
+    assert shortest >= 5
+    assert asked[True][:shortest] == asked[False][:shortest]
+
+
+def test_a_damaged_artefact_is_named_where_its_stage_was_not_asked_for(
+    small_config, tmp_path, capsys
+):
+    config, workdir = small_config("ma"), tmp_path / "W"
+    config.stages = ("base", "estimate")
+    run(config, str(workdir), "train")
+    (workdir / "estimate/removed_labels.npz").write_bytes(b"damaged")
+    config.stages = ("retrain",)
+    with pytest.raises(UserError, match="run estimate first"):
+        make_plan(config, str(workdir))
+    assert "set aside as removed_labels.npz.damaged" in capsys.readouterr().err
+    assert (workdir / "estimate/removed_labels.npz.damaged").exists()
