@@ -7,12 +7,12 @@ from avvp_jax.interchange.state_dicts import to_published
 from avvp_jax.interchange.torch_files import COUNTER
 
 
-def assert_weights(state, layout, unused, numbers, prefix, moved):
-    """A state's variables against [norm, sum, first six entries] at `prefix` in golden numbers.
+def assert_weights(variables, layout, unused, numbers, prefix, moved):
+    """Variables against [norm, sum, first six entries] at `prefix` in golden numbers.
 
     Tolerances are those of the golden numbers' description; `moved` is learning rate * steps.
     """
-    weights = to_published(jax.device_get(state.variables), layout, unused)
+    weights = to_published(jax.device_get(variables), layout, unused)
     after = {k.removeprefix(prefix): v for k, v in numbers.items() if k.startswith(prefix)}
     assert after.keys() == {name for name in weights if not name.endswith(COUNTER)}
     for name, expected in after.items():

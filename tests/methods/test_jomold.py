@@ -77,7 +77,7 @@ def test_the_estimator_trains_as_published(numbers, published_network, recipe_ba
     batches = [recipe_batch(8, 1000 * seed + i + 1) for i in range(int(numbers["estimator/steps"]))]
     state, logged = trained(network, variables, jomold.estimator_loss, batches)
     assert_losses(logged, numbers, "estimator")
-    assert_weights(state, LAYOUT, unused, numbers, "estimator/after/", moved=5e-4 * 5)
+    assert_weights(state.variables, LAYOUT, unused, numbers, "estimator/after/", moved=5e-4 * 5)
 
 
 @pytest.mark.parametrize("setting", ["default", "other"])
@@ -132,7 +132,7 @@ def test_denoised_training_removes_and_learns_as_published(
         np.testing.assert_array_equal(visual, numbers[f"{where}/Pv"])
     assert len(edited) == 6
     assert_losses(logged, numbers, "denoise")
-    assert_weights(state, LAYOUT, unused, numbers, "denoise/after/", moved=5e-4 * 6)
+    assert_weights(state.variables, LAYOUT, unused, numbers, "denoise/after/", moved=5e-4 * 6)
     for values, batch, (audio, _) in zip(logged, batches, edited, strict=True):
         removed = (batch["targets"]["audio"] != audio).sum() / batch["weak_label"].sum()
         np.testing.assert_allclose(values["removed/audio"], removed, rtol=1e-5)

@@ -55,7 +55,9 @@ def test_training_equals_the_published_program(name, golden, published_network, 
         contrastive.append(logged["loss/contrastive"])
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
     np.testing.assert_allclose(contrastive, numbers["train/contrastive"], rtol=1e-4)
-    assert_weights(state, METHODS["ma"].layout, unused, numbers, "train/after/", moved=3e-4 * 5)
+    assert_weights(
+        state.variables, METHODS["ma"].layout, unused, numbers, "train/after/", moved=3e-4 * 5
+    )
 
 
 def test_contrast_compares_sound_after_the_encoder_with_frames_before(

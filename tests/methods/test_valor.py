@@ -73,7 +73,7 @@ def test_training_equals_the_published_program(golden, published_state, recipe_b
         expected = numbers[f"train/mean_loss_{mean}"]
         np.testing.assert_allclose(np.mean(losses[key]), expected, rtol=1e-4, err_msg=key)
     moved = LARGEST_RATE * len(logged)
-    assert_weights(state, PROGRAMS[name], unused, numbers, "train/after/", moved)
+    assert_weights(state.variables, PROGRAMS[name], unused, numbers, "train/after/", moved)
 
 
 def test_pre_norm_has_the_final_norms_among_its_parameters(published_state):

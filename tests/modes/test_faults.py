@@ -161,7 +161,7 @@ def test_starting_weights_are_also_of_stages_that_begin_later(
     config, begun, workdir = small_config("jomold"), [], tmp_path / "W"
     config.init_from, config.stages = str(finished), ("estimator",)
     monkeypatch.setattr(
-        avvp_jax.training.stages, "fit", lambda *_, start, **__: begun.append(start() is not None)
+        avvp_jax.training.stages, "fit", lambda job, _: begun.append(job.start() is not None)
     )
     run(config, str(workdir), "train")
     (workdir / "estimator/latest/2").mkdir(parents=True)

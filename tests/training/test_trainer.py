@@ -41,7 +41,7 @@ def test_training_equals_the_published_program(golden, published_network, recipe
         np.testing.assert_allclose(logged["loss"], sum(losses[-3:]), rtol=1e-5)
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)
     layout = METHODS["han"].layout
-    assert_weights(state, layout, unused, numbers, "train/after/", moved=3e-4 * steps)
+    assert_weights(state.variables, layout, unused, numbers, "train/after/", moved=3e-4 * steps)
 
 
 def data(videos: int) -> BatchArrays:
