@@ -107,10 +107,12 @@ def make_many(config: LlpConfig) -> dict[str, Videos]:
 
 
 class Held:
-    """Bytes of features that a training holds: arrays read from disk, and all arrays of JAX."""
+    """Bytes that a training holds: arrays read from disk, and its arrays of JAX."""
 
     def __init__(self):
         self.most, self._read, self._numbers = 0, {}, itertools.count()
+        # Kept, so that none of the training's can have the identity of one of these.
+        self._of_others = {id(array): array for array in jax.live_arrays()}
 
     def read(self, features: dict) -> dict:
         """Counts what was read, until nobody refers to it any more."""
@@ -122,7 +124,8 @@ class Held:
         return features
 
     def look(self, *_) -> None:
-        in_jax = sum(array.nbytes for array in jax.live_arrays())
+        own = (array for array in jax.live_arrays() if id(array) not in self._of_others)
+        in_jax = sum(array.nbytes for array in own)
         self.most = max(self.most, sum(list(self._read.values())) + in_jax)
 
 
