@@ -82,16 +82,6 @@ def is_known(dataset: str, data_dir: str | os.PathLike | None) -> bool:
     return dataset in DATASETS or bool(own and is_folder(_folder(dataset, data_dir)))
 
 
-def refuse_unknown(dataset: str, data_dir: str | os.PathLike | None) -> None:
-    """Refuses a name that `is_known` does not know.
-
-    Raises:
-        UserError: names `DATASETS`.
-    """
-    if not is_known(dataset, data_dir):
-        raise UserError(f"unknown dataset {dataset!r}; there are {', '.join(DATASETS)}")
-
-
 def _folder(dataset: str, data_dir: str | os.PathLike | None) -> str:
     """The folder of a prepared data set."""
     root = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
@@ -99,7 +89,8 @@ def _folder(dataset: str, data_dir: str | os.PathLike | None) -> str:
 
 
 def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: int) -> LlpConfig:
-    refuse_unknown(dataset, data_dir)
+    if not is_known(dataset, data_dir):
+        raise UserError(f"unknown dataset {dataset!r}; there are {', '.join(DATASETS)}")
     if dataset not in DATASETS:
         return _recorded_config(dataset, _folder(dataset, data_dir))
     config = Llp.builder_configs[dataset.removeprefix("llp/")]

@@ -36,12 +36,9 @@ def open_dataset(config: ConfigDict):
     Process 0 prepares it while the others wait.
     """
     # Imported here: reading features for a prediction needs no TFDS.
-    from tfds_llp.prepare import is_known, prepare
+    from tfds_llp.prepare import prepare
 
-    if not is_known(config.dataset, config.data_dir):
-        raise UserError(
-            f"config.data.dataset={config.dataset!r} must be one of {', '.join(DATASETS)}"
-        )
+    refuse_unknown(config)
     # The other processes then find it prepared. If their disk is another one, they prepare it too.
     if not processes.first():
         processes.meet()
@@ -87,10 +84,13 @@ def refuse_unknown(config: ConfigDict) -> None:
     Raises:
       UserError: names those that are there.
     """
-    from tfds_llp.prepare import refuse_unknown as refuse
+    # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.prepare import is_known
 
-    if config.dataset not in DATASETS:
-        refuse(config.dataset, config.data_dir)
+    if config.dataset not in DATASETS and not is_known(config.dataset, config.data_dir):
+        raise UserError(
+            f"config.data.dataset={config.dataset!r} must be one of {', '.join(DATASETS)}"
+        )
 
 
 def expected_spec(config: ConfigDict) -> DataSpec:
