@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from flax import nnx
 
-from avvp_jax.nn.functional import Network
+from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.parser import Parser
 from avvp_jax.streams import DataSpec, data_spec
 
@@ -44,16 +44,14 @@ class Layout:
     def file_network(self, spec: DataSpec | None = None) -> Network:
         """The network in one file, for data of `spec`; None is the published data."""
         spec = spec or data_spec(self.streams)
-        widths, classes = spec.widths, len(spec.task.classes)
-        return Network(lambda rngs: self.parser(widths, classes, **self.model, rngs=rngs))
+        return make_network(self.parser, spec.widths, len(spec.task.classes), **self.model)
 
     def network(self, spec: DataSpec | None = None) -> Network:
         """The whole network, of all files, for data of `spec`; None is the published data."""
         if self.combined is None:
             return self.file_network(spec)
         spec = spec or data_spec(self.streams)
-        widths, classes = spec.widths, len(spec.task.classes)
-        return Network(lambda rngs: self.combined(widths, classes, dict(self.model), rngs=rngs))
+        return make_network(self.combined, spec.widths, len(spec.task.classes), self.model)
 
     def paths(self, path: str) -> dict[str, str]:
         """Part -> path of its file.

@@ -6,11 +6,13 @@ training mode updates without a gradient; empty for networks without batch norm.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Hashable, Mapping
 
 import jax
 from flax import nnx
 from jaxtyping import PRNGKeyArray
+from ml_collections import FrozenConfigDict
 
 from avvp_jax.nn.parser import Parser
 
@@ -19,19 +21,28 @@ Variables = dict[str, dict]
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The structure of a network.
+    """The structure of a network: a module's class, and the arguments that make one of it.
+
+    Networks of the same class and arguments are equal, so a program that is compiled for one
+    serves the others.
 
     Attributes:
-      build: makes the module from nnx.Rngs.
-      graphdef: the module's structure without its variables.
+      kind: the class; it is called with `arguments`, `options`, and `rngs` (nnx.Rngs).
     """
 
-    build: Callable[[nnx.Rngs], nnx.Module]
-    graphdef: nnx.GraphDef = dataclasses.field(init=False)
+    kind: type[nnx.Module]
+    arguments: tuple[Hashable, ...]
+    options: FrozenConfigDict
 
-    def __post_init__(self):
-        abstract = nnx.eval_shape(lambda: self.build(nnx.Rngs(0)))
-        object.__setattr__(self, "graphdef", nnx.graphdef(abstract))
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """A module with freshly drawn variables."""
+        arguments = (x.to_dict() if isinstance(x, FrozenConfigDict) else x for x in self.arguments)
+        return self.kind(*arguments, **self.options.to_dict(), rngs=rngs)
+
+    @property
+    def graphdef(self) -> nnx.GraphDef:
+        """The module's structure without its variables."""
+        return _graphdef(self)
 
     def init(self, key: PRNGKeyArray) -> Variables:
         """Freshly drawn variables."""
@@ -39,11 +50,28 @@ class Network:
 
     def shapes(self) -> Variables:
         """The variables' shapes and dtypes, without computing them."""
-        return jax.eval_shape(self.init, jax.random.key(0))
+        return jax.tree.map(lambda shape: shape, _shapes(self))
 
     def module(self, variables: Variables) -> nnx.Module:
         """The module with `variables`, copied: updates of the module do not change them."""
         return nnx.merge(self.graphdef, variables["params"], variables["stats"], copy=True)
+
+
+def make_network(kind: type[nnx.Module], *arguments: Hashable | Mapping, **options) -> Network:
+    """The network of a module's class and its arguments, dicts among them, but for `rngs`."""
+    frozen = (FrozenConfigDict(x) if isinstance(x, Mapping) else x for x in arguments)
+    return Network(kind, tuple(frozen), FrozenConfigDict(options))
+
+
+# Tracing a module takes a good part of a second, and a run asks many times.
+@functools.lru_cache(64)
+def _graphdef(network: Network) -> nnx.GraphDef:
+    return nnx.graphdef(nnx.eval_shape(lambda: network.build(nnx.Rngs(0))))
+
+
+@functools.lru_cache(64)
+def _shapes(network: Network) -> Variables:
+    return jax.eval_shape(network.init, jax.random.key(0))
 
 
 def variables_of(module: nnx.Module) -> Variables:
@@ -52,6 +80,6 @@ def variables_of(module: nnx.Module) -> Variables:
     return {"params": nnx.to_pure_dict(params), "stats": nnx.to_pure_dict(stats)}
 
 
-def parser_network(stream_widths: tuple[int, int, int], classes: int, model: dict) -> Network:
+def parser_network(stream_widths: tuple[int, int, int], classes: int, model: Mapping) -> Network:
     """The parser of `config.model` for features of these widths (audio, visual, snippet)."""
-    return Network(lambda rngs: Parser(stream_widths, classes, **model, rngs=rngs))
+    return make_network(Parser, tuple(stream_widths), classes, **model)

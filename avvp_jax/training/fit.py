@@ -1,16 +1,20 @@
 """Trains a job to its best models, from the start or from its latest checkpoint."""
 
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from clu import parameter_overview
-from jaxtyping import PRNGKeyArray
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
 
-from avvp_jax.nn.functional import Variables
+from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime.mesh import everywhere, place, with_sharding
 from avvp_jax.runtime.preemption import asked, held
@@ -20,7 +24,7 @@ from avvp_jax.training.feed import make_feed
 from avvp_jax.training.job import Job
 from avvp_jax.training.order import EpochOrder
 from avvp_jax.training.progress import Log
-from avvp_jax.training.selection import no_best
+from avvp_jax.training.selection import no_best, parts_of
 from avvp_jax.training.state import State, init_state
 from avvp_jax.training.step import make_step
 from avvp_jax.training.trainer import Trainer
@@ -80,8 +84,10 @@ def first_states(job: Job, trainer: Trainer) -> State:
 
     A seed that diverged in an earlier stage starts as stopped.
     """
-    begin = jax.vmap(partial(_first_state, job, job.start()))
-    state = jax.jit(begin, out_shardings=State.sharding(job.mesh))(trainer.order.roots)
+    start = job.start()
+    if start is not None:
+        start = place(start, everywhere(job.mesh))
+    state = _starting(job)(trainer.order.roots, start)
     # Layers may start as the same array. Compiled calls are donated every buffer, so each leaf
     # needs a buffer of its own.
     state = jax.tree.map(jnp.copy, state)
@@ -91,17 +97,30 @@ def first_states(job: Job, trainer: Trainer) -> State:
     return trainer.with_zero_sums(state)
 
 
-def _first_state(job: Job, start: Variables | None, root: PRNGKeyArray) -> State:
-    """One seed's state before the first epoch; without `start`, initial variables are drawn."""
-    variables = start or job.model.network.init(keys.init_key(root))
-    best = no_best(job.model.keep(variables), job.settings.eval.select)
-    return init_state(job.optimizer, variables, best)
+def _starting(job: Job) -> Callable[[Key[Array, " seeds"], Variables | None], State]:
+    """Compiled: the seeds' keys, and initial variables or None to draw them -> first states."""
+    select, model = tuple(parts_of(job.settings.eval.select)), job.model
+    return _compiled_start(model.network, model.keep, job.optimizer, select, job.mesh)
+
+
+@functools.lru_cache(16)
+def _compiled_start(
+    network: Network,
+    keep: Callable[[Variables], Variables],
+    optimizer: optax.GradientTransformation,
+    select: tuple[str, ...],
+    mesh: Mesh,
+) -> Callable[[Key[Array, " seeds"], Variables | None], State]:
+    def first_state(root, start):
+        variables = start or network.init(keys.init_key(root))
+        return init_state(optimizer, variables, no_best(keep(variables), select))
+
+    return jax.jit(jax.vmap(first_state, (0, None)), out_shardings=State.sharding(mesh))
 
 
 def _restore(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | None:
     """The state of the latest checkpoint, on the job's devices; None if there is none."""
-    template = jax.eval_shape(jax.vmap(partial(_first_state, job, None)), job.roots)
-    template = trainer.with_zero_sums(template)
+    template = trainer.with_zero_sums(_starting(job).eval_shape(job.roots, None))
     state = checkpoints.restore(with_sharding(template, State.sharding(job.mesh)))
     if state is not None and any(state.position):
         epochs, step = state.position
@@ -113,7 +132,13 @@ def _restore(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | No
 def _begin(job: Job, trainer: Trainer, writer: Writer) -> State:
     """The state before the first epoch; logs an overview of its parameters."""
     state = first_states(job, trainer)
-    first = jax.jit(partial(jax.tree.map, lambda x: x[0]), out_shardings=everywhere(job.mesh))
-    text = parameter_overview.get_parameter_overview(first(state.params), include_stats="global")
+    params = _compiled_first(job.mesh)(state.params)
+    text = parameter_overview.get_parameter_overview(params, include_stats="global")
     writer.write_texts(0, {f"{job.scope}parameters": text})
     return state
+
+
+@functools.lru_cache(16)
+def _compiled_first(mesh: Mesh) -> Callable:
+    """Takes the first seed's part of a tree."""
+    return jax.jit(partial(jax.tree.map, lambda x: x[0]), out_shardings=everywhere(mesh))

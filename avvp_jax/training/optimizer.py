@@ -4,13 +4,14 @@ An optimizer turns gradients into a direction. The training step subtracts the d
 the epoch's learning rate, so every schedule is a function of the epoch.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from avvp_jax.errors import UserError
 
@@ -29,7 +30,14 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     name="adamw": Adam with decoupled weight decay (Loshchilov and Hutter, 2019) of all
     parameters, biases and norms included. The global norm of gradients is first clipped to
     clip_norm.
+
+    Equal configs give the same optimizer, so that programs that hold it are compiled once.
     """
+    return _optimizer(FrozenConfigDict(config))
+
+
+@functools.lru_cache(64)
+def _optimizer(config: FrozenConfigDict) -> optax.GradientTransformation:
     adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
     if config.name == "adam":
         return adam
@@ -58,9 +66,16 @@ def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
     With warmup_epochs=0 there is no warm-up, and the cosine falls from the first epoch on.
 
     learning_rate may be a dict with a value for each network.
+
+    Equal arguments give the same function, as in make_optimizer.
     """
+    return _schedule(FrozenConfigDict(config), epochs if config.kind == "warmup_cosine" else 0)
+
+
+@functools.lru_cache(64)
+def _schedule(config: FrozenConfigDict, epochs: int) -> Schedule:
     rates = config.learning_rate
-    rates = rates.to_dict() if isinstance(rates, ConfigDict) else rates
+    rates = rates.to_dict() if isinstance(rates, FrozenConfigDict) else rates
 
     def step(epoch):
         drops = (epoch - 1) // config.every_epochs

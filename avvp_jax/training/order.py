@@ -1,5 +1,7 @@
 """Which videos are in which batch. The order of an epoch depends on the seed's key only."""
 
+import functools
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import jax
@@ -58,19 +60,10 @@ class EpochOrder:
         mesh: Mesh,
     ):
         self.steps = -(-videos // batch_size)
-        order = partial(
-            epoch_order,
-            videos=videos,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            rows=whole_batch(batch_size, mesh),
-        )
-        seeds = by_seed(mesh)
-        self._host_roots, self._on_host = roots, jax.jit(jax.vmap(order))
-        self._on_devices = jax.jit(jax.vmap(order), in_shardings=seeds, out_shardings=by_step(mesh))
-        wrap = partial(jax.random.wrap_key_data, impl=jax.random.key_impl(roots))
-        data = place(jax.random.key_data(roots), seeds)
-        self.roots = jax.jit(wrap, out_shardings=seeds)(data)
+        self._host_roots = roots
+        self._on_host, self._on_devices = _orders(videos, batch_size, shuffle, mesh)
+        data = place(jax.random.key_data(roots), by_seed(mesh))
+        self.roots = _as_keys(jax.random.key_impl(roots), mesh)(data)
 
     def on_devices(self, epochs: Int[Array, " seeds"]) -> Int[Array, "seeds steps rows"]:
         """The videos of every batch, on the devices; `epochs` has the epoch (from 1) per seed."""
@@ -91,3 +84,21 @@ class EpochOrder:
           step: from 0.
         """
         return [row for row in self.on_host(epoch)[seed, step].tolist() if row >= 0]
+
+
+@functools.lru_cache(16)
+def _orders(videos: int, batch_size: int, shuffle: bool, mesh: Mesh) -> tuple[Callable, Callable]:
+    """epoch_order of several seeds, compiled for the host and for the devices."""
+    rows = whole_batch(batch_size, mesh)
+    order = jax.vmap(
+        partial(epoch_order, videos=videos, batch_size=batch_size, shuffle=shuffle, rows=rows)
+    )
+    on_devices = jax.jit(order, in_shardings=by_seed(mesh), out_shardings=by_step(mesh))
+    return jax.jit(order), on_devices
+
+
+@functools.lru_cache(16)
+def _as_keys(generator: Hashable, mesh: Mesh) -> Callable:
+    """Turns the seeds' key data on the devices into their keys."""
+    wrap = partial(jax.random.wrap_key_data, impl=generator)
+    return jax.jit(wrap, out_shardings=by_seed(mesh))

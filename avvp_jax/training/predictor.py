@@ -1,5 +1,7 @@
 """Compiled prediction: from variables and features to probabilities, in batches."""
 
+import functools
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -49,17 +51,7 @@ class Predictor:
     """Compiled prediction with one network, on the devices of a mesh."""
 
     def __init__(self, network: Network, video_filter: str, batch_size: int, mesh: Mesh):
-        one_seed = partial(probabilities, network, batch_size=batch_size, mesh=mesh)
-        seeds, whole = by_seed(mesh), everywhere(mesh)
-        self._probabilities = jax.jit(one_seed, in_shardings=whole, out_shardings=whole)
-
-        def segments(variables, features):
-            def segments_of_one(variables):
-                return predicted_segments(one_seed(variables, features), video_filter)
-
-            return over_seeds(mesh, segments_of_one, variables)
-
-        self._segments = jax.jit(segments, in_shardings=(seeds, whole), out_shardings=seeds)
+        self._probabilities, self._segments = _compiled(network, video_filter, batch_size, mesh)
         self._batch_size = batch_size
 
     def segments(
@@ -82,3 +74,23 @@ class Predictor:
         padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}
         probs = jax.device_get(self._probabilities(variables, padded))
         return {name: x[:videos] for name, x in probs.items()}
+
+
+@functools.lru_cache(16)
+def _compiled(
+    network: Network, video_filter: str, batch_size: int, mesh: Mesh
+) -> tuple[Callable, Callable]:
+    """Compiled: probabilities with one seed's variables, and segments with several seeds'."""
+    one_seed = partial(probabilities, network, batch_size=batch_size, mesh=mesh)
+    seeds, whole = by_seed(mesh), everywhere(mesh)
+
+    def segments(variables, features):
+        def segments_of_one(variables):
+            return predicted_segments(one_seed(variables, features), video_filter)
+
+        return over_seeds(mesh, segments_of_one, variables)
+
+    return (
+        jax.jit(one_seed, in_shardings=whole, out_shardings=whole),
+        jax.jit(segments, in_shardings=(seeds, whole), out_shardings=seeds),
+    )

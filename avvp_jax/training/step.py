@@ -1,6 +1,7 @@
 """One training step of one seed as a pure function, and the batch that it reads."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -19,6 +20,7 @@ Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 Step = Callable[[State, dict, PRNGKeyArray], tuple[State, dict[str, Float[Array, ""]]]]
 
 
+@functools.lru_cache(64)
 def make_step(
     network: Network, loss: Loss, optimizer: optax.GradientTransformation, schedule: Schedule
 ) -> Step:
@@ -27,6 +29,7 @@ def make_step(
     It returns the next state and the numbers to log: the loss, the gradient's norm, and what
     the loss itself reports. If the loss or the norm is not finite, the seed has diverged: its
     variables and optimizer state stay as they are, in this step and in all later ones.
+    Equal arguments give the same function, so that programs that hold it are compiled once.
     """
 
     def step(state: State, batch: dict, key: PRNGKeyArray) -> tuple[State, dict[str, Array]]:

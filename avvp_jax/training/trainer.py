@@ -1,14 +1,16 @@
 """Compiled training by epochs, for several seeds at once, on the devices of a mesh."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, place
 from avvp_jax.training import keys
@@ -48,18 +50,10 @@ class Trainer:
         mesh: Mesh,
     ):
         self.steps = order.steps
-        self.order, self._step, self._feed, self._mesh = order, step, feed, mesh
-        seeds, whole = by_seed(mesh), everywhere(mesh)
-        self._arrays = place(arrays | BatchArrays(videos=feed.videos), whole)
-        self._own = place(own or BatchArrays(), seeds)
-        self._logged = None  # shapes of what a step logs; kept, because finding them is slow
-        self._run_steps = jax.jit(
-            self._steps,
-            in_shardings=(State.sharding(mesh), whole, EpochData.shardings(mesh), whole, whole),
-            out_shardings=State.sharding(mesh),
-            donate_argnums=0,
-        )
-        self._finish = jax.jit(self._end, in_shardings=seeds, out_shardings=(seeds, whole))
+        self.order, self._feed, self._mesh = order, feed, mesh
+        self._arrays = place(arrays | BatchArrays(videos=feed.videos), everywhere(mesh))
+        self._own = place(own or BatchArrays(), by_seed(mesh))
+        self._run_steps, self._logged, self._end = programs(step, order.steps, mesh)
 
     def run_epoch(
         self,
@@ -92,52 +86,91 @@ class Trainer:
             # Only one call may be queued behind the running one: a stop has to wait for them all.
             jax.block_until_ready(before)
             before = jnp.copy(state.sums["loss"])
-        ended, means = self._finish({"epoch": state.epoch, "step": state.step, "sums": state.sums})
+        ended, means = self._end({"epoch": state.epoch, "step": state.step, "sums": state.sums})
         return replace(state, **ended), means
 
     def with_zero_sums(self, state: State) -> State:
         """`state` with all `sums` zero; its arrays may be mere shapes."""
         state = replace(state, sums={})
-        if self._logged is None:
-            order = jax.eval_shape(self.order.on_devices, state.epoch)
-            data = EpochData(self._own, order, self.order.roots, self._feed.shapes)
-            step = partial(self._one_step, self._arrays, 0, 0)
-            _, self._logged = jax.eval_shape(partial(over_seeds, self._mesh, step), state, data)
-        zeros = {name: np.zeros(x.shape, x.dtype) for name, x in self._logged.items()}
+        order = jax.eval_shape(self.order.on_devices, state.epoch)
+        data = EpochData(self._own, order, self.order.roots, self._feed.shapes)
+        shapes = self._logged.eval_shape(state, self._arrays, data)
+        zeros = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
         return replace(state, sums=place(zeros, by_seed(self._mesh)))
 
-    def _one_step(self, arrays: BatchArrays, start, index, state: State, data: EpochData):
-        """A step of one seed.
 
-        Args:
-          start: the first step in `data.block`.
-          index: the step within the epoch.
+class Programs(NamedTuple):
+    """The compiled programs of a training, for several seeds.
 
-        Returns:
-          The next state, and the numbers to log.
-        """
-        key = keys.dropout_key(data.root, state.epoch + 1, index)
-        step = state.epoch * self.steps + index
-        batch = take_batch(arrays | data.own, data.order[index], step, by_video(self._mesh))
-        if data.block:
-            batch["features"] = jax.tree.map(lambda x: x[index - start], data.block)
-        return self._step(state, batch, key)
+    Attributes:
+      run_steps: (state, arrays, data, start, stop) -> the state after these steps; the first
+        argument's buffers are donated.
+      logged: (state, arrays, data) -> what a step logs; only its shapes are asked for.
+      end: fields of a state at the end of an epoch -> those that change, and the means to log.
+    """
 
-    def _steps(self, state: State, arrays: BatchArrays, data: EpochData, start, stop) -> State:
-        """Runs the steps `start` to `stop` of all seeds."""
+    run_steps: Callable
+    logged: Callable
+    end: Callable
 
-        # Bounds are traced, so that one program serves calls of any length.
+
+# A stage of a method, a group of seeds or another run in this process may need the same ones.
+@functools.lru_cache(16)
+def programs(step: Step, steps: int, mesh: Mesh) -> Programs:
+    """The programs of a training step, for epochs of so many steps, on the devices of a mesh."""
+    seeds, whole, one_step = by_seed(mesh), everywhere(mesh), partial(_one_step, step, steps, mesh)
+
+    # Bounds are traced, so that one program serves calls of any length.
+    def run_steps(state: State, arrays: BatchArrays, data: EpochData, start, stop) -> State:
         def one_seed(state, data):
             def body(index, state):
-                after, logged = self._one_step(arrays, start, index, state, data)
+                after, logged = one_step(arrays, start, index, state, data)
                 return replace(after, sums=jax.tree.map(jnp.add, state.sums, logged))
 
             return jax.lax.fori_loop(start, stop, body, state)
 
-        return over_seeds(self._mesh, one_seed, state, data)
+        return over_seeds(mesh, one_seed, state, data)
 
-    def _end(self, old: dict) -> tuple[dict, dict[str, Float[Array, " seeds"]]]:
-        """The fields of the state that change at the end of an epoch, and the means to log."""
-        means = {name: value / self.steps for name, value in old["sums"].items()}
+    def logged(state: State, arrays: BatchArrays, data: EpochData) -> dict:
+        return over_seeds(mesh, partial(one_step, arrays, 0, 0), state, data)[1]
+
+    def end(old: dict) -> tuple[dict, dict[str, Float[Array, " seeds"]]]:
+        means = {name: value / steps for name, value in old["sums"].items()}
         zeros = jax.tree.map(jnp.zeros_like, {"step": old["step"], "sums": old["sums"]})
         return {"epoch": old["epoch"] + 1, **zeros}, means
+
+    places = State.sharding(mesh), whole, EpochData.shardings(mesh), whole, whole
+    return Programs(
+        jax.jit(run_steps, in_shardings=places, out_shardings=seeds, donate_argnums=0),
+        jax.jit(logged),
+        jax.jit(end, in_shardings=seeds, out_shardings=(seeds, whole)),
+    )
+
+
+def _one_step(
+    step: Step,
+    steps: int,
+    mesh: Mesh,
+    arrays: BatchArrays,
+    start: Int[Array, ""] | int,
+    index: Int[Array, ""] | int,
+    state: State,
+    data: EpochData,
+) -> tuple[State, dict[str, Float[Array, ""]]]:
+    """A step of one seed.
+
+    Args:
+      step, steps, mesh: see programs.
+      arrays: what batches hold, the same for all seeds.
+      start: the first step in `data.block`.
+      index: the step within the epoch.
+
+    Returns:
+      The next state, and the numbers to log.
+    """
+    key = keys.dropout_key(data.root, state.epoch + 1, index)
+    number = state.epoch * steps + index
+    batch = take_batch(arrays | data.own, data.order[index], number, by_video(mesh))
+    if data.block:
+        batch["features"] = jax.tree.map(lambda x: x[index - start], data.block)
+    return step(state, batch, key)

@@ -1,10 +1,13 @@
 """Validation after each epoch: scores every seed's model on val, and keeps the best one."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from avvp_jax.metrics.scores import device_scores
@@ -12,7 +15,7 @@ from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime.mesh import by_seed, everywhere, over_seeds, place
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import Predictor
-from avvp_jax.training.selection import Best, keep_best, selection_score
+from avvp_jax.training.selection import Best, Ties, keep_best, parts_of, selection_score
 from avvp_jax.training.state import State
 
 Scores = Float[Array, "seeds names"]
@@ -23,26 +26,15 @@ class Validation:
 
     def __init__(self, job: Job):
         val, evaluation, mesh = job.data.val, job.settings.eval, job.mesh
-        seeds, whole = by_seed(mesh), everywhere(mesh)
-        self._keep, self._evaluation = job.model.keep, evaluation
+        self._keep = job.model.keep
         self._predictor = Predictor(
             job.model.result, evaluation.video_filter, evaluation.batch_size, mesh
         )
-        self._features, self._truth = val.features, place(val.truth > 0, whole)
-        self._arrays = place(val.features.arrays, whole)
-        self._score = jax.jit(
-            lambda parts, truth: jax.vmap(device_scores, (0, None))(
-                jnp.concatenate(parts, 1), truth
-            ),
-            in_shardings=(seeds, whole),
-            out_shardings=seeds,
-        )
-        self._select = jax.jit(
-            partial(over_seeds, mesh, self._select_one_seed),
-            in_shardings=seeds,
-            out_shardings=(seeds, whole, whole),
-            donate_argnums=0,
-        )
+        self._features, self._truth = val.features, place(val.truth > 0, everywhere(mesh))
+        self._arrays = place(val.features.arrays, everywhere(mesh))
+        select = tuple(parts_of(evaluation.select))
+        self._score = _compiled_scores(mesh)
+        self._select = _compiled_selection(self._keep, select, evaluation.ties, mesh)
 
     def scores(self, state: State) -> Scores:
         """The ten val scores of each seed's model, in the order of scores.NAMES."""
@@ -63,8 +55,25 @@ class Validation:
         )
         return replace(state, best=best), scores, stopped
 
-    def _select_one_seed(
-        self,
+
+@functools.lru_cache(16)
+def _compiled_scores(mesh: Mesh) -> Callable:
+    """Several seeds' predicted segments, in parts, and the truth -> their scores."""
+
+    def scores(parts, truth):
+        return jax.vmap(device_scores, (0, None))(jnp.concatenate(parts, 1), truth)
+
+    seeds, whole = by_seed(mesh), everywhere(mesh)
+    return jax.jit(scores, in_shardings=(seeds, whole), out_shardings=seeds)
+
+
+@functools.lru_cache(16)
+def _compiled_selection(
+    keep: Callable[[Variables], Variables], select: tuple[str, ...], ties: Ties, mesh: Mesh
+) -> Callable:
+    """The choice of several seeds' best models after an epoch; see Validation.select."""
+
+    def one_seed(
         best: Best,
         variables: Variables,
         epoch: Int[Array, ""],
@@ -75,6 +84,14 @@ class Validation:
             return jax.tree.map(lambda x: jnp.where(stopped < 0, x, jnp.nan), score)
 
         # A comparison with NaN is false, so a stopped seed keeps its best model.
-        score = unless_stopped(selection_score(self._evaluation.select, scores, epoch))
-        best = keep_best(best, self._keep(variables), score, epoch, self._evaluation.ties)
+        score = unless_stopped(selection_score(select, scores, epoch))
+        best = keep_best(best, keep(variables), score, epoch, ties)
         return replace(best, score=unless_stopped(best.score)), scores, stopped
+
+    seeds, whole = by_seed(mesh), everywhere(mesh)
+    return jax.jit(
+        partial(over_seeds, mesh, one_seed),
+        in_shardings=seeds,
+        out_shardings=(seeds, whole, whole),
+        donate_argnums=0,
+    )

@@ -11,7 +11,7 @@ from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels, targets
-from avvp_jax.nn.functional import Network
+from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.task import LLP
@@ -21,6 +21,8 @@ from avvp_jax.training.step import make_step
 from configs.dhhn import get_config
 from tests.first_states import begin
 from tests.weights import assert_weights
+
+pytestmark = pytest.mark.as_users_compile
 
 WIDTHS = (128, 2048, 512)
 STILL = {"dropout": 0.0}
@@ -74,7 +76,7 @@ def joint(imported, numbers):
     """The three networks with their published weights."""
     config, seed = get_config(), int(numbers["seed"])
     sections = [config[name].to_dict() | STILL for name in ("model", "audio_net", "video_net")]
-    network = Network(lambda rngs: JointNetworks(WIDTHS, len(LLP.classes), *sections, rngs=rngs))
+    network = make_network(JointNetworks, WIDTHS, len(LLP.classes), *sections)
     loaded = {name: imported(name, seed + i) for i, name in enumerate(LAYOUTS_BY_NETWORK)}
     params = {name: variables["params"] for name, (variables, _) in loaded.items()}
     stats = {"hcmn": loaded["hcmn"][0]["stats"]}
@@ -111,7 +113,7 @@ def test_the_combined_parser_hears_with_one_and_sees_with_the_other(
     parts = {"audio": imported("hcmn", seed)[0], "visual": imported("hcmn", seed + 3)[0]}
     variables = {kind: {m: parts[m][kind] for m in parts} for kind in ("params", "stats")}
     model = dict(HCMN.model)
-    network = Network(lambda rngs: CombinedParser(WIDTHS, len(LLP.classes), model, rngs=rngs))
+    network = make_network(CombinedParser, WIDTHS, len(LLP.classes), model)
     output = forward(network, variables, recipe_batch(4, seed)["features"])
     assert "global_prob" not in output
     for index, modality in enumerate(parts):

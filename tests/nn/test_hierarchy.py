@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from avvp_jax.methods.dhhn import stages as dhhn
-from avvp_jax.nn.functional import Network
+from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hierarchy import SCALES, JointNetworks, resized
 from avvp_jax.nn.layers import BatchNorm, TimeConvolution
@@ -22,11 +22,11 @@ GUIDE = {"heads": 2, "feed_forward": 24, "dropout": 0.0, "layers": 1, "repeats":
 def joint() -> Network:
     guides = (dict(GUIDE), GUIDE | {"layers": 2})
     model = SMALL_MODEL | {"dropout": 0.0}
-    return Network(lambda rngs: JointNetworks(WIDTHS, len(LLP.classes), model, *guides, rngs=rngs))
+    return make_network(JointNetworks, WIDTHS, len(LLP.classes), model, *guides)
 
 
 @pytest.fixture(scope="module")
-def variables(joint, quick_compile):
+def variables(joint):
     return jax.jit(joint.init)(jax.random.key(0))
 
 
@@ -100,9 +100,7 @@ def test_the_guides_encoder_is_pytorchs():
     """Two stacked encoder layers, run twice with a residual around them."""
     torch = pytest.importorskip("torch")
     options = GUIDE | {"layers": 2, "width": 16, "dtype": "float32"}
-    network = Network(
-        lambda rngs: GuidingNetwork(WIDTHS, len(LLP.classes), "visual", **options, rngs=rngs)
-    )
+    network = make_network(GuidingNetwork, WIDTHS, len(LLP.classes), "visual", **options)
     module = network.module(network.init(jax.random.key(0)))
     layers = []
     for layer in module.self_encoder.layers:

@@ -18,7 +18,7 @@ from avvp_jax.methods.losses import bce, clamp, mmil_losses, weighted_mean
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.ma.method import LAYOUT as MA_LAYOUT
 from avvp_jax.methods.targets import no_arrays, targets, weak_targets
-from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.nn.functional import Network, Variables, make_network
 from avvp_jax.nn.hierarchy import CombinedParser, JointNetworks
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES
@@ -93,14 +93,13 @@ def stages(config: ConfigDict) -> list[Stage]:
 def joint_networks(config: ConfigDict, spec: DataSpec) -> Network:
     """The three networks that are trained together."""
     sections = [config[name].to_dict() for name in ("model", "audio_net", "video_net")]
-    sizes = spec.widths, len(spec.task.classes)
-    return Network(lambda rngs: JointNetworks(*sizes, *sections, rngs=rngs))
+    return make_network(JointNetworks, spec.widths, len(spec.task.classes), *sections)
 
 
 def combined_parser(config: ConfigDict, spec: DataSpec) -> Network:
     """The resulting parser, which joins the hierarchical parsers of two epochs."""
-    model, sizes = config.model.to_dict(), (spec.widths, len(spec.task.classes))
-    return Network(lambda rngs: CombinedParser(*sizes, model, rngs=rngs))
+    model = config.model.to_dict()
+    return make_network(CombinedParser, spec.widths, len(spec.task.classes), model)
 
 
 def both_parsers(variables: Variables) -> Variables:

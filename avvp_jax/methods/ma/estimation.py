@@ -6,6 +6,8 @@ that shares no label with it. A label that the parser then still finds is presen
 modality.
 """
 
+import functools
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -79,10 +81,9 @@ def estimate(
     Each video is parsed three times: as it is, and with each modality replaced by a partner's.
     A video without a possible partner keeps its labels. Batches are sharded over the devices.
     """
-    videos, whole, batch = len(label), everywhere(mesh), by_video(mesh)
+    videos, batch = len(label), by_video(mesh)
     batch_size = whole_batch(min(batch_size, videos), mesh)
-    see = jax.jit(partial(views, network), in_shardings=(whole, batch, batch), out_shardings=whole)
-    parts = []
+    see, parts = _compiled_views(network, mesh), []
     for start in range(0, videos, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
         partner = np.asarray(_draw_partners(key, rows, label))
@@ -96,6 +97,13 @@ def estimate(
 def _draw_partners(key, rows, label) -> Int[Array, " rows"]:
     keys = jax.vmap(partial(jax.random.fold_in, key))(rows)
     return jax.vmap(draw_partner, (0, 0, None))(keys, label[rows], label)
+
+
+@functools.lru_cache(16)
+def _compiled_views(network: Network, mesh: Mesh) -> Callable:
+    """`views` with a network, on the devices."""
+    whole, batch = everywhere(mesh), by_video(mesh)
+    return jax.jit(partial(views, network), in_shardings=(whole, batch, batch), out_shardings=whole)
 
 
 def views(
