@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import grain
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -37,6 +36,9 @@ def read_ahead(
       first: index of the read to begin with.
       ahead: how many reads may be done before they are needed.
     """
+    # Imported here, because it takes long, and only features that stay on disk need it.
+    import grain
+
     dataset = grain.MapDataset.source(_Reads(take, reads)).slice(slice(first, None))
     options = grain.ReadOptions(num_threads=min(THREADS, ahead), prefetch_buffer_size=ahead)
     return iter(dataset.to_iter_dataset(options))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 from avvp_jax.metrics.scores import NAMES
 
@@ -21,7 +21,7 @@ def summary(seeds: Sequence[Ten]) -> dict[str, dict[str, float]]:
     table = np.array([[ten[name] for name in NAMES] for ten in seeds])
     count = len(table)
     std = table.std(axis=0, ddof=1) if count > 1 else np.full(len(NAMES), np.nan)
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, max(count - 1, 1))
+    quantile = special.stdtrit(max(count - 1, 1), (1 + CONFIDENCE) / 2)
     rows = {"mean": table.mean(axis=0), "std": std, "ci95": quantile * std / count**0.5}
     return {name: dict(zip(NAMES, row.tolist(), strict=True)) for name, row in rows.items()}
 
@@ -34,6 +34,9 @@ def p_values(
     By Welch's t-test, or by the paired t-test if `paired`; then both sides list their runs in
     the same order. NaN if a side has fewer than two runs.
     """
+    # Imported here, because it takes a second, which every other command would wait for.
+    from scipy import stats
+
     sides = [np.array([[ten[name] for name in NAMES] for ten in seeds]) for seeds in (one, other)]
     if min(map(len, sides)) < 2:
         return np.full(len(NAMES), np.nan)
