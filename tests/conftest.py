@@ -1,36 +1,39 @@
 """Fixtures shared by the tests: golden numbers, published weights, small data."""
 
+import contextlib
 import dataclasses
+import functools
 import importlib
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 import recipe
+from ml_collections import ConfigDict
 
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.targets import targets
+from avvp_jax.modes import run as run_mode
 from avvp_jax.nn.functional import Network
 from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, MODALITIES
+from tests.compilation import CACHE, many_maps
 from tests.tfds_llp.other_task import prepare_others
 from tests.tfds_llp.published_folder import write_published
 
-# Programs that launch.py compiles serve all its processes of this session, and none of another.
-# This process keeps none: writing hundreds of them has crashed XLA.
-_CACHE = tempfile.TemporaryDirectory()
-jax.config.update("jax_enable_compilation_cache", False)
-
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+LONGEST = ("test_devices", "test_variants", "test_seeds", "test_other_task", "test_processes")
+LONGEST += ("test_damage", "test_stages", "test_faults", "test_checkpoints", "test_launch")
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +141,9 @@ def small_config(published_folder, data_dir):
         config = importlib.import_module(f"configs.{method}").get_config(variant)
         config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
         for name in {"model", "audio_net", "video_net"} & set(config):
-            config[name].feed_forward = 16
+            config[name].feed_forward, config[name].layers = 16, 1
+        for name in {"audio_net", "video_net"} & set(config):
+            config[name].repeats = 1
         for section in [config, config.base] if "base" in config else [config]:
             section.train.epochs = section.train.batch_size = 2
         config.model.width = 16
@@ -154,33 +159,73 @@ def config(small_config):
     return small_config("han")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files first: a worker that takes one last would be left alone with it."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _forget_programs():
-    """Drops a module's compiled programs: thousands of them exhaust a process's memory maps."""
+def _compilation(request):
+    """Compiles what runs for a moment in half the time, without most of XLA's optimizations.
+
+    Modules that compare with golden numbers take them all. Programs are kept from module
+    to module, but for thousands of them, which would exhaust a process's memory maps.
+    """
+    quick = request.node.get_closest_marker("golden") is None
+    if jax.config.values["jax_disable_most_optimizations"] != quick or many_maps():
+        jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", quick)
+
+
+@pytest.fixture
+def new_programs():
+    """For tests that replace a function that is compiled: programs of before and after go."""
+    jax.clear_caches()
     yield
     jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
-def quick_compile():
-    """Programs that run for a moment compile in half the time without XLA's optimizations."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+class Finished(NamedTuple):
+    """A finished run, for tests to read and to copy, but to leave as it is."""
+
+    config: ConfigDict
+    workdir: pathlib.Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def finished(small_config, tmp_path_factory):
+    """(method, variant, seeds) -> a finished run of its small config; each is trained once."""
+
+    @functools.cache
+    def train(method: str, variant: str = "", seeds: int = 1) -> Finished:
+        config, printed = small_config(method, variant), io.StringIO()
+        config.num_seeds = seeds
+        workdir = tmp_path_factory.mktemp(f"finished-{method}") / "W"
+        with contextlib.redirect_stdout(printed):
+            run_mode(config, str(workdir), "train")
+        return Finished(config, workdir, printed.getvalue())
+
+    return train
 
 
 @pytest.fixture(scope="session")
 def launch():
-    """Runs launch.py with arguments in a process of its own; returns what it did."""
+    """Runs launch.py with arguments in a process of its own; returns what it did.
+
+    Without TensorFlow, which takes longer to import than most of these runs, unless asked for.
+    """
     environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+        "JAX_COMPILATION_CACHE_DIR": CACHE,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as quick_compile does here
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as most tests here
     }
 
-    def run(*arguments: str, start=subprocess.run, extra=None, **options):
+    def run(*arguments: str, start=subprocess.run, tensorflow=False, extra=None, **options):
+        path = {} if tensorflow else {"PYTHONPATH": str(ROOT / "tests/without_tensorflow")}
         command = [sys.executable, str(ROOT / "launch.py"), *arguments]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return start(command, env=environment | (extra or {}), cwd=ROOT, **options)
+        return start(command, env=environment | path | (extra or {}), cwd=ROOT, **options)
 
     return run

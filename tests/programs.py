@@ -1,7 +1,14 @@
-"""Small programs in processes of their own."""
+"""Small programs in processes of their own, and launch.py among them."""
 
+import importlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from avvp_jax.experiment.settings import flat_config
 
 # Compiled code that lets other threads run, for hours.
 BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
@@ -23,3 +30,21 @@ def killed(program: str, number: int) -> subprocess.Popen:
     finally:
         process.kill()
     return process
+
+
+def flags_of(config: ConfigDict, file: str = "", variant: str = "") -> list[str]:
+    """launch.py's flags that make a config of a file in configs/, its method's if none is given."""
+    file = file or config.method
+    plain = flat_config(importlib.import_module(f"configs.{file}").get_config(variant))
+    file = ":".join(filter(None, (f"configs/{file}.py", variant)))
+    changed = {key: x for key, x in flat_config(config).items() if x != plain[key]}
+    return [f"--config={file}", *(f"--config.{key}={x}" for key, x in changed.items())]
+
+
+def wait_for(process: subprocess.Popen, come: Callable[[], bool]) -> None:
+    """Waits for a moment at which a process must still be under way."""
+    deadline = time.monotonic() + PATIENCE
+    while not come():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -11,7 +11,7 @@ BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.mark.parametrize("method", ["han", "jomold"])
-def test_a_stage_is_trained_and_scored(method, small_config, tmp_path, monkeypatch, quick_compile):
+def test_a_stage_is_trained_and_scored(method, small_config, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from stage import Bench
 

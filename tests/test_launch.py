@@ -4,22 +4,12 @@ import json
 import pathlib
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
 
-from tests.programs import PATIENCE
-
-SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
-SMALL += ["--config.train.save_seconds=0"]
-
-
-@pytest.fixture
-def flags(published_folder, data_dir):
-    """The command line of a small run but for its work directory."""
-    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
-    return ["--config=configs/han.py", *SMALL, *data]
+from avvp_jax.modes import run
+from tests.programs import flags_of, wait_for
 
 
 def scores(workdir: pathlib.Path) -> dict:
@@ -28,10 +18,11 @@ def scores(workdir: pathlib.Path) -> dict:
     return result
 
 
-def test_train_then_eval_predict_and_export_without_a_config(launch, flags, tmp_path):
+def test_train_then_eval_predict_and_export_without_a_config(launch, config, tmp_path):
     workdir = tmp_path / "W"
-    trained = launch(*flags, f"--workdir={workdir}", "--config.train.epochs=2")
+    trained = launch(*flags_of(config), f"--workdir={workdir}", tensorflow=True)
     assert trained.returncode == 0, trained.stderr
+    assert list(workdir.glob("tensorboard/events.*")) and "TensorFlow" not in trained.stdout
     assert "epoch 2/2  loss" in trained.stdout
     assert "HAN (paper, test)" in trained.stdout
     before = scores(workdir)
@@ -47,32 +38,25 @@ def test_train_then_eval_predict_and_export_without_a_config(launch, flags, tmp_
     assert not exported.exists()
 
 
-def test_a_run_killed_in_training_ends_as_one_that_was_not(launch, flags, tmp_path):
-    flags = [*flags, "--config.train.epochs=30"]
+def test_a_run_killed_in_training_ends_as_one_that_was_not(launch, config, tmp_path):
+    """The run that was not killed is in this process."""
+    config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert launch(*flags, f"--workdir={whole}").returncode == 0
-    process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
+    process = launch(*flags_of(config), f"--workdir={killed}", start=subprocess.Popen)
     wait_for(process, lambda: any(killed.glob("train/latest/[3-9]")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "scores_test.json").exists()
-    resumed = launch(*flags, f"--workdir={killed}")
+    resumed = launch(*flags_of(config), f"--workdir={killed}")
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch" in resumed.stdout
+    run(config, str(whole), "train")
     assert scores(killed) == scores(whole)
     for workdir in (whole, killed):
-        assert launch(f"--workdir={workdir}", "--mode=predict").returncode == 0
+        run(config, str(workdir), "predict")
     one, two = (np.load(workdir / "predictions_test.npz") for workdir in (whole, killed))
     for name in one.files:
         np.testing.assert_array_equal(one[name], two[name])
-
-
-def wait_for(process: subprocess.Popen, happened) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 MISTAKES = {

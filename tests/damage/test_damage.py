@@ -17,11 +17,9 @@ TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artef
 CASES = [case for table in TABLES for case in table.CASES]
 LAUNCHED = [case for case in CASES if case.launched]
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory, quick_compile):
+def shared(tmp_path_factory):
     return make_shared(tmp_path_factory.mktemp("shared"))
 
 

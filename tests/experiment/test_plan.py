@@ -14,8 +14,6 @@ from avvp_jax.modes.train import execute
 from avvp_jax.runtime import processes
 from avvp_jax.task import LLP
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def test_planning_changes_no_config_and_writes_nothing(config, tmp_path):
     config.num_seeds, config.seeds_at_once = 3, 7

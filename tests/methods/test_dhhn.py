@@ -22,7 +22,7 @@ from configs.dhhn import get_config
 from tests.first_states import begin
 from tests.weights import assert_weights
 
-pytestmark = pytest.mark.as_users_compile
+pytestmark = pytest.mark.golden
 
 WIDTHS = (128, 2048, 512)
 STILL = {"dropout": 0.0}

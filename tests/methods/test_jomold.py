@@ -21,6 +21,8 @@ from avvp_jax.training.step import make_step
 from tests.first_states import begin
 from tests.weights import assert_weights
 
+pytestmark = pytest.mark.golden
+
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 STEP = ConfigDict({"kind": "step", "learning_rate": 5e-4, "factor": 0.25, "every_epochs": 6})
 PARTS = ("audio", "visual", "global")

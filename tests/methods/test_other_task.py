@@ -19,8 +19,6 @@ from avvp_jax.task import MODALITIES
 from tests.metrics import plain_scores
 from tests.tfds_llp.other_task import CHIMES
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 METHODS = {
     "han": ("han", ""),
     "ma": ("ma", ""),
@@ -40,7 +38,7 @@ class Trained(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def trained(request, small_config, other_tasks, tmp_path_factory, quick_compile) -> Trained:
+def trained(request, small_config, other_tasks, tmp_path_factory) -> Trained:
     config = small_config(*METHODS[request.param])
     config.data.dataset, config.data.data_dir = "llp/chimes", str(other_tasks)
     config.data.manual_dir = ""

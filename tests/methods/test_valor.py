@@ -19,6 +19,8 @@ from configs.valor import get_config
 from tests.first_states import begin
 from tests.weights import assert_weights
 
+pytestmark = pytest.mark.golden
+
 PROGRAMS = {name: METHODS[name].layout for name in ("valor", "valor_plus", "valor_plus_plus")}
 # The program's options, not a published model: two layers, each with its norms in front.
 PRE_NORM = dataclasses.replace(PROGRAMS["valor"], model=VALOR_MODEL | {"norm": "pre", "layers": 2})

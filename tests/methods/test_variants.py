@@ -2,9 +2,9 @@
 
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
-import time
 from types import SimpleNamespace
 from unittest import mock
 
@@ -20,38 +20,30 @@ from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
-from tests.programs import PATIENCE
+from tests.programs import flags_of, wait_for
 
-SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
-SMALL += ["--config.train.save_seconds=0"]
-GUIDES = [f"--config.{net}.feed_forward=16" for net in ("audio_net", "video_net")]
-GUIDES += ["--config.base.train.epochs=2", "--config.base.train.batch_size=2"]
-VARIANTS = ("valor", "valor.py:plus", "valor.py:plus_plus", "dhhn", "dhhn.py:origin")
+VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
+VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("method", "variant"), VARIANTS)
 def test_a_run_killed_midway_ends_as_one_that_was_not(
-    launch, published_folder, data_dir, tmp_path, variant
+    launch, small_config, tmp_path, capsys, method, variant
 ):
-    name = variant if ".py" in variant else f"{variant}.py"
-    flags = [f"--config=configs/{name}", *SMALL, *(GUIDES if "dhhn" in name else [])]
-    flags += [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
-    flags += ["--config.train.epochs=6"]
+    """Killed in a process of its own; it goes on in this one."""
+    config = small_config(method, variant)
+    config.train.epochs = 6
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = launch(*flags, f"--workdir={whole}")
-    assert done.returncode == 0, done.stderr
+    flags = flags_of(config, method, variant)
     process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
-    deadline = time.monotonic() + PATIENCE
-    while not any(killed.glob("train/latest/[2-5]")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(process, lambda: any(killed.glob("train/latest/[2-5]")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "scores_test.json").exists()
-    resumed = launch(*flags, f"--workdir={killed}")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "train: going on after epoch" in resumed.stdout
+    run(config, str(whole), "train")
+    capsys.readouterr()
+    run(config, str(killed), "train")
+    assert "train: going on after epoch" in capsys.readouterr().out
     same_predictions(whole, killed)
 
 
@@ -162,7 +154,7 @@ def test_valor_without_teachers_labels_says_how_to_get_them(small_config, tmp_pa
     ids=["valor pre-norm", "valor deeper", "dhhn"],
 )
 def test_an_exported_model_says_the_same_when_it_is_read_again(
-    small_config, quick_compile, tmp_path, method, model
+    small_config, tmp_path, method, model
 ):
     config, workdir = (
         small_config(method, "origin" if method == "dhhn" else ""),
@@ -185,21 +177,16 @@ def test_an_exported_model_says_the_same_when_it_is_read_again(
     np.testing.assert_array_equal(ours.visual_prob, theirs.visual_prob)
 
 
-def test_weights_are_not_read_into_another_network(small_config, quick_compile, tmp_path):
-    config, workdir = small_config("valor"), str(tmp_path / "W")
-    config.train.epochs = 1
-    run(config, workdir, "train")
+def test_weights_are_not_read_into_another_network(small_config, finished):
+    config = small_config("valor")
     config.model.heads = 4
     with pytest.raises(UserError, match=r"trained with config\.model\.heads=8, not 4"):
-        run(config, workdir, "predict")
+        run(config, str(finished("valor").workdir), "predict")
 
 
-def test_an_earlier_stages_results_do_not_replace_the_last_ones(
-    small_config, quick_compile, tmp_path
-):
-    config, workdir = small_config("dhhn"), tmp_path / "W"
-    config.train.epochs = config.base.train.epochs = 1
-    run(config, str(workdir), "train")
+def test_an_earlier_stages_results_do_not_replace_the_last_ones(small_config, finished, tmp_path):
+    config = small_config("dhhn")
+    workdir = shutil.copytree(finished("dhhn").workdir, tmp_path / "W")
     before = (workdir / "scores_test.json").read_text()
     config.eval.stage = "base"
     run(config, str(workdir), "eval")

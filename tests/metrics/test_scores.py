@@ -24,6 +24,8 @@ from avvp_jax.metrics.scores import (
 )
 from tests.metrics import plain_scores
 
+pytestmark = pytest.mark.golden
+
 GOLDEN = Path(__file__).parent.parent / "golden"
 ANNOTATIONS = os.environ.get("AVVP_LLP_DIR")
 dense_labels = runpy.run_path(str(GOLDEN / "make_llp_dense.py"))

@@ -16,11 +16,8 @@ from avvp_jax.errors import UserError
 from avvp_jax.modes import run
 from avvp_jax.reports.writers import JsonWriter
 from avvp_jax.training.checkpoints import Checkpoints
-from tests.programs import started
+from tests.programs import flags_of, started
 from tests.run_files import last_state
-from tests.test_launch import SMALL
-
-pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 def flip_a_byte(path: pathlib.Path) -> None:
@@ -34,18 +31,10 @@ def largest_file(folder: pathlib.Path) -> pathlib.Path:
     return max(folder.glob("tree/ocdbt.process_0/d/*"), key=lambda path: path.stat().st_size)
 
 
-@pytest.fixture(scope="module")
-def finished(small_config, tmp_path_factory, quick_compile):
-    """A finished run of JoMoLD, which tests copy."""
-    workdir = tmp_path_factory.mktemp("jomold") / "W"
-    run(small_config("jomold"), str(workdir), "train")
-    return workdir
-
-
 @pytest.fixture
 def workdir(finished, tmp_path) -> pathlib.Path:
-    """A copy of that run."""
-    return shutil.copytree(finished, tmp_path / "W")
+    """A copy of a finished run of JoMoLD."""
+    return shutil.copytree(finished("jomold").workdir, tmp_path / "W")
 
 
 def again(small_config, workdir: pathlib.Path) -> None:
@@ -72,7 +61,7 @@ def test_a_damaged_best_model_is_made_anew_from_the_state(
     again(small_config, workdir)
     assert f"warning: {best}: damaged checkpoint (its arrays are not" in capsys.readouterr().err
     assert sorted(p.name for p in best.parent.iterdir()) == [best.name, f"{best.name}.damaged"]
-    assert_same_results(finished, workdir)
+    assert_same_results(finished("jomold").workdir, workdir)
 
 
 def test_a_damaged_last_state_is_trained_again_from_the_one_before(
@@ -85,7 +74,7 @@ def test_a_damaged_last_state_is_trained_again_from_the_one_before(
     printed = capsys.readouterr()
     assert "denoise: going on after epoch 1" in printed.out
     assert printed.err.count("warning: ") == 1
-    assert_same_results(finished, workdir)
+    assert_same_results(finished("jomold").workdir, workdir)
 
 
 def test_a_stage_without_an_undamaged_state_is_trained_again(
@@ -97,7 +86,7 @@ def test_a_stage_without_an_undamaged_state_is_trained_again(
     assert "denoise: no undamaged state is left; training it again" in (
         capsys.readouterr().err.replace(f"{workdir}/", "")
     )
-    assert_same_results(finished, workdir)
+    assert_same_results(finished("jomold").workdir, workdir)
 
 
 def cut(path: pathlib.Path) -> None:
@@ -114,7 +103,7 @@ def test_a_damaged_artefact_is_made_anew(small_config, finished, workdir, capsys
     assert f"warning: {path}: " in printed.err and "made anew" in printed.err
     assert path.with_name("noise_ratios.npz.damaged").exists()
     np.testing.assert_array_equal(np.load(path)["audio"], before)
-    assert_same_results(finished, workdir)
+    assert_same_results(finished("jomold").workdir, workdir)
 
 
 @pytest.mark.parametrize("lack", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
@@ -159,7 +148,7 @@ def test_starting_weights_are_also_of_stages_that_begin_later(
 ):
     """The run was interrupted before the second training began."""
     config, begun, workdir = small_config("jomold"), [], tmp_path / "W"
-    config.init_from, config.stages = str(finished), ("estimator",)
+    config.init_from, config.stages = str(finished("jomold").workdir), ("estimator",)
     monkeypatch.setattr(
         avvp_jax.training.stages, "fit", lambda job, _: begun.append(job.start() is not None)
     )
@@ -249,14 +238,11 @@ def test_a_full_disk_is_said_in_one_line_and_the_last_state_kept(config, tmp_pat
 def test_a_full_disk_ends_a_process_after_one_line(launch, config, tmp_path):
     """Other threads that write at that moment say nothing."""
     open_dataset(config.data)  # prepared before
-    flags = ["--config=configs/han.py", *SMALL, f"--workdir={tmp_path}/W"]
-    flags.append(f"--config.data.data_dir={config.data.data_dir}")
-
     no_cache = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # the process inherits it
     try:
-        result = launch(*flags, extra=no_cache)
+        result = launch(*flags_of(config), f"--workdir={tmp_path}/W", extra=no_cache)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.returncode == 2

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -20,8 +22,6 @@ from avvp_jax.training.selection import take_seed
 from avvp_jax.training.sequence import final_stage
 from tests.tfds_llp.published_folder import TEST, VAL
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture
 def workdir(tmp_path) -> str:
@@ -29,17 +29,19 @@ def workdir(tmp_path) -> str:
 
 
 @pytest.fixture
-def trained(config, workdir) -> str:
-    run(config, workdir, "train")
-    return workdir
+def trained(finished, workdir) -> str:
+    """A copy of a finished run."""
+    return str(shutil.copytree(finished("han").workdir, workdir))
 
 
-def scores(workdir: str, split: str) -> dict:
-    with open(f"{workdir}/scores_{split}.json") as file:
-        return json.load(file)
+def scores(workdir: str | Path, split: str, weights: str = "") -> dict:
+    """The scores in a work directory: of the weights there, or of others."""
+    result = json.loads(Path(workdir, f"scores_{split}.json").read_text())
+    assert result.pop("weights") == (weights or str(workdir))
+    return result
 
 
-def model(config, workdir: str) -> dict:
+def model(config, workdir: str | Path) -> dict:
     stage = final_stage(config, stages_of(config))
     shapes = stage.best(config, data_spec(config.data.streams), config.num_seeds)
     best = restore_best(f"{workdir}/{stage.name}", shapes)
@@ -50,25 +52,27 @@ def assert_identical(one, two):
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
-def test_training_leaves_scores_tables_curves_and_checkpoints(config, trained, tmp_path):
+def test_training_leaves_scores_tables_curves_and_checkpoints(finished):
+    _, workdir, _ = finished("han")
     for split, videos in (("val", VAL), ("test", TEST)):
-        result = scores(trained, split)
+        result = scores(workdir, split)
         assert set(NAMES) <= result.keys()
         assert result["method"] == "han"
         assert result["dataset"] == "llp/base"
         assert result["seed"] == 1
         assert result["epoch"] in (1, 2)
         assert result["videos"] == len(videos)
-        with open(f"{trained}/per_video_{split}.csv") as file:
+        with open(f"{workdir}/per_video_{split}.csv") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         assert [row["filename"] for row in rows] == list(videos)
         mean = np.mean([float(row["segment/audio"]) for row in rows])
         np.testing.assert_allclose(mean, result["segment/audio"], atol=1e-3)
-    assert sorted(path.name for path in (tmp_path / "W/train/latest").iterdir()) == ["2", "4"]
+    assert sorted(path.name for path in (workdir / "train/latest").iterdir()) == ["2", "4"]
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(config, trained, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_as_one_that_was_not(config, finished, tmp_path, monkeypatch):
     """Stopped after the first epoch's checkpoint, then started again."""
+    whole = finished("han").workdir
     interrupted = str(tmp_path / "interrupted")
     save = Checkpoints.save
 
@@ -82,23 +86,20 @@ def test_an_interrupted_run_ends_as_one_that_was_not(config, trained, tmp_path, 
         run(config, interrupted, "train")
     monkeypatch.undo()
     run(config, interrupted, "train")
-    assert_identical(model(config, trained), model(config, interrupted))
-    one, two = scores(trained, "test"), scores(interrupted, "test")
-    assert (one.pop("weights"), two.pop("weights")) == (trained, interrupted)
-    assert one == two
+    assert_identical(model(config, whole), model(config, interrupted))
+    assert scores(whole, "test") == scores(interrupted, "test")
 
 
-def test_a_finished_run_started_again_only_scores_again(config, trained):
-    before = model(config, trained), scores(trained, "test")
+def test_a_finished_run_started_again_only_scores_again(config, finished, trained):
+    before = finished("han").workdir
     run(config, trained, "train")
-    assert_identical(before[0], model(config, trained))
-    assert scores(trained, "test") == before[1]
+    assert_identical(model(config, before), model(config, trained))
+    assert scores(trained, "test") == scores(before, "test")
 
 
-def test_eval_repeats_the_scores_of_training(config, trained):
-    before = scores(trained, "test")
+def test_eval_repeats_the_scores_of_training(config, finished, trained):
     run(config, trained, "eval")
-    assert scores(trained, "test") == before
+    assert scores(trained, "test") == scores(finished("han").workdir, "test")
 
 
 def test_predict_writes_probabilities_and_events(config, trained, tmp_path):
@@ -162,7 +163,7 @@ def test_export_writes_what_import_reads_back(config, workdir, tmp_path, publish
     assert_identical(read_published(config.export_to).state, state)
     config.init_from = config.export_to
     run(config, workdir, "eval")
-    assert scores(workdir, "test")["epoch"] is None
+    assert scores(workdir, "test", config.init_from)["epoch"] is None
     parser = avvp_jax.load(config.export_to)
     assert parser.streams == ("vggish", "resnet152", "r2plus1d")
 

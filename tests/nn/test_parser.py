@@ -9,6 +9,8 @@ from avvp_jax.nn.functional import parser_network
 from avvp_jax.nn.pooling import PROBABILITIES
 from avvp_jax.task import LLP
 
+pytestmark = pytest.mark.golden
+
 WIDTHS = (6, 7, 5)
 
 

@@ -16,7 +16,6 @@ from avvp_jax.runtime.mesh import BATCH, SEEDS
 from tests.on_devices import METHODS, STREAMED, last_model, rate, train
 from tests.weights import assert_same_training
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
@@ -25,7 +24,7 @@ def eight(tmp_path_factory):
     """Trains all methods on eight devices, beside the tests; name of a file there -> its path."""
     folder = tmp_path_factory.mktemp("eight")
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8",
         "JAX_ENABLE_COMPILATION_CACHE": "0",
     }
     command = [sys.executable, "-m", "tests.on_devices", str(folder), *METHODS]

@@ -11,8 +11,6 @@ from avvp_jax.training import fit
 from tests.programs import BUSY, PATIENCE, killed, started
 from tests.run_files import checkpoints, last_state, logged, steps
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture
 def stop_at(monkeypatch):

@@ -15,9 +15,8 @@ from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.runtime.endings import LOST, unanswered
 from avvp_jax.runtime.processes import _alone_on_host, _check
-from tests.programs import PATIENCE, started
+from tests.programs import PATIENCE, flags_of, started, wait_for
 from tests.run_files import weights_of
-from tests.test_launch import SMALL, wait_for
 from tests.weights import assert_same_training
 
 EPOCHS = 40
@@ -26,10 +25,10 @@ PROMISED_SECONDS = 30
 
 
 @pytest.fixture
-def flags(published_folder, data_dir):
+def flags(config):
     """The command line of a small run but for its work directory."""
-    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
-    return ["--config=configs/han.py", *SMALL, *data, f"--config.train.epochs={EPOCHS}"]
+    config.train.epochs = EPOCHS
+    return flags_of(config)
 
 
 def free_port() -> int:

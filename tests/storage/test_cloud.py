@@ -24,7 +24,6 @@ from tests.cloud import BUCKET, Cloud
 WORKDIR = f"gs://{BUCKET}/W"
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compile"),
     # Not imported here, because it looks at the environment when it is.
     pytest.mark.skipif(importlib.util.find_spec("gcsfs") is None, reason="needs gcsfs"),
 ]
@@ -47,7 +46,7 @@ def han(small_config):
 
 
 @pytest.fixture(scope="module")
-def whole(han, tmp_path_factory, quick_compile):
+def whole(han, tmp_path_factory):
     """A run in a folder, left alone."""
     workdir = tmp_path_factory.mktemp("whole") / "W"
     run(han, str(workdir), "train")
@@ -55,7 +54,7 @@ def whole(han, tmp_path_factory, quick_compile):
 
 
 @pytest.fixture(scope="module")
-def resumed(han, cloud, quick_compile):
+def resumed(han, cloud):
     """Where the same run has been in a bucket, stopped after an epoch and started again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preemption, "_received", signal.SIGTERM)

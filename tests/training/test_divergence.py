@@ -22,8 +22,6 @@ from avvp_jax.training.job import Data, Job, Model
 from avvp_jax.training.order import epoch_order
 from avvp_jax.training.state import BatchArrays
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture
 def fitted(config, tmp_path):

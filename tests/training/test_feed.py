@@ -71,13 +71,12 @@ def test_all_parts_are_the_split(splits, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["han", "ma", "jomold"])
-def test_both_feeds_end_in_the_same_models(method, small_config, tmp_path, quick_compile):
+def test_both_feeds_end_in_the_same_models(method, small_config, finished, tmp_path):
+    config = small_config(method)
+    config.data.feed, config.num_seeds, config.train.steps_per_call = "stream", 2, 1
+    run(config, str(tmp_path), "train")
     models, logged = [], []
-    for feed in ("device", "stream"):
-        config = small_config(method)
-        config.data.feed, config.num_seeds, config.train.steps_per_call = feed, 2, 1
-        workdir = tmp_path / feed
-        run(config, str(workdir), "train")
+    for workdir in (finished(method, seeds=2).workdir, tmp_path):
         models.append(jax.device_get([weights.variables for weights in weights_of(workdir)]))
         lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
         losses = [{k: v for k, v in line.items() if k.endswith("/loss")} for line in lines]
@@ -144,7 +143,7 @@ def memory_of_training(feed: str, data_dir: pathlib.Path, workdir: pathlib.Path)
     return held.most
 
 
-def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch, quick_compile):
+def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr(llp, "_generate_videos", make_many)
     # In proportion to the data, which is smaller than any that needs a stream.
     monkeypatch.setattr("avvp_jax.training.feed.BLOCK_BYTES", 4 << 20)

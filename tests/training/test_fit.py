@@ -73,13 +73,13 @@ def test_validation_uses_the_methods_own_filter(config, fitted, video_filter):
 
 
 @pytest.mark.parametrize(("ties", "chosen"), [("later", 3), ("earlier", 1)])
-def test_selection_and_ties_are_the_configs(config, fitted, monkeypatch, ties, chosen):
+def test_selection_and_ties_are_the_configs(config, fitted, ties, chosen):
     config.eval.ties, config.train.epochs = ties, 3
     config.schedule.learning_rate = 1e-12  # every epoch scores the same
     assert fitted()[1] == chosen
 
 
-def test_the_selected_score_is_the_configs(config, fitted, monkeypatch):
+def test_the_selected_score_is_the_configs(config, fitted, monkeypatch, new_programs):
     """Epochs 1, 2, 3 are best in turn, each in another score."""
     columns = {"segment/audio": 1, "segment/visual": 2, "event/event": 3}
     config.train.epochs = 3

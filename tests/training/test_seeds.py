@@ -30,8 +30,6 @@ from tests.run_files import weights_of
 from tests.training.test_trainer import STEP, WIDTHS, data
 from tests.weights import assert_close
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 METHODS = {
     "han": ("han", ""),
     "ma": ("ma", ""),
@@ -42,14 +40,12 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_several_seeds_are_single_runs(small_config, tmp_path, method):
+def test_several_seeds_are_single_runs(finished, small_config, tmp_path, method):
     """Of every method and all its stages: the same epochs chosen, the same weights."""
-    config = small_config(*METHODS[method])
-    config.num_seeds = 2
-    run(config, str(tmp_path / "both"), "train")
-    both = weights_of(tmp_path / "both")
+    config, several, _ = finished(*METHODS[method], seeds=2)
+    both = weights_of(several)
     assert [weights.seed for weights in both] == [config.seed, config.seed + 1]
-    record = json.loads((tmp_path / "both/scores_test.json").read_text())
+    record = json.loads((several / "scores_test.json").read_text())
     # The second seed, alone: it shares nothing with the config of both but what all seeds share.
     single, workdir = small_config(*METHODS[method]), tmp_path / "single"
     single.seed += 1
@@ -66,7 +62,7 @@ def test_several_seeds_are_single_runs(small_config, tmp_path, method):
 
 
 @pytest.fixture(params=["in turn", "side by side"])
-def arrangement(request, monkeypatch):
+def arrangement(request, monkeypatch, new_programs):
     """How the seeds of a compiled call run, on a CPU and elsewhere."""
     monkeypatch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
 
@@ -179,46 +175,37 @@ def test_a_seed_that_diverges_takes_no_part_in_later_stages(small_config, tmp_pa
     assert [weights.diverged for weights in weights_of(tmp_path)] == [True, False]
 
 
-def test_a_run_in_groups_refuses_another_config(small_config, tmp_path):
-    config = small_config("han")
-    config.num_seeds, config.seeds_at_once = 2, 1
-    run(config, str(tmp_path), "train")
-    config.schedule.learning_rate = 0.5
-    with pytest.raises(UserError, match="schedule.learning_rate was 0.0003 and is now 0.5"):
-        run(config, str(tmp_path), "train")
-    config.schedule.learning_rate, config.pick_seed = 3e-4, 9
-    with pytest.raises(UserError, match=r"config\.pick_seed=9: the seeds of this run are 1, 2"):
-        run(config, str(tmp_path), "train")
-
-
-def test_groups_of_seeds_are_the_same_runs(small_config, tmp_path):
-    config = small_config("han")
-    config.num_seeds, config.seeds_at_once = 3, 2
-    run(config, str(tmp_path / "groups"), "train")
-    assert sorted(p.name for p in (tmp_path / "groups/train").iterdir()) == [
-        "seeds_1-2",
-        "seeds_3-3",
-    ]
-    together = small_config("han")
-    together.num_seeds = 3
-    run(together, str(tmp_path / "together"), "train")
-    one, two = (weights_of(tmp_path / folder) for folder in ("groups", "together"))
-    for x, y in zip(one, two, strict=True):
-        assert (x.seed, x.epoch) == (y.seed, y.epoch)
-        assert_close(x.variables, y.variables, moved=3e-4 * 2 * 2)
-
-
 @pytest.fixture(scope="module")
-def finished(small_config, tmp_path_factory, quick_compile):
-    """HAN with three seeds."""
-    config, workdir = small_config("han"), tmp_path_factory.mktemp("seeds") / "W"
-    config.num_seeds = 3
+def in_groups(small_config, tmp_path_factory):
+    """HAN with three seeds, two at once."""
+    config, workdir = small_config("han"), tmp_path_factory.mktemp("groups") / "W"
+    config.num_seeds, config.seeds_at_once = 3, 2
     run(config, str(workdir), "train")
     return config, workdir
 
 
+def test_a_run_in_groups_refuses_another_config(in_groups, tmp_path):
+    config = in_groups[0].copy_and_resolve_references()
+    workdir = str(shutil.copytree(in_groups[1], tmp_path / "W"))
+    config.schedule.learning_rate = 0.5
+    with pytest.raises(UserError, match="schedule.learning_rate was 0.0003 and is now 0.5"):
+        run(config, workdir, "train")
+    config.schedule.learning_rate, config.pick_seed = 3e-4, 9
+    with pytest.raises(UserError, match=r"config\.pick_seed=9: the seeds of this run are 1, 2, 3"):
+        run(config, workdir, "train")
+
+
+def test_groups_of_seeds_are_the_same_runs(in_groups, finished):
+    _, workdir = in_groups
+    assert sorted(p.name for p in (workdir / "train").iterdir()) == ["seeds_1-2", "seeds_3-3"]
+    other = finished("han", seeds=3).workdir
+    for x, y in zip(weights_of(workdir), weights_of(other), strict=True):
+        assert (x.seed, x.epoch) == (y.seed, y.epoch)
+        assert_close(x.variables, y.variables, moved=3e-4 * 2 * 2)
+
+
 def test_scores_are_stored_by_seed_and_summarised(finished):
-    _, workdir = finished
+    workdir = finished("han", seeds=3).workdir
     record = json.loads((workdir / "scores_val.json").read_text())
     assert [seed["seed"] for seed in record["seeds"]] == [1, 2, 3]
     table = np.array([[seed[name] for name in NAMES] for seed in record["seeds"]])
@@ -232,7 +219,8 @@ def test_scores_are_stored_by_seed_and_summarised(finished):
 
 
 def test_predict_takes_the_picked_seed(finished, tmp_path):
-    config, workdir = finished
+    config, workdir, _ = finished("han", seeds=3)
+    config = config.copy_and_resolve_references()
     shutil.copytree(workdir, tmp_path / "W")
     probs = {}
     for seed in (-1, 1, 2, 3):
@@ -245,19 +233,16 @@ def test_predict_takes_the_picked_seed(finished, tmp_path):
     config.pick_seed = 7
     with pytest.raises(UserError, match=r"config\.pick_seed=7.*are 1, 2, 3"):
         run(config, str(tmp_path / "W"), "predict")
-    config.pick_seed = -1
 
 
-def test_work_directories_are_compared(finished, small_config, tmp_path):
-    _, workdir = finished
-    other = small_config("ma")
-    run(other, str(tmp_path / "MA"), "train")
+def test_work_directories_are_compared(finished, tmp_path):
+    workdir, other = finished("han", seeds=3).workdir, finished("ma").workdir
     shutil.copytree(workdir, again := tmp_path / "again")
-    text = compare([str(workdir), str(again), str(tmp_path / "MA")])
+    text = compare([str(workdir), str(again), str(other)])
     assert f"{workdir} (3 seeds)" in text
-    assert f"{tmp_path / 'MA'} (1 seed)" in text
+    assert f"{other} (1 seed)" in text
     assert f"{again} and {workdir} (paired t-test)" in text
-    assert f"{tmp_path / 'MA'} and {workdir} (Welch's t-test)" in text
+    assert f"{other} and {workdir} (Welch's t-test)" in text
     assert "HAN (paper, test)" in text and "MA (paper, test)" in text
     with pytest.raises(UserError, match="needs work directories"):
         compare([str(workdir)])

@@ -1,16 +1,11 @@
 """Methods of several stages: run, skipped, asked for alone, interrupted, fed from outside."""
 
-import contextlib
-import functools
-import io
 import json
 import pathlib
 import pickle
 import shutil
 import signal
 import subprocess
-import time
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,37 +17,11 @@ from avvp_jax.methods import stages_of
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
-from tests.programs import PATIENCE
+from tests.programs import flags_of, wait_for
 
-SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
-SMALL += ["--config.train.save_seconds=0"]
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
 WRITERS = {"ma": "ma.removed_labels", "jomold": "jomold.noise_ratios"}  # modules of methods/
-
-
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
-
-class Finished(NamedTuple):
-    """A run of all stages, which tests read and copy but leave as it is."""
-
-    workdir: pathlib.Path
-    printed: str
-
-
-@pytest.fixture(scope="module")
-def finished(small_config, tmp_path_factory, quick_compile):
-    """method -> a finished run of it."""
-
-    @functools.cache
-    def train(method: str) -> Finished:
-        workdir, printed = tmp_path_factory.mktemp(method) / "W", io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            run(small_config(method), str(workdir), "train")
-        return Finished(workdir, printed.getvalue())
-
-    return train
 
 
 def best_models(workdir: pathlib.Path) -> dict:
@@ -193,7 +162,7 @@ def predictions(config, workdir: str, folder: str = "") -> np.ndarray:
 
 
 def test_ratios_and_removals_are_shown(finished):
-    workdir, printed = finished("jomold")
+    _, workdir, printed = finished("jomold")
     assert (workdir / "ratios/noise_ratios.png").stat().st_size > 1000
     assert "noise ratio" in printed
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -206,24 +175,21 @@ def test_ratios_and_removals_are_shown(finished):
 
 @pytest.mark.parametrize("method", ["ma"])  # JoMoLD in test_chaos.py
 def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
-    launch, published_folder, data_dir, tmp_path, method
+    launch, small_config, tmp_path, capsys, method
 ):
-    data = [f"--config.data.data_dir={data_dir}", f"--config.data.manual_dir={published_folder}"]
-    flags = [f"--config=configs/{method}.py", *SMALL, *data, "--config.train.epochs=12"]
+    """Killed in processes of their own; the last one's work goes on in this process."""
+    config = small_config(method)
+    config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert launch(*flags, f"--workdir={whole}").returncode == 0
     first, second, third = STAGES[method]
     for sign in (f"{first}/latest/[3-9]", second, f"{third}/latest/[3-9]"):
-        process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
-        deadline = time.monotonic() + PATIENCE
-        while not any(killed.glob(sign)):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        process = launch(*flags_of(config), f"--workdir={killed}", start=subprocess.Popen)
+        wait_for(process, lambda sign=sign: any(killed.glob(sign)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (killed / "scores_test.json").exists()
-    resumed = launch(*flags, f"--workdir={killed}")
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"{third}: going on after epoch" in resumed.stdout
+    run(config, str(whole), "train")
+    capsys.readouterr()
+    run(config, str(killed), "train")
+    assert f"{third}: going on after epoch" in capsys.readouterr().out
     assert_same(whole, killed)

@@ -21,6 +21,8 @@ from avvp_jax.training.step import make_step, take_batch
 from tests.first_states import begin, first_seed, han_trainer, one_seed
 from tests.weights import assert_weights
 
+pytestmark = pytest.mark.golden
+
 ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 STEP = ConfigDict({"kind": "step", "learning_rate": 3e-4, "factor": 0.1, "every_epochs": 10})
 WIDTHS = (6, 7, 5)
