@@ -160,9 +160,17 @@ def config(small_config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first: a worker that takes one last would be left alone with it."""
+    """The longest files first: a worker that takes one last would be left alone with it.
+
+    Those with golden numbers last, because they compile otherwise.
+    """
     places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+    def place(item):
+        golden = item.get_closest_marker("golden") is not None
+        return golden, places.get(item.path.stem, len(places))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module", autouse=True)
