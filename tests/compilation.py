@@ -1,4 +1,4 @@
-"""How the tests compile: imported before anything does, and inherited by xdist's workers."""
+"""How the tests and the processes that they start compile; imported before anything is compiled."""
 
 import mmap
 import os
@@ -33,8 +33,8 @@ if "AVVP_AS_USERS_COMPILE" not in os.environ and known_to_xla(FLAG):
     if FLAG not in given:
         os.environ["XLA_FLAGS"] = f"{given} --{FLAG}=false".strip()
 
-# Programs that launch.py compiles serve all its processes of this session, and none of another. The
-# tests' own processes read them, but write none (however long a compilation takes): writing
+# Programs that launch.py compiles serve all its processes of this test run, and none of another.
+# The tests' own processes read them, but write none (however long a compilation takes): writing
 # hundreds of them has crashed XLA.
 if "AVVP_TESTS_CACHE" not in os.environ:
     _FOLDER = tempfile.TemporaryDirectory()

@@ -177,8 +177,8 @@ def pytest_collection_modifyitems(items):
 def _compilation(request):
     """Compiles what runs for a moment in half the time, without most of XLA's optimizations.
 
-    Modules that compare with golden numbers take them all. Programs are kept from module
-    to module, but for thousands of them, which would exhaust a process's memory maps.
+    Modules that compare with golden numbers take them all. Programs are kept from module to
+    module, until there are so many that they would exhaust a process's memory maps.
     """
     quick = request.node.get_closest_marker("golden") is None
     if jax.config.values["jax_disable_most_optimizations"] != quick or many_maps():
@@ -228,10 +228,16 @@ def launch():
         "JAX_COMPILATION_CACHE_DIR": CACHE,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as most tests here
+        # Of a program that another process is writing, or was writing when it was killed.
+        "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
     }
 
+    without_tensorflow = os.pathsep.join(
+        filter(None, [str(ROOT / "tests/without_tensorflow"), os.environ.get("PYTHONPATH")])
+    )
+
     def run(*arguments: str, start=subprocess.run, tensorflow=False, extra=None, **options):
-        path = {} if tensorflow else {"PYTHONPATH": str(ROOT / "tests/without_tensorflow")}
+        path = {} if tensorflow else {"PYTHONPATH": without_tensorflow}
         command = [sys.executable, str(ROOT / "launch.py"), *arguments]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
         return start(command, env=environment | path | (extra or {}), cwd=ROOT, **options)

@@ -1,6 +1,7 @@
 """Small programs in processes of their own, and launch.py among them."""
 
 import importlib
+import pathlib
 import subprocess
 import sys
 import time
@@ -39,6 +40,12 @@ def flags_of(config: ConfigDict, file: str = "", variant: str = "") -> list[str]
     file = ":".join(filter(None, (f"configs/{file}.py", variant)))
     changed = {key: x for key, x in flat_config(config).items() if x != plain[key]}
     return [f"--config={file}", *(f"--config.{key}={x}" for key, x in changed.items())]
+
+
+def saved(folder: pathlib.Path, beyond: int = 2) -> bool:
+    """Whether a training has a checkpoint of more steps than that."""
+    names = (path.name for path in folder.glob("latest/*"))
+    return any(name.isdigit() and int(name) > beyond for name in names)
 
 
 def wait_for(process: subprocess.Popen, come: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avvp_jax.modes import run
-from tests.programs import flags_of, wait_for
+from tests.programs import flags_of, saved, wait_for
 
 
 def scores(workdir: pathlib.Path) -> dict:
@@ -43,7 +43,7 @@ def test_a_run_killed_in_training_ends_as_one_that_was_not(launch, config, tmp_p
     config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = launch(*flags_of(config), f"--workdir={killed}", start=subprocess.Popen)
-    wait_for(process, lambda: any(killed.glob("train/latest/[3-9]")))
+    wait_for(process, lambda: saved(killed / "train"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "scores_test.json").exists()

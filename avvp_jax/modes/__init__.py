@@ -32,7 +32,7 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     """
     check_config(config)
     config, workdir = absolute_paths(config), os.path.expanduser(workdir)
-    if mode in ("train", "eval"):
+    if mode in ("train", "eval") or (mode == "predict" and not config.data.features_only):
         refuse_unknown(config.data)
     refuse_differences(command_facts(config, workdir, mode))
     make_workdir(workdir)

@@ -98,7 +98,7 @@ def first_states(job: Job, trainer: Trainer) -> State:
 
 
 def _starting(job: Job) -> Callable[[Key[Array, " seeds"], Variables | None], State]:
-    """Compiled: the seeds' keys, and initial variables or None to draw them -> first states."""
+    """The compiled function of the seeds' keys and initial variables; None draws them."""
     select, model = tuple(parts_of(job.settings.eval.select)), job.model
     return _compiled_start(model.network, model.keep, job.optimizer, select, job.mesh)
 

@@ -20,7 +20,7 @@ from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
-from tests.programs import flags_of, wait_for
+from tests.programs import flags_of, saved, wait_for
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
 VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
@@ -36,7 +36,7 @@ def test_a_run_killed_midway_ends_as_one_that_was_not(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     flags = flags_of(config, method, variant)
     process = launch(*flags, f"--workdir={killed}", start=subprocess.Popen)
-    wait_for(process, lambda: any(killed.glob("train/latest/[2-5]")))
+    wait_for(process, lambda: saved(killed / "train"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "scores_test.json").exists()

@@ -242,7 +242,9 @@ def test_a_full_disk_ends_a_process_after_one_line(launch, config, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # the process inherits it
     try:
-        result = launch(*flags_of(config), f"--workdir={tmp_path}/W", extra=no_cache)
+        result = launch(
+            *flags_of(config), f"--workdir={tmp_path}/W", tensorflow=True, extra=no_cache
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.returncode == 2

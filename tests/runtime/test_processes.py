@@ -15,7 +15,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.runtime.endings import LOST, unanswered
 from avvp_jax.runtime.processes import _alone_on_host, _check
-from tests.programs import PATIENCE, flags_of, started, wait_for
+from tests.programs import PATIENCE, flags_of, saved, started, wait_for
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 
@@ -42,10 +42,10 @@ def launch_two(launch):
     """Starts launch.py in two processes; all are killed at the end."""
     started = []
 
-    def start(*arguments: str) -> list[subprocess.Popen]:
+    def start(*arguments: str, **options) -> list[subprocess.Popen]:
         common = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
         both = [
-            launch(*arguments, *common, f"--process_id={index}", start=subprocess.Popen)
+            launch(*arguments, *common, f"--process_id={index}", start=subprocess.Popen, **options)
             for index in range(2)
         ]
         started.extend(both)
@@ -56,16 +56,11 @@ def launch_two(launch):
         process.kill()
 
 
-def checkpoints(workdir: pathlib.Path, beyond: int) -> bool:
-    found = (path.name for path in workdir.glob("train/latest/*"))
-    return any(name.isdigit() and int(name) > beyond for name in found)
-
-
 def test_two_processes_train_as_one_also_when_one_is_lost(launch, launch_two, flags, tmp_path):
     """The second is killed in training; the same command goes on."""
     alone, both = tmp_path / "alone", tmp_path / "both"
     first, second = launch_two(*flags, f"--workdir={both}")
-    wait_for(first, lambda: checkpoints(both, beyond=4))
+    wait_for(first, lambda: saved(both / "train", beyond=4))
     second.kill()
     killed_at = time.monotonic()
     _, error = first.communicate(timeout=PROMISED_SECONDS)
@@ -97,7 +92,7 @@ def test_two_processes_train_as_one_also_when_one_is_lost(launch, launch_two, fl
 
 def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_path):
     first, second = launch_two(*flags, f"--workdir={tmp_path}/W")
-    wait_for(second, lambda: checkpoints(tmp_path / "W", beyond=4))
+    wait_for(second, lambda: saved(tmp_path / "W/train", beyond=4))
     first.kill()
     _, error = second.communicate(timeout=PROMISED_SECONDS)
     assert second.returncode == LOST, error
@@ -109,9 +104,10 @@ def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_pa
 def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
     launch_two, flags, tmp_path, when
 ):
-    """A scheduler signals hosts one after the other."""
-    first, second = launch_two(*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400")
-    wait_for(first, lambda: checkpoints(tmp_path / "W", beyond=4))
+    """A scheduler signals hosts one after the other. TensorFlow has a say about signals too."""
+    flags = [*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400"]
+    first, second = launch_two(*flags, tensorflow=True)
+    wait_for(first, lambda: saved(tmp_path / "W/train", beyond=4))
     first.terminate()
     said = "" if when == "at once" else first.stderr.readline()
     second.terminate()

@@ -17,7 +17,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
-from tests.programs import flags_of, wait_for
+from tests.programs import flags_of, saved, wait_for
 
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
@@ -182,9 +182,13 @@ def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
     config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first, second, third = STAGES[method]
-    for sign in (f"{first}/latest/[3-9]", second, f"{third}/latest/[3-9]"):
+    for come in (
+        lambda: saved(killed / first),
+        lambda: (killed / second).exists(),
+        lambda: saved(killed / third),
+    ):
         process = launch(*flags_of(config), f"--workdir={killed}", start=subprocess.Popen)
-        wait_for(process, lambda sign=sign: any(killed.glob(sign)))
+        wait_for(process, come)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (killed / "scores_test.json").exists()

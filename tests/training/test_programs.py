@@ -1,0 +1,47 @@
+"""Equal trainings share their compiled programs: all that these are kept by is equal."""
+
+import pytest
+
+from avvp_jax.methods import stages_of
+from avvp_jax.streams import data_spec
+from avvp_jax.training.optimizer import make_optimizer, make_schedule
+from avvp_jax.training.stages import Training
+from avvp_jax.training.step import make_step
+
+METHODS = [("han", ""), ("ma", ""), ("jomold", ""), ("valor", ""), ("dhhn", "refinement")]
+
+
+def kept_by(method: str, variant: str, small_config) -> list:
+    """Of each training of a config that is made now: what its programs are kept by."""
+    config, found = small_config(method, variant), []
+    spec = data_spec(config.data.streams)
+    for stage in stages_of(config):
+        if isinstance(stage, Training):
+            settings = stage.settings(config)
+            network, result = (
+                build(config, spec) for build in (stage.trained_network, stage.result_network)
+            )
+            optimizer = make_optimizer(settings.optimizer)
+            schedule = make_schedule(settings.schedule, settings.train.epochs)
+            step = make_step(network, stage.loss, optimizer, schedule)
+            found.append((step, network, result, stage.keep, optimizer))
+    return found
+
+
+@pytest.mark.parametrize(("method", "variant"), METHODS)
+def test_equal_trainings_have_equal_programs(method, variant, small_config):
+    one, other = (kept_by(method, variant, small_config) for _ in range(2))
+    assert one == other and hash(tuple(one)) == hash(tuple(other))
+    assert all(a[0] is b[0] for a, b in zip(one, other, strict=True))
+
+
+def test_other_trainings_have_others(small_config):
+    config = small_config("han")
+    made = {id(make_schedule(config.schedule, epochs)) for epochs in (2, 3)}
+    config.schedule.learning_rate = 0.5
+    made.add(id(make_schedule(config.schedule, 2)))
+    assert len(made) == 2  # steps do not depend on the number of epochs, a cosine does
+    cosine = small_config("valor").schedule
+    assert make_schedule(cosine, 2) is not make_schedule(cosine, 3)
+    networks = {stage[1] for method in METHODS for stage in kept_by(*method, small_config)}
+    assert len(networks) > 3
