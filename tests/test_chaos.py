@@ -10,7 +10,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     launch, published_folder, data_dir, tmp_path
 ):
     flags = [*chaos.FLAGS, f"--config.data.manual_dir={published_folder}"]
-    flags.append("--config.train.epochs=30")
+    flags.append("--config.train.epochs=14")
     start = functools.partial(launch, start=subprocess.Popen)
     fallen = chaos.chaos(start, flags, tmp_path, data_dir, chaos.kills(4))
     assert sum("SIGKILL inside a checkpoint write" in place for place in fallen) >= 2

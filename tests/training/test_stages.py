@@ -179,7 +179,7 @@ def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
 ):
     """Killed in processes of their own; the last one's work goes on in this process."""
     config = small_config(method)
-    config.train.epochs = 12
+    config.train.epochs = 6
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first, second, third = STAGES[method]
     for come in (
