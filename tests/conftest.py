@@ -34,7 +34,6 @@ ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 LONGEST = ("test_devices", "test_variants", "test_seeds", "test_other_task", "test_processes")
 LONGEST += ("test_chaos", "test_damage", "test_stages", "test_checkpoints", "test_launch")
-TOGETHER = ("test_variants", "test_seeds", "test_feed")  # train the same, mostly
 
 
 @pytest.fixture(scope="session")
@@ -161,10 +160,9 @@ def config(small_config):
 
 
 def pytest_collection_modifyitems(items):
-    """Gives each file to one worker of xdist, and some files that share trainings to the same one.
+    """The longest files first: a worker that takes one last would be left alone with it.
 
-    The longest files come first: a worker that takes one last would be left alone with it. Those
-    with golden numbers come last, because they compile otherwise.
+    Those with golden numbers last, because they compile otherwise.
     """
     places = {name: place for place, name in enumerate(LONGEST)}
 
@@ -173,10 +171,6 @@ def pytest_collection_modifyitems(items):
         return golden, places.get(item.path.stem, len(places))
 
     items.sort(key=place)
-    for item in items:
-        stem = item.path.stem
-        group = "trainings" if stem in TOGETHER else f"{item.path.parent.name}/{stem}"
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)
