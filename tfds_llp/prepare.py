@@ -3,10 +3,12 @@
 python -m tfds_llp.prepare --dataset=llp/base --data_dir=DIR --manual_dir=DATA
 """
 
+import contextlib
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
@@ -103,30 +105,36 @@ def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: in
     return synthetic_config(synthetic_seed)
 
 
-def _recorded_config(dataset: str, folder: str) -> LlpConfig:
-    """The config with which data was prepared, from its metadata."""
+@contextlib.contextmanager
+def _refusing_damage(folder: str | os.PathLike, about: str = "") -> Iterator[None]:
+    """Says that prepared data is damaged where reading it fails.
+
+    Everything is caught: in json and in TFDS, each kind of damage raises an exception of its own.
+
+    Args:
+        about: what the message says before the reason.
+    """
     try:
-        known = json.loads(read_bytes(f"{folder}/metadata.json", _LARGEST_METADATA))
-        return LlpConfig.from_metadata(dataset.removeprefix("llp/"), known)
-    # Damaged or unexpected json raises many kinds of exception.
+        yield
     except Exception as error:
         if is_temporary(error):
             raise unreadable_now(folder, error) from error
-        reason = f"metadata.json declares no data set: {cause(error)}"
-        raise damaged_data(folder, reason, _WAY_OUT) from error
+        raise damaged_data(folder, about + cause(error), _WAY_OUT) from error
+
+
+def _recorded_config(dataset: str, folder: str) -> LlpConfig:
+    """The config with which data was prepared, from its metadata."""
+    with _refusing_damage(folder, "metadata.json declares no data set: "):
+        known = json.loads(read_bytes(f"{folder}/metadata.json", _LARGEST_METADATA))
+        return LlpConfig.from_metadata(dataset.removeprefix("llp/"), known)
 
 
 def _builder(config: LlpConfig, data_dir: str | None, allow_missing_features: bool) -> Llp:
     folder = _folder(f"llp/{config.name}", data_dir)
     if odd := odd_file(folder):
         raise damaged_data(folder, f"{os.path.basename(odd)} is not a file", _WAY_OUT)
-    try:
+    with _refusing_damage(folder):  # this reads prepared files
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
-    # This reads prepared files; in TFDS, each kind of damage raises an exception of its own.
-    except Exception as error:
-        if is_temporary(error):
-            raise unreadable_now(folder, error) from error
-        raise damaged_data(folder, cause(error), _WAY_OUT) from error
 
 
 def _remove_incomplete(builder: Llp) -> None:
@@ -136,13 +144,8 @@ def _remove_incomplete(builder: Llp) -> None:
 
 
 def _refuse_damaged(builder: Llp) -> None:
-    try:
+    with _refusing_damage(builder.data_dir):
         reason = _damage(builder)
-    # As above, because this reads metadata.json.
-    except Exception as error:
-        if is_temporary(error):
-            raise unreadable_now(builder.data_dir, error) from error
-        reason = cause(error)
     if reason:
         raise damaged_data(builder.data_dir, reason, _WAY_OUT)
 
