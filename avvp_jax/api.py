@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -74,6 +75,7 @@ class TrainedParser:
         self._filter = video_filter
         self._predictor = Predictor(network, video_filter, 32, own_mesh())
 
+    @no_type_check  # what it cannot use it refuses itself, in words for users
     def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
         """Parses one or many videos.
 
@@ -105,6 +107,7 @@ class TrainedParser:
         return Prediction(**probs, segments=segments, task=self._spec.task)
 
 
+@no_type_check  # likewise
 def load(
     path: str | os.PathLike,
     method: str | None = None,
@@ -142,7 +145,7 @@ def load(
     return TrainedParser(network, weights, spec, layout.video_filter)
 
 
-def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
+def _model(layout: Layout, given: object) -> dict[str, object]:
     """The published network's arguments, with those given in their place."""
     if not isinstance(given, Mapping):
         raise UserError(f"model must be a dict of values of config.model, not {given!r:.80}")
@@ -155,7 +158,7 @@ def _model(layout: Layout, given: Mapping[str, object]) -> dict[str, object]:
     return model
 
 
-def _layout(path: str, method: str | None) -> Layout:
+def _layout(path: str, method: object) -> Layout:
     """The published layout of a method, or the one that fits the file."""
     layouts = [known.layout for known in METHODS.values()]
     if isinstance(method, str) and method in METHODS:
@@ -169,7 +172,7 @@ def _layout(path: str, method: str | None) -> Layout:
 
 
 def _segments(
-    stream: Stream, task: Task, array: np.ndarray
+    stream: Stream, task: Task, array: object
 ) -> Float[np.ndarray, "videos segments width"]:
     """One stream's features as a batch of videos, checked and pooled to segments."""
     name = stream.name

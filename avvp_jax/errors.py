@@ -3,6 +3,7 @@
 import errno
 import re
 import sys
+from collections.abc import Sequence
 
 LONGEST = 3000  # characters of a message
 _TEMPORARY = re.compile(
@@ -79,7 +80,7 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def first_ten(names: list[str]) -> str:
+def first_ten(names: Sequence[object]) -> str:
     """Up to ten of `names`, and their number if there are more, for an error message."""
     listed = ", ".join(_shorten(str(name)) for name in names[:10])
     return listed if len(names) <= 10 else f"{listed}, ... ({len(names)} in all)"

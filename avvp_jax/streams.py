@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Shaped
 
 from avvp_jax.errors import UserError
 from avvp_jax.task import LLP, Task
@@ -111,7 +111,7 @@ def data_spec(streams: str, task: Task = LLP, widths: Mapping[str, int] | None =
     return DataSpec(task, streams_of(STREAM_SETS[streams], widths or {}))
 
 
-def streams_of(names: Iterable[str], widths: Mapping[str, int]) -> tuple[Stream, ...]:
+def streams_of(names: Iterable[str], widths: Mapping[str, object]) -> tuple[Stream, ...]:
     """The published streams of these names, with other widths where `widths` gives them.
 
     Raises:
@@ -173,8 +173,8 @@ def _cubic_kernel(offset: Float[np.ndarray, " taps"]) -> Float[np.ndarray, " tap
 
 
 def pool_to_segments(
-    stream: Stream, task: Task, features: Float[np.ndarray, "*videos rows width"]
-) -> Float[np.ndarray, "*videos segments width"]:
+    stream: Stream, task: Task, features: Shaped[np.ndarray, "..."]
+) -> Float32[np.ndarray, "... {task.segments} {stream.width}"]:
     """Averages features to one float32 row per segment.
 
     Args:

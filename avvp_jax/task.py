@@ -57,13 +57,14 @@ class Task:
         Raises:
           ValueError: `stored` describes no task.
         """
-        task = cls(stored["name"], tuple(stored["classes"]), stored["segments"], stored["seconds"])
-        texts = all(isinstance(text, str) and text for text in (task.name, *task.classes))
-        whole = type(task.segments) is int and task.segments > 0
-        long = type(task.seconds) in (int, float) and 0 < task.seconds < 1e6
-        if not (texts and whole and long and len(set(task.classes)) == len(task.classes) > 0):
+        name, classes = stored["name"], tuple(stored["classes"])
+        segments, seconds = stored["segments"], stored["seconds"]
+        texts = all(isinstance(text, str) and text for text in (name, *classes))
+        whole = type(segments) is int and segments > 0
+        long = type(seconds) in (int, float) and 0 < seconds < 1e6
+        if not (texts and whole and long and len(set(classes)) == len(classes) > 0):
             raise ValueError("it describes no task")
-        return task
+        return cls(name, classes, segments, seconds)
 
 
 LLP = Task(

@@ -16,7 +16,13 @@ import jax
 import numpy as np
 import pytest
 import recipe
+from jaxtyping import install_import_hook
 from ml_collections import ConfigDict
+
+import tests.checking  # noqa: F401  the hook finds it by name
+
+# In the tests every annotation holds at run time. The hook changes what is imported after it.
+install_import_hook(["avvp_jax", "tfds_llp"], "tests.checking.checked")
 
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published

@@ -20,6 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import avvp_jax.training.fit
+from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.features import ResidentFeatures, StoredFeatures
 from avvp_jax.data.splits import Split
 from avvp_jax.methods import stages_of
@@ -27,6 +28,7 @@ from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
 from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
+from avvp_jax.reports.writers import Silent
 from avvp_jax.streams import ROLES, STREAM_SETS, data_spec
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import Run, all_seeds
@@ -50,7 +52,7 @@ METHODS = {
 VIDEOS, BATCH, SEEDS = {"train": 14, "val": 7}, 6, 2
 
 
-class Recorder:
+class Recorder(Silent):
     """A writer that remembers scalars by epoch."""
 
     def __init__(self):
@@ -58,12 +60,6 @@ class Recorder:
 
     def write_scalars(self, step, scalars):
         self.epochs[step] = {name: float(value) for name, value in scalars.items()}
-
-    def write_texts(self, step, texts):
-        pass
-
-    def flush(self):
-        pass
 
 
 def made_up_split(name: str, streams: str) -> Split:
@@ -131,19 +127,12 @@ class Source:
         return [{name: array[row] for name, array in self._streams.items()} for row in rows]
 
 
-class MadeUp:
-    """A data set of splits that are given; see data.dataset.Dataset."""
+class MadeUp(Dataset):
+    """A data set of splits that are given."""
 
     def __init__(self, splits: dict[str, Split]):
-        self.splits, self.spec = splits, splits["train"].spec
-
-    @property
-    def train(self) -> Split:
-        return self.splits["train"]
-
-    @property
-    def val(self) -> Split:
-        return self.splits["val"]
+        self.splits = self._splits = splits
+        self.spec = splits["train"].spec
 
 
 def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:

@@ -30,7 +30,7 @@ class LlpConfig(tfds.core.BuilderConfig):
     streams: tuple[str, ...]
     seed: int | None = None
     task: Task = LLP
-    widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    widths: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if others := [name for name in self.widths if name not in self.streams]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from avvp_jax.errors import UserError
 
 
-def refuse_unwritable(folder: os.PathLike, needed: int) -> None:
+def refuse_unwritable(folder: str | os.PathLike, needed: int) -> None:
     """Checks that `folder` can be created and has room for `needed` bytes; not on cloud storage.
 
     Raises:

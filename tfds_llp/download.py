@@ -75,5 +75,5 @@ def _is_right(path: Path, expected: tfds.download.checksums.UrlInfo) -> bool:
     return path.is_file() and _checksum(path.read_bytes()) == expected.checksum
 
 
-def _checksum(content: bytes) -> str:
+def _checksum(content: bytes | bytearray) -> str:
     return hashlib.sha256(content).hexdigest()

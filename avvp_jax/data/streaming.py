@@ -1,6 +1,7 @@
 """Reads features ahead of their use, in threads of Grain."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,10 +13,18 @@ Rows = Int[np.ndarray, "..."]
 Taken = dict[str, Float[np.ndarray, "..."]]
 
 
+@runtime_checkable
+class Reads(Protocol):
+    """The rows of each read, in order. It may compute them on access."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Rows: ...
+
+
 class _Reads:
     """The reads as a sequence, which Grain needs: read i gives the features of `reads[i]`."""
 
-    def __init__(self, take: Callable[[Rows], Taken], reads: Sequence[Rows]):
+    def __init__(self, take: Callable[[Rows], Taken], reads: Reads):
         self._take, self._reads = take, reads
 
     def __len__(self) -> int:
@@ -26,13 +35,13 @@ class _Reads:
 
 
 def read_ahead(
-    take: Callable[[Rows], Taken], reads: Sequence[Rows], first: int = 0, ahead: int = 2
+    take: Callable[[Rows], Taken], reads: Reads, first: int = 0, ahead: int = 2
 ) -> Iterator[Taken]:
     """Yields `take(rows)` for each array of rows in turn, and reads the next ones ahead.
 
     Args:
       take: reads the features of some rows; called in threads.
-      reads: the rows of each read, in order. It may compute them on access.
+      reads: the rows of each read.
       first: index of the read to begin with.
       ahead: how many reads may be done before they are needed.
     """

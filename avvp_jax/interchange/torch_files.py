@@ -243,7 +243,7 @@ class _IndexLists(pickle.Unpickler):
         return allowed[module, name]
 
 
-def _load_storage(content: bytes):
+def _load_storage(content: object):
     torch, file = _torch(), io.BytesIO(content)
     _refuse_damaged_zip(file)
     file.seek(0)
@@ -253,7 +253,7 @@ def _load_storage(content: bytes):
     return storage
 
 
-def _index_scalar(storage, offset: int, size: tuple, stride: tuple, *_) -> int:
+def _index_scalar(storage, offset: object, size: object, stride: object, *_) -> int:
     """The integer of a torch scalar; takes the arguments of torch's _rebuild_tensor_v2."""
     torch = _torch()
     if not isinstance(storage, torch.storage.TypedStorage):

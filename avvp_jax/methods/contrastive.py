@@ -6,6 +6,7 @@ define two different losses for the same idea.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from avvp_jax.methods.losses import weighted_mean
@@ -24,7 +25,7 @@ def contrastive_logits(
 
 
 def smoothed_cross_entropy(
-    logits: Float[Array, "videos segments segments"], weight: Float[Array, " videos"]
+    logits: Float[Array, "videos segments segments"], weight: Float[ArrayLike, " videos"]
 ) -> Float[Array, ""]:
     """MA's loss: cross entropy with the smoothed diagonal, averaged over videos and segments."""
     entropy = -(_targets(logits) * jax.nn.log_softmax(logits)).sum(axis=-1)
@@ -32,18 +33,18 @@ def smoothed_cross_entropy(
 
 
 def expected_probability(
-    logits: Float[Array, "videos segments segments"], weight: Float[Array, " videos"]
+    logits: Float[Array, "videos segments segments"], weight: Float[ArrayLike, " videos"]
 ) -> Float[Array, ""]:
     """JoMoLD's loss: minus the log of the mean probability, weighted by the smoothed diagonal."""
     expected = (_targets(logits) * jax.nn.softmax(logits)).sum(axis=-1)
     return weighted_mean(-jnp.log(expected).mean(axis=-1), weight)
 
 
-def _targets(logits) -> Float[Array, "segments segments"]:
+def _targets(logits: Float[Array, "videos segments segments"]) -> Float[Array, "segments segments"]:
     segments = logits.shape[-1]
     diagonal = jnp.eye(segments)
     return (1 - SMOOTHING) * diagonal + SMOOTHING / (segments - 1) * (1 - diagonal)
 
 
-def _unit(x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+def _unit(x: Float[Array, "*rows width"]) -> Float[Array, "*rows width"]:
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)

@@ -5,6 +5,7 @@ epoch's smaller last batch), so padding has no effect.
 """
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 PROBABILITY_MARGIN = 1e-7
@@ -14,22 +15,22 @@ PROBABILITY_MARGIN = 1e-7
 VISUAL_SMOOTHING = 0.1
 
 
-def clamp(prob: Float[Array, "..."]) -> Float[Array, "..."]:
+def clamp(prob: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """Clips probabilities to [1e-7, 1 - 1e-7], as published, so that logarithms stay finite."""
     return jnp.clip(prob, PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN)
 
 
 def bce(
-    prob: Float[Array, "videos classes"],
-    target: Float[Array, "videos classes"],
-    weight: Float[Array, " videos"],
+    prob: Float[ArrayLike, "videos classes"],
+    target: Float[ArrayLike, "videos classes"],
+    weight: Float[ArrayLike, " videos"],
 ) -> Float[Array, ""]:
     """Binary cross entropy, averaged over the videos of weight 1 and all classes."""
     return weighted_mean(cross_entropy(prob, target).mean(axis=-1), weight)
 
 
 def cross_entropy(
-    prob: Float[Array, "*shape"], target: Float[Array, "*shape"]
+    prob: Float[ArrayLike, "*shape"], target: Float[ArrayLike, "*shape"]
 ) -> Float[Array, "*shape"]:
     """Binary cross entropy of each probability, clamped, with its target."""
     prob = clamp(prob)
@@ -37,21 +38,21 @@ def cross_entropy(
 
 
 def weighted_mean(
-    value: Float[Array, " videos"], weight: Float[Array, " videos"]
+    value: Float[ArrayLike, " videos"], weight: Float[ArrayLike, " videos"]
 ) -> Float[Array, ""]:
     """The mean of `value` over the videos of weight 1."""
     return (value * weight).sum() / weight.sum()
 
 
-def smooth_visual(label: Float[Array, "videos classes"]) -> Float[Array, "videos classes"]:
+def smooth_visual(label: Float[ArrayLike, "*shape"]) -> Float[ArrayLike, "*shape"]:
     """The smoothed visual target of a weak label y: 0.9 y + 0.05."""
     return (1.0 - VISUAL_SMOOTHING) * label + VISUAL_SMOOTHING / 2
 
 
 def mmil_losses(
     output: dict[str, Array],
-    targets: dict[str, Float[Array, "videos classes"]],
-    weight: Float[Array, " videos"],
+    targets: dict[str, Float[ArrayLike, "videos classes"]],
+    weight: Float[ArrayLike, " videos"],
 ) -> dict[str, Float[Array, ""]]:
     """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4), by their logged names.
 

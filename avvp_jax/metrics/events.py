@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.errors import UserError
@@ -19,8 +20,8 @@ VIDEO_FILTERS = ("global", "per_modality")
 
 
 def predicted_segments(
-    probs: Mapping[str, Float[Array | np.ndarray, "..."]], video_filter: str
-) -> Bool[Array | np.ndarray, "videos segments 2 classes"]:
+    probs: Mapping[str, Float[ArrayLike, "..."]], video_filter: str
+) -> Bool[ArrayLike, "videos segments 2 classes"]:
     """The segments predicted active: their own and their video's probability reach 0.5.
 
     Args:
@@ -47,7 +48,9 @@ def predicted_segments(
     return segments & stack([audio, visual], axis=-2)[..., None, :, :]
 
 
-def runs(active: Bool[Array, "..."], axis: int) -> tuple[Int[Array, "..."], Int[Array, "..."]]:
+def runs(
+    active: Bool[ArrayLike, "*shape"], axis: int
+) -> tuple[Int[Array, "*shape"], Int[Array, "*shape"]]:
     """For each active position, start and end (exclusive) of its maximal run along `axis`.
 
     Both results have the shape of `active`; where that is False, they mean nothing.

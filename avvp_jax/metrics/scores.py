@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.errors import UserError
@@ -30,19 +31,21 @@ NAMES = tuple(
 # audio and visual; "audio_visual" is active where both modalities are.
 STREAMS = ("audio", "visual", "event", "audio_visual")
 PER_VIDEO_NAMES = tuple(f"{level}/{stream}" for level in LEVELS for stream in STREAMS)
+# Of annotations: where they differ in size from predictions, `_check` says so in words for users.
+OF_ANY_SIZE = "_ _ 2 _"
 
 
 class Counts(NamedTuple):
     """True positives, false positives and false negatives, by LEVELS and STREAMS."""
 
-    tp: Int[Array, "videos 2 4 classes"]
-    fp: Int[Array, "videos 2 4 classes"]
-    fn: Int[Array, "videos 2 4 classes"]
+    tp: Int[ArrayLike, "videos 2 4 classes"]
+    fp: Int[ArrayLike, "videos 2 4 classes"]
+    fn: Int[ArrayLike, "videos 2 4 classes"]
 
 
 def counts(
-    pred: Bool[Array, "videos segments 2 classes"],
-    true: Bool[Array, "videos segments 2 classes"],
+    pred: Bool[ArrayLike, "videos segments 2 classes"],
+    true: Bool[ArrayLike, "videos segments 2 classes"],
 ) -> Counts:
     """Exact counts per video, level, stream and class. It can be jitted and vmapped.
 
@@ -75,7 +78,7 @@ def counts(
 
 
 def _with_audio_visual(
-    segments: Bool[Array, "videos segments 2 classes"],
+    segments: Bool[ArrayLike, "videos segments 2 classes"],
 ) -> Bool[Array, "videos segments 3 classes"]:
     return jnp.concatenate([segments, segments.all(axis=2, keepdims=True)], axis=2)
 
@@ -91,9 +94,9 @@ def _totals(
 
 
 def device_scores(
-    pred: Bool[Array, "videos segments 2 classes"],
-    true: Bool[Array, "videos segments 2 classes"],
-    weight: Float[Array, " videos"] | None = None,
+    pred: Bool[ArrayLike, "videos segments 2 classes"],
+    true: Bool[ArrayLike, OF_ANY_SIZE],
+    weight: Float[ArrayLike, " videos"] | None = None,
 ) -> Float[Array, "10"]:
     """The ten scores in percent, in the order of NAMES, within 1e-4 of `scores`.
 
@@ -113,7 +116,7 @@ def device_scores(
 
 def scores(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
-    true: Bool[np.ndarray, "videos segments 2 classes"],
+    true: Bool[np.ndarray, OF_ANY_SIZE],
 ) -> dict[str, float]:
     """The ten scores in percent by name (NAMES), in float64.
 
@@ -126,7 +129,7 @@ def scores(
 
 def per_video(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
-    true: Bool[np.ndarray, "videos segments 2 classes"],
+    true: Bool[np.ndarray, OF_ANY_SIZE],
 ) -> Float[np.ndarray, "videos 8"]:
     """Each video's F-scores (0 to 1, float64) in the order of PER_VIDEO_NAMES."""
     return _f_per_video(_host_counts(pred, true))
@@ -134,7 +137,7 @@ def per_video(
 
 def per_class(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
-    true: Bool[np.ndarray, "videos segments 2 classes"],
+    true: Bool[np.ndarray, OF_ANY_SIZE],
 ) -> dict[str, Float[np.ndarray, " classes"]]:
     """Each class's F-scores in percent, by name (PER_VIDEO_NAMES); counts are summed over videos.
 
@@ -150,12 +153,14 @@ def per_class(
 _compiled_counts = jax.jit(counts)
 
 
-def _host_counts(pred: np.ndarray, true: np.ndarray) -> Counts:
+def _host_counts(
+    pred: Bool[np.ndarray, OF_ANY_SIZE], true: Bool[np.ndarray, OF_ANY_SIZE]
+) -> Counts:
     _check(pred, true)
     return jax.device_get(_compiled_counts(np.asarray(pred, bool), np.asarray(true, bool)))
 
 
-def _check(pred: Array | np.ndarray, true: Array | np.ndarray) -> None:
+def _check(pred: Bool[ArrayLike, OF_ANY_SIZE], true: Bool[ArrayLike, OF_ANY_SIZE]) -> None:
     if pred.shape != true.shape:
         raise UserError(
             f"predictions {pred.shape} and annotations {true.shape} differ in shape (videos, "
@@ -165,7 +170,7 @@ def _check(pred: Array | np.ndarray, true: Array | np.ndarray) -> None:
         raise UserError("there is no video to score; choose a split that has videos")
 
 
-def _f_per_video(count: Counts) -> Float[Array | np.ndarray, "videos 8"]:
+def _f_per_video(count: Counts) -> Float[ArrayLike, "videos 8"]:
     """F-scores averaged over the classes that are predicted or annotated; 1 if there are none.
 
     NumPy counts give float64, JAX counts float32.
@@ -178,7 +183,7 @@ def _f_per_video(count: Counts) -> Float[Array | np.ndarray, "videos 8"]:
     return mean.reshape(len(mean), len(PER_VIDEO_NAMES))
 
 
-def _ten(means: Float[Array | np.ndarray, "8"]) -> Float[Array | np.ndarray, "10"]:
+def _ten(means: Float[ArrayLike, "8"]) -> Float[ArrayLike, "10"]:
     """The ten scores in percent, from the eight F-scores averaged over videos."""
     xp = means.__array_namespace__()
     audio, visual, event, audio_visual = means.reshape(len(LEVELS), len(STREAMS)).T

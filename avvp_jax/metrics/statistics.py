@@ -8,7 +8,7 @@ from scipy import special
 
 from avvp_jax.metrics.scores import NAMES
 
-Ten = Mapping[str, float]
+Ten = Mapping[str, object]  # the ten scores by name, perhaps among other facts of a run
 CONFIDENCE = 0.95
 
 

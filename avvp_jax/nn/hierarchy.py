@@ -7,6 +7,7 @@ Audio-Visual Video Parsing", ACM Multimedia 2022.
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from avvp_jax.nn.guiding import GuidingNetwork
@@ -62,7 +63,7 @@ class HierarchicalParser(nnx.Module):
         features: Features,
         key: PRNGKeyArray | None = None,
         *,
-        weight: Float[Array, " videos"] | None = None,
+        weight: Float[ArrayLike, " videos"] | None = None,
     ) -> dict[str, Float[Array, "videos ..."]]:
         """MMIL's probabilities, averaged over the scales.
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 NORM_EPSILON = 1e-5
@@ -115,7 +115,7 @@ class BatchNorm(nnx.Module):
         self.dtype = dtype
 
     def __call__(
-        self, x: Float[Array, "videos time width"], weight: Float[Array, " videos"] | None
+        self, x: Float[Array, "videos time width"], weight: Float[ArrayLike, " videos"] | None
     ) -> Float[Array, "videos time width"]:
         """Normalises `x`: by batch statistics in training, by the running ones in evaluation.
 
@@ -161,7 +161,7 @@ class TimeConvolution(nnx.Module):
         self.stride, self.padding, self.dtype = stride, padding, dtype
 
     def __call__(
-        self, x: Float[Array, "videos time width"], weight: Float[Array, " videos"] | None
+        self, x: Float[Array, "videos time width"], weight: Float[ArrayLike, " videos"] | None
     ) -> Float[Array, "videos steps width"]:
         """The output has one step per position of the kernel; for `weight`, see BatchNorm."""
         taps, _, width = self.taps.shape

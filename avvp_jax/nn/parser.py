@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from avvp_jax.nn.hybrid import HybridEncoder
@@ -13,7 +13,7 @@ from avvp_jax.nn.layers import dropout as drop
 from avvp_jax.nn.layers import linear, split_key
 from avvp_jax.nn.pooling import MMIL
 
-Features = dict[str, Float[Array, "videos segments _"]]
+Features = dict[str, Float[ArrayLike, "videos segments _"]]
 
 
 class VisualTokens(nnx.Module):
@@ -34,8 +34,8 @@ class VisualTokens(nnx.Module):
 
     def __call__(
         self,
-        frames: Float[Array, "videos segments frame_width"],
-        snippets: Float[Array, "videos segments snippet_width"],
+        frames: Float[ArrayLike, "videos segments frame_width"],
+        snippets: Float[ArrayLike, "videos segments snippet_width"],
     ) -> Float[Array, "videos segments width"]:
         """Projects both streams, concatenates them and projects the result."""
         fused = [self.fc_v(frames), self.fc_st(snippets)]

@@ -52,7 +52,7 @@ class SegmentPooling(nnx.Module):
         self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
         self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Stream) -> dict[str, Float[Array, "videos *segments classes"]]:
+    def __call__(self, x: Stream) -> dict[str, Float[Array, "videos ... classes"]]:
         """frame_prob [videos, segments, classes] and prob [videos, classes]."""
         scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
         return {"frame_prob": scores.prob, "prob": scores.share.sum(axis=1)}
@@ -68,7 +68,7 @@ class MMIL(nnx.Module):
 
     def __call__(
         self, audio: Stream, visual: Stream
-    ) -> dict[str, Float[Array, "videos *segments_modalities classes"]]:
+    ) -> dict[str, Float[Array, "videos ... classes"]]:
         """Logits and probabilities, always float32.
 
         Returns:

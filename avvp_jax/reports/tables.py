@@ -15,7 +15,7 @@ SYNTHETIC_NOTE = "synthetic data: made up from a seed, not comparable with publi
 
 
 def scores_table(
-    rows: Mapping[str, Mapping[str, float]],
+    rows: Mapping[str, Mapping[str, object]],
     published: Sequence[Published] = (),
     synthetic: bool = False,
 ) -> str:

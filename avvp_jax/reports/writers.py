@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import Journal, on_cloud
 
 
+@runtime_checkable
 class Writer(Protocol):
     """The part of clu's MetricWriter that runs use; steps are epochs."""
 

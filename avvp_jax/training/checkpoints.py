@@ -11,6 +11,7 @@ arrays. A damaged checkpoint is renamed to STEPS.damaged, and the one before it 
 import contextlib
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -48,7 +49,7 @@ class Checkpoints:
         seeds take gigabytes.
     """
 
-    def __init__(self, folder: str, every_seconds: float = 0.0):
+    def __init__(self, folder: str | os.PathLike, every_seconds: float = 0.0):
         self.folder = epath.Path(absolute(folder))
         self._every_seconds, self._saved_at, self._asked_at = every_seconds, -math.inf, math.inf
         self._saved, self._saved_best = -1, _mark(None)

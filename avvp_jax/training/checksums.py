@@ -9,13 +9,14 @@ import zlib
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Num, PyTree, UInt32
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Num, PyTree, UInt32
 
 # name of a leaf -> its shape, its dtype and its checksum
 Sums = dict[str, list]
 
 
-def checksum(array: Num[Array, "..."]) -> UInt32[Array, ""]:
+def checksum(array: Num[ArrayLike, "..."] | Bool[ArrayLike, "..."]) -> UInt32[Array, ""]:
     """A checksum of an array: the sum of its elements' bits, each mixed with its position.
 
     A change of one element always changes the checksum. Other changes go unnoticed with
@@ -62,7 +63,7 @@ def seal(sums: Sums) -> dict:
     return {"sums": sums, "seal": _text_checksum(sums)}
 
 
-def unseal(record: dict) -> Sums:
+def unseal(record: object) -> Sums:
     """The checksums in a stored record.
 
     Raises:
@@ -73,5 +74,5 @@ def unseal(record: dict) -> Sums:
     return record["sums"]
 
 
-def _text_checksum(sums: Sums) -> int:
+def _text_checksum(sums: object) -> int:
     return zlib.crc32(json.dumps(sums, sort_keys=True).encode())

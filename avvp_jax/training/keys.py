@@ -4,7 +4,8 @@ A resumed run therefore gives the same bits as an uninterrupted one.
 """
 
 import jax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Int, PRNGKeyArray
 
 _INIT, _SHUFFLE, _DROPOUT = range(3)
 
@@ -27,13 +28,15 @@ def init_key(root: PRNGKeyArray) -> PRNGKeyArray:
     return jax.random.fold_in(root, _INIT)
 
 
-def shuffle_key(root: PRNGKeyArray, epoch: Int[Array, ""]) -> PRNGKeyArray:
+def shuffle_key(root: PRNGKeyArray, epoch: Int[ArrayLike, ""]) -> PRNGKeyArray:
     """The key for shuffling an epoch, always Threefry's: batches must not depend on sharding."""
     key = jax.random.fold_in(jax.random.fold_in(root, _SHUFFLE), epoch)
     return jax.random.wrap_key_data(jax.random.key_data(key)[:2], impl="threefry2x32")
 
 
-def dropout_key(root: PRNGKeyArray, epoch: Int[Array, ""], step: Int[Array, ""]) -> PRNGKeyArray:
+def dropout_key(
+    root: PRNGKeyArray, epoch: Int[ArrayLike, ""], step: Int[ArrayLike, ""]
+) -> PRNGKeyArray:
     """The key for dropout in one training step."""
     key = jax.random.fold_in(jax.random.fold_in(root, _DROPOUT), epoch)
     return jax.random.fold_in(key, step)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from avvp_jax.errors import UserError
 
 # One learning rate, or name of a network -> the rate of its parameters (DHHN).
-Rates = Float[Array, ""] | dict[str, Float[Array, ""]]
+Rates = Float[ArrayLike, ""] | dict[str, Float[ArrayLike, ""]]
 Schedule = Callable[[Int[Array, ""]], Rates]
 
 # PyTorch's clip_grad_norm_ divides by the norm plus this much.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 from avvp_jax.runtime.mesh import by_seed, by_step, host_device, place, whole_batch
@@ -16,7 +17,7 @@ from avvp_jax.training import keys
 
 def epoch_order(
     root: PRNGKeyArray,
-    epoch: Int[Array, ""],
+    epoch: Int[ArrayLike, ""],
     videos: int,
     batch_size: int,
     shuffle: bool,

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from etils import epath
 from jax.sharding import Mesh
@@ -24,6 +24,7 @@ def no_start() -> None:
     """None: initial variables are drawn."""
 
 
+@runtime_checkable
 class Stage(Protocol):
     """A stage of a method, which writes something to the work directory; see stages.py."""
 

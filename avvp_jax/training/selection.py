@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from avvp_jax.metrics.scores import NAMES
@@ -117,7 +118,7 @@ def _by_part(values: list) -> PyTree:
 def keep_best(
     best: Best,
     variables: Variables,
-    score: PyTree[Float[Array, ""]],
+    score: PyTree[Float[ArrayLike, ""]],
     epoch: Int[Array, ""],
     ties: Ties,
 ) -> Best:
@@ -143,6 +144,6 @@ def keep_best(
     )
 
 
-def diverged(best: Best) -> Bool[Array, " seeds"]:
+def diverged(best: Best) -> Bool[Array, "*seeds"]:
     """Which seeds have diverged: those whose score is NaN."""
     return jnp.any(jnp.stack([jnp.isnan(x) for x in jax.tree.leaves(best.score)]), axis=0)

@@ -2,7 +2,8 @@
 
 With several seeds, every leaf has a leading axis of seeds. The training step is written for one
 seed and does not know of that axis: `vmap` adds it, and shardings distribute it over the devices
-(see runtime/mesh.py).
+(see runtime/mesh.py). Fields are PyTree where JAX puts other things into them: shardings, axes,
+None.
 """
 
 import dataclasses
@@ -103,10 +104,10 @@ class EpochData:
         disk; empty if all features are on the devices.
     """
 
-    own: BatchArrays
+    own: PyTree
     order: PyTree
     root: PyTree
-    block: dict[str, PyTree]
+    block: PyTree
 
     @classmethod
     def shardings(cls, mesh: Mesh) -> "EpochData":

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from avvp_jax.nn.functional import Network, variables_of
@@ -60,8 +61,8 @@ def make_step(
 
 def take_batch(
     arrays: BatchArrays,
-    rows: Int[Array, " batch"],
-    step: Int[Array, ""],
+    rows: Int[ArrayLike, " batch"],
+    step: Int[ArrayLike, ""],
     sharding: NamedSharding | None = None,
 ) -> dict:
     """Takes the batch of some videos from the arrays of all.

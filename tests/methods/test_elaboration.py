@@ -26,7 +26,7 @@ def test_a_label_needs_the_weak_label_and_more_than_the_threshold():
 def test_elaboration_equals_loops(seed, scale):
     rng = np.random.default_rng(seed)
     segments, prompts = rng.standard_normal((3, 4, 6)), rng.standard_normal((5, 6))
-    weak, thresholds = rng.integers(0, 2, (3, 5)), rng.uniform(-scale, scale, 5)
+    weak, thresholds = rng.integers(0, 2, (3, 5)), rng.uniform(-scale, scale, 5).tolist()
     labels = elaborate(segment_logits(segments, prompts, scale), weak, thresholds)
     for video in range(3):
         for t in range(4):

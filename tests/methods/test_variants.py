@@ -19,7 +19,7 @@ from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
-from avvp_jax.training.run import whole_run
+from avvp_jax.training.run import Run, whole_run
 from tests.programs import flags_of, saved, wait_for
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
@@ -201,7 +201,7 @@ def test_dhhns_guides_learn_each_from_their_own_modality():
     label[:, :3] = 1
     removed = RemovedLabels(*(np.zeros((2, 25), bool) for _ in range(2)))
     removed.audio[0, 0] = removed.visual[1, 1] = True
-    run_ = SimpleNamespace(train=SimpleNamespace(weak_label=label))
+    run_ = mock.Mock(spec=Run, train=SimpleNamespace(weak_label=label))
     arrays = dhhn.weak_arrays(run_).videos["targets"]
     for guide in ("audio_net", "video_net"):
         np.testing.assert_array_equal(arrays[guide], label)

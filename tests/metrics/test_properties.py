@@ -221,7 +221,8 @@ def test_errors_and_thresholds_are_those_of_each_class(prob, label):
 @settings(deadline=None)
 @given(drawn(4, 3), drawn(4, 3), drawn(3), drawn(4, 3, elements=bools, dtype=bool))
 def test_a_label_goes_if_neither_probability_reaches_half_its_threshold(own, other, limit, label):
-    found = np.asarray(removed_from(*map(jnp.asarray, (own, other, limit)), label))
+    weak = label.astype(np.float32)
+    found = np.asarray(removed_from(*map(jnp.asarray, (own, other, limit, weak))))
     for video in range(4):
         for c in range(3):
             # Quotients of sixteenths are a half or far from it; a threshold of 0 removes nothing.

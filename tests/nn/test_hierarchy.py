@@ -52,24 +52,24 @@ def test_batch_norm_is_pytorchs_over_many_batches():
     for _ in range(5):
         x = 3 * rng.standard_normal((4, 5, 6)).astype(np.float32) + 2
         expected = theirs(torch.from_numpy(x.transpose(0, 2, 1))).detach().numpy()
-        y = ours(x, np.ones(4, np.float32))
+        y = ours(jnp.asarray(x), jnp.ones(4))
         np.testing.assert_allclose(y, expected.transpose(0, 2, 1), atol=2e-6)
     np.testing.assert_allclose(ours.mean[...], theirs.running_mean, rtol=1e-5)
     np.testing.assert_allclose(ours.var[...], theirs.running_var, rtol=1e-5)
     assert int(ours.count[...]) == int(theirs.num_batches_tracked) == 5
     theirs.eval()
     expected = theirs(torch.from_numpy(x.transpose(0, 2, 1))).detach().numpy()
-    np.testing.assert_allclose(ours(x, None), expected.transpose(0, 2, 1), atol=2e-6)
+    np.testing.assert_allclose(ours(jnp.asarray(x), None), expected.transpose(0, 2, 1), atol=2e-6)
     assert int(ours.count[...]) == 5
 
 
 def test_padding_does_not_touch_the_statistics():
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((3, 5, 6)).astype(np.float32)
-    padded = np.concatenate([x, 100 * np.ones((2, 5, 6), np.float32)])
+    x = jnp.asarray(rng.standard_normal((3, 5, 6), np.float32))
+    padded = jnp.concatenate([x, 100 * jnp.ones((2, 5, 6))])
     alone, filled = BatchNorm(6, dtype=jnp.float32), BatchNorm(6, dtype=jnp.float32)
-    y = alone(x, np.ones(3, np.float32))
-    z = filled(padded, np.array([1, 1, 1, 0, 0], np.float32))
+    y = alone(x, jnp.ones(3))
+    z = filled(padded, jnp.array([1.0, 1, 1, 0, 0]))
     np.testing.assert_allclose(z[:3], y, rtol=1e-6)
     np.testing.assert_allclose(filled.mean[...], alone.mean[...], rtol=1e-6)
     np.testing.assert_allclose(filled.var[...], alone.var[...], rtol=1e-6)
@@ -86,7 +86,7 @@ def test_convolutions_over_time_are_pytorchs(scale):
     y = theirs(torch.from_numpy(x.transpose(0, 2, 1))).detach().numpy().transpose(0, 2, 1)
     assert y.shape[1] == {1: 10, 3: 5, 5: 2}[kernel]
     expected = np.maximum(y / np.sqrt(1 + 1e-5), 0)  # of fresh running statistics, then ReLU
-    np.testing.assert_allclose(ours(x, None), expected, atol=1e-6)
+    np.testing.assert_allclose(ours(jnp.asarray(x), None), expected, atol=1e-6)
 
 
 def test_shorter_streams_are_resized_by_nearest_neighbour():

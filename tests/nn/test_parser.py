@@ -59,7 +59,7 @@ def test_parallel_update_treats_both_directions_alike(small_model):
     network, variables = make(small_model)
     encoder = network.module(variables).encoder
     rng = np.random.default_rng(1)
-    one, two = rng.standard_normal((2, 3, 10, 16), np.float32)
+    one, two = jnp.asarray(rng.standard_normal((2, 3, 10, 16), np.float32))
     audio, visual = encoder(one, two)
     swapped_audio, swapped_visual = encoder(two, one)
     np.testing.assert_allclose(audio, swapped_visual, atol=1e-5)
@@ -70,7 +70,7 @@ def test_sequential_update_shows_the_new_audio_to_the_visual_stream(small_model)
     network, variables = make(small_model | {"order": "sequential", "layers": 1})
     encoder = network.module(variables).encoder
     rng = np.random.default_rng(1)
-    one, two = rng.standard_normal((2, 3, 10, 16), np.float32)
+    one, two = jnp.asarray(rng.standard_normal((2, 3, 10, 16), np.float32))
     audio, visual = encoder(one, two)
     layer = encoder.layers[0]
     np.testing.assert_allclose(audio, layer.update_from(one, two), atol=1e-6)
@@ -82,7 +82,7 @@ def test_without_cross_attention_the_streams_are_independent(small_model):
     network, variables = make(small_model)
     encoder = network.module(variables).encoder
     rng = np.random.default_rng(1)
-    one, two, other = rng.standard_normal((3, 2, 10, 16), np.float32)
+    one, two, other = jnp.asarray(rng.standard_normal((3, 2, 10, 16), np.float32))
     assert np.abs(encoder(one, two)[0] - encoder(one, other)[0]).max() > 1e-3
     separate = [encoder.without_cross_attention(one, x)[0] for x in (two, other)]
     np.testing.assert_array_equal(*separate)
@@ -101,7 +101,7 @@ def test_pre_norm_adds_a_final_norm_per_stream(small_model):
     encoder = variables["params"]["encoder"]
     assert {"final_norm_a", "final_norm_v"} <= encoder.keys()
     rng = np.random.default_rng(1)
-    one, two = rng.standard_normal((2, 3, 10, 16), np.float32)
+    one, two = jnp.asarray(rng.standard_normal((2, 3, 10, 16), np.float32))
     for stream in network.module(variables).encoder(one, two):
         np.testing.assert_allclose(stream.mean(axis=-1), 0, atol=1e-5)
         np.testing.assert_allclose(stream.std(axis=-1), 1, atol=1e-2)
@@ -189,22 +189,22 @@ def test_attention_is_pytorchs(heads):
     rng = np.random.default_rng(0)
     query, context = (rng.standard_normal((2, n, 8)).astype(np.float32) for n in (5, 7))
     for attended, other in (
-        (ours.to_itself(query), query),
-        (ours.to_context(query, context), context),
+        (ours.to_itself(jnp.asarray(query)), query),
+        (ours.to_context(*map(jnp.asarray, (query, context))), context),
     ):
         expected = theirs(*(torch.from_numpy(x) for x in (query, other, other)))[0]
         np.testing.assert_allclose(attended, expected.detach(), atol=1e-5)
-    one, two = pair = rng.standard_normal((2, 5, 8)).astype(np.float32)
+    one, two = pair = jnp.asarray(rng.standard_normal((2, 5, 8), np.float32))
     swapped = ours.to_each_other(pair[None])[0]
     for attended, own, other in zip(swapped, (one, two), (two, one), strict=True):
-        np.testing.assert_allclose(attended, ours.to_context(own, other), atol=1e-6)
+        np.testing.assert_allclose(attended, ours.to_context(own[None], other[None])[0], atol=1e-6)
 
 
 def test_pre_norm_normalises_the_query_and_not_the_other_stream(small_model):
     network, variables = make(small_model | {"norm": "pre"})
     layer = network.module(variables).encoder.layers[0]
     rng = np.random.default_rng(1)
-    own, other = rng.standard_normal((2, 3, 10, 16), np.float32)
+    own, other = jnp.asarray(rng.standard_normal((2, 3, 10, 16), np.float32))
     query = layer.norm1(own)
     expected = own + layer.cross_attention.to_context(query, other)
     expected = expected + layer.self_attention.to_itself(query)

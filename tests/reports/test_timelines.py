@@ -76,7 +76,9 @@ def test_scores_stand_in_the_title():
 
 def test_the_axis_is_in_seconds_of_the_task():
     drawn = [
-        draw_timeline(None, "video", replace(LLP, seconds=seconds), one_event(0), one_event(0) > 0)
+        draw_timeline(
+            None, "video", replace(LLP, seconds=seconds), 1.0 * one_event(0), one_event(0)
+        )
         for seconds in (1, 2)
     ]
     changed = np.argwhere((drawn[0] != drawn[1]).any(axis=-1))

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from avvp_jax.errors import UserError
-from avvp_jax.interchange.torch_files import write_published
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
 from avvp_jax.runtime import preemption
@@ -143,7 +143,7 @@ def test_what_no_bucket_holds_is_refused(config, cloud, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"gs://none/W/scores_test.json: not there"):
         compare(["gs://none/W", f"gs://{BUCKET}/none"])
     with pytest.raises(UserError, match="model.pt: cannot be written.*on cloud storage"):
-        write_published({f"gs://{BUCKET}/model.pt": None})
+        write_published({f"gs://{BUCKET}/model.pt": PublishedFile({})})
     with pytest.raises(UserError, match="gs://none/file: cannot be written"):
         write_whole("gs://none/file", b"1")
     assert not os.listdir(tmp_path)

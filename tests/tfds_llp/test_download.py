@@ -87,9 +87,9 @@ def test_a_file_that_is_not_there_is_refused(served, folder, data_dir):
 
 
 def test_no_server_is_refused(served, folder, data_dir, monkeypatch):
-    url = "http://127.0.0.1:1/"
+    url, any_file = "http://127.0.0.1:1/", url_info(served / FILES[0])
     monkeypatch.setattr(download, "ANNOTATIONS_URL", url)
-    monkeypatch.setattr(Llp, "url_infos", dict.fromkeys([url + name for name in FILES], None))
+    monkeypatch.setattr(Llp, "url_infos", dict.fromkeys([url + name for name in FILES], any_file))
     message = refused(folder, data_dir)
     assert "cannot be downloaded (ConnectionError); put all AVVP_*.csv" in message
 

@@ -10,6 +10,7 @@ Audio-Visual Video Parsing", ACM Multimedia 2022.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
@@ -60,7 +61,7 @@ def loss(networks, batch, key):
 def squared_error(
     one: Float[Array, "videos classes"],
     two: Float[Array, "videos classes"],
-    weight: Float[Array, " videos"],
+    weight: Float[ArrayLike, " videos"],
 ) -> Float[Array, ""]:
     """The mean squared difference of clamped probabilities."""
     return weighted_mean(jnp.square(clamp(one) - clamp(two)).mean(axis=-1), weight)

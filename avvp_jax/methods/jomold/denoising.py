@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.methods.losses import cross_entropy
@@ -79,13 +80,13 @@ def removal_counts(
 
 
 def denoise(
-    audio_prob: Float[Array, "videos classes"],
-    visual_prob: Float[Array, "videos classes"],
-    targets: dict[str, Float[Array, "videos classes"]],
-    audio_counts: Int[Array, "classes positives"],
-    visual_counts: Int[Array, "classes positives"],
-    weight: Float[Array, " videos"],
-) -> dict[str, Float[Array, "videos classes"]]:
+    audio_prob: Float[ArrayLike, "videos classes"],
+    visual_prob: Float[ArrayLike, "videos classes"],
+    targets: dict[str, Float[ArrayLike, "videos classes"]],
+    audio_counts: Int[ArrayLike, "classes positives"],
+    visual_counts: Int[ArrayLike, "classes positives"],
+    weight: Float[ArrayLike, " videos"],
+) -> dict[str, Float[ArrayLike, "videos classes"]]:
     """Removes the labels from a batch's targets that are noise by the losses of both modalities.
 
     Only the positives of a class (target > 0.5, weight 1) are ranked. A visual label is removed
@@ -120,7 +121,7 @@ def denoise(
 
 
 def _rank(
-    loss: Float[Array, "videos classes"], positive: Bool[Array, "videos classes"]
+    loss: Float[Array, "videos classes"], positive: Bool[ArrayLike, "videos classes"]
 ) -> Int[Array, "videos classes"]:
     """Rank of each positive among the positives of its class, by loss; the others rank last."""
     order = jnp.argsort(jnp.where(positive, loss, jnp.inf), axis=0, stable=True)

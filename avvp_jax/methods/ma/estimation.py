@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from avvp_jax.data.features import SplitFeatures
@@ -22,17 +23,17 @@ from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
 from avvp_jax.runtime.mesh import by_video, everywhere, place, whole_batch
 
-Probs = Float[Array, "videos classes"]
+Probs = Float[ArrayLike, "videos classes"]
 
 
-def errors(prob: Probs, label: Probs) -> Int[Array, " classes"]:
+def errors(prob: Probs, label: Probs) -> Int[ArrayLike, " classes"]:
     """For each class, the number of videos for which (prob > 0.5) differs from the weak label."""
     return ((prob > 0.5) != (label > 0.5)).sum(axis=0)
 
 
 def thresholds(
-    error: Int[Array, " classes"] | Float[Array, " classes"],
-) -> Float[Array, " classes"]:
+    error: Int[ArrayLike, " classes"] | Float[ArrayLike, " classes"],
+) -> Float[ArrayLike, " classes"]:
     """Each class's errors (a count or a share), divided by the largest of any class.
 
     This is the published (1 - accuracy) / max(1 - accuracy), but computed from counts, because
@@ -43,8 +44,8 @@ def thresholds(
 
 
 def removed_from(
-    own_prob: Probs, other_prob: Probs, threshold: Float[Array, " classes"], label: Probs
-) -> Bool[Array, "videos classes"]:
+    own_prob: Probs, other_prob: Probs, threshold: Float[ArrayLike, " classes"], label: Probs
+) -> Bool[ArrayLike, "videos classes"]:
     """The labels to remove from one modality: those that neither probability supports.
 
     A probability supports a label if it is at least 0.5 after division by the threshold. As in
@@ -59,7 +60,7 @@ def removed_from(
 
 
 def draw_partner(
-    key: PRNGKeyArray, own: Float[Array, " classes"], labels: Float[Array, "videos classes"]
+    key: PRNGKeyArray, own: Float[ArrayLike, " classes"], labels: Float[ArrayLike, "videos classes"]
 ) -> Int[Array, ""]:
     """Draws one of the videos that share no label with `own`, uniformly; -1 if there is none."""
     strangers = labels @ own == 0

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, Num, UInt8
 
 from avvp_jax.metrics.scores import per_class, scores
 from avvp_jax.reports.tables import teachers_table
@@ -73,7 +73,7 @@ TEACHERS = {
 
 def segment_logits(
     segments: Float[np.ndarray, "*videos segments width"],
-    prompts: Float[np.ndarray, "classes width"],
+    prompts: Num[np.ndarray, "classes width"],
     scale: float,
 ) -> Float[np.ndarray, "*videos segments classes"]:
     """`scale` times the cosine similarity of every segment and prompt embedding, in float64."""
@@ -87,7 +87,7 @@ def segment_logits(
 
 def elaborate(
     logits: Float[np.ndarray, "*videos segments classes"],
-    weak_label: Float[np.ndarray, "*videos classes"],
+    weak_label: Integer[np.ndarray, "*videos classes"],
     thresholds: Sequence[float],
 ) -> UInt8[np.ndarray, "*videos segments classes"]:
     """Segment pseudo labels: 1 if the weak label has the class and its logit is above threshold."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.methods.valor.elaboration import elaborate, segment_logits
@@ -26,7 +26,7 @@ def logits_reader(task: Task) -> ReadLogits:
 
 
 def embeddings_reader(
-    task: Task, prompts: Float[np.ndarray, "classes width"], scale: float
+    task: Task, prompts: Num[np.ndarray, "classes width"], scale: float
 ) -> ReadLogits:
     """A function that reads one video's embeddings [segments, width] and computes its logits."""
 
@@ -43,7 +43,7 @@ def label_videos(
     folder: Path,
     read_logits: ReadLogits,
     thresholds: Sequence[float],
-    videos: Mapping[str, tuple[Sequence[str], Float[np.ndarray, "videos classes"]]],
+    videos: Mapping[str, tuple[Sequence[str], UInt8[np.ndarray, "videos classes"]]],
 ) -> dict[str, Labels]:
     """The pseudo labels of all videos, by split.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Num
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.storage.feature_files import read_numbers
@@ -14,9 +14,7 @@ _WIDEST_EMBEDDING = 1 << 14
 _LONGEST_TEXT = 1 << 20
 
 
-def read_prompt_embeddings(
-    path: Path, prompts: Sequence[str]
-) -> Float[np.ndarray, "classes width"]:
+def read_prompt_embeddings(path: Path, prompts: Sequence[str]) -> Num[np.ndarray, "classes width"]:
     """Reads the embeddings of prompts.
 
     Args:
@@ -55,7 +53,7 @@ def read_prompt_embeddings(
     return embeddings
 
 
-def has_direction(embeddings: Float[np.ndarray, "*rows width"]) -> Bool[np.ndarray, "*rows"]:
+def has_direction(embeddings: Num[np.ndarray, "*rows width"]) -> Bool[np.ndarray, "*rows"]:
     """For each embedding, whether its length is finite and not 0, so that it can be normalised."""
     with np.errstate(over="ignore"):
         length = np.linalg.norm(embeddings.astype(np.float64), axis=-1)

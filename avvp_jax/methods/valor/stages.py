@@ -8,6 +8,7 @@ Audio-Visual Event Parser", NeurIPS 2023. The three differ only in their configs
 """
 
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
@@ -38,8 +39,8 @@ def loss(parser, batch, key):
 
 def teacher_loss(
     logits: Float[Array, "videos segments classes"],
-    taught: Float[Array, "videos segments classes"],
-    weight: Float[Array, " videos"],
+    taught: Float[ArrayLike, "videos segments classes"],
+    weight: Float[ArrayLike, " videos"],
 ) -> Float[Array, ""]:
     """Sigmoid cross entropy of one modality's segments with its teacher's labels."""
     entropy = optax.sigmoid_binary_cross_entropy(logits, taught)
