@@ -54,10 +54,11 @@ class Artefact:
 
     def _lacking(self, run: Run, set_aside_damaged: bool = False) -> list[bool]:
         """For each seed, whether its file is missing or damaged; process 0 looks."""
-        seeds = range(len(run.seeds))
-        if not processes.first():
-            return processes.as_the_first([False for _ in seeds])
-        return processes.as_the_first([self._lacks(run, i, set_aside_damaged) for i in seeds])
+        lacking = [
+            processes.first() and self._lacks(run, index, set_aside_damaged)
+            for index in range(len(run.seeds))
+        ]
+        return [bool(lacks) for lacks in processes.as_the_first(lacking)]
 
     def _lacks(self, run: Run, index: int, set_aside_damaged: bool) -> bool:
         path = run.file(self.name, self.file, index)
