@@ -14,7 +14,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import numpy as np
 
@@ -76,7 +75,7 @@ def load_safely(path: str):
         raise UserError(f"{path}: {_reason(error)}; use a file that holds tensors only") from error
 
 
-def _refuse_damaged_zip(file: BinaryIO) -> None:
+def _refuse_damaged_zip(file: io.BufferedIOBase) -> None:
     """Checks what PyTorch does not: a zip file's checksums, and that nothing is compressed.
 
     A compressed member could expand without bounds.

@@ -6,7 +6,7 @@ epoch's smaller last batch), so padding has no effect.
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 PROBABILITY_MARGIN = 1e-7
 
@@ -51,9 +51,9 @@ def smooth_visual(label: Float[ArrayLike, "*shape"]) -> Float[ArrayLike, "*shape
 
 def mmil_losses(
     output: dict[str, Array],
-    targets: dict[str, Float[ArrayLike, "videos classes"]],
+    targets: PyTree[Float[ArrayLike, "videos classes"]],
     weight: Float[ArrayLike, " videos"],
-) -> dict[str, Float[Array, ""]]:
+) -> PyTree[Float[Array, ""]]:
     """The three parts of the MMIL loss (HAN, ECCV 2020, section 4.4), by their logged names.
 
     Args:

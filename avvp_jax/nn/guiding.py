@@ -8,7 +8,7 @@ from typing import Literal
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.hybrid import copies, feed_forward
 from avvp_jax.nn.layers import Attention, dropout, layer_norm, linear, split_key
@@ -61,7 +61,7 @@ class GuidingNetwork(nnx.Module):
 
     def __call__(
         self, features: Features, key: PRNGKeyArray | None = None
-    ) -> dict[str, Float[Array, "videos ..."]]:
+    ) -> PyTree[Float[Array, "videos ..."]]:
         """frame_prob [videos, segments, classes] and prob [videos, classes]."""
         if self.modality == "audio":
             x = self.fc_a(features["audio"])

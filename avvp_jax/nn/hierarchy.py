@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hybrid import HybridEncoder
@@ -64,7 +64,7 @@ class HierarchicalParser(nnx.Module):
         key: PRNGKeyArray | None = None,
         *,
         weight: Float[ArrayLike, " videos"] | None = None,
-    ) -> dict[str, Float[Array, "videos ..."]]:
+    ) -> PyTree[Float[Array, "videos ..."]]:
         """MMIL's probabilities, averaged over the scales.
 
         Args:
@@ -137,7 +137,7 @@ class CombinedParser(nnx.Module):
         self.audio = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
         self.visual = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
 
-    def __call__(self, features: Features) -> dict[str, Float[Array, "videos ..."]]:
+    def __call__(self, features: Features) -> PyTree[Float[Array, "videos ..."]]:
         """frame_prob, audio_prob and visual_prob; there is no global_prob."""
         heard, seen = self.audio(features), self.visual(features)
         halves = [heard["frame_prob"][:, :, 0], seen["frame_prob"][:, :, 1]]

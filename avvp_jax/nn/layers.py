@@ -32,7 +32,7 @@ def uniform_fan_in(fan_in: int):
 
 @jax.custom_vjp
 def product(
-    x: Float[Array, "*rows inputs"], kernel: Float[Array, "inputs outputs"]
+    x: Float[Array, "*rows inputs"], kernel: Float[ArrayLike, "inputs outputs"]
 ) -> Float[Array, "*rows outputs"]:
     """`x @ kernel`, with a gradient in the memory layout of the kernel.
 

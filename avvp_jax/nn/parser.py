@@ -6,14 +6,15 @@ from typing import Literal
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.hybrid import HybridEncoder
 from avvp_jax.nn.layers import dropout as drop
 from avvp_jax.nn.layers import linear, split_key
 from avvp_jax.nn.pooling import MMIL
 
-Features = dict[str, Float[ArrayLike, "videos segments _"]]
+# By role. A type checker looks at one value of a dict, and at all leaves of a tree.
+Features = PyTree[Float[ArrayLike, "videos segments _"]]
 
 
 class VisualTokens(nnx.Module):
@@ -96,7 +97,7 @@ class Parser(nnx.Module):
 
     def __call__(
         self, features: Features, key: PRNGKeyArray | None = None
-    ) -> dict[str, Float[Array, "videos ..."]]:
+    ) -> PyTree[Float[Array, "videos ..."]]:
         """Parses a batch of videos.
 
         Args:
@@ -114,13 +115,13 @@ class Parser(nnx.Module):
 
     def without_cross_attention(
         self, features: Features, key: PRNGKeyArray | None = None
-    ) -> dict[str, Float[Array, "videos ..."]]:
+    ) -> PyTree[Float[Array, "videos ..."]]:
         """Like a call, but without cross-modal attention (JoMoLD ranks losses this way)."""
         return self._parse(self.encoder.without_cross_attention, features, key)
 
     def _parse(
         self, encode: Callable, features: Features, key: PRNGKeyArray | None
-    ) -> dict[str, Float[Array, "videos ..."]]:
+    ) -> PyTree[Float[Array, "videos ..."]]:
         encoder_key, visual_key = split_key(key, 2)
         audio_tokens = self.fc_a(features["audio"])
         visual_tokens = self.visual_tokens(features["visual"], features["snippet"])

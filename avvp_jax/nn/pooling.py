@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from avvp_jax.nn.layers import linear
 
@@ -52,7 +52,7 @@ class SegmentPooling(nnx.Module):
         self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
         self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Stream) -> dict[str, Float[Array, "videos ... classes"]]:
+    def __call__(self, x: Stream) -> PyTree[Float[Array, "videos ... classes"]]:
         """frame_prob [videos, segments, classes] and prob [videos, classes]."""
         scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
         return {"frame_prob": scores.prob, "prob": scores.share.sum(axis=1)}
@@ -66,9 +66,7 @@ class MMIL(nnx.Module):
         self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
         self.fc_av_att = linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(
-        self, audio: Stream, visual: Stream
-    ) -> dict[str, Float[Array, "videos ... classes"]]:
+    def __call__(self, audio: Stream, visual: Stream) -> PyTree[Float[Array, "videos ... classes"]]:
         """Logits and probabilities, always float32.
 
         Returns:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from avvp_jax.data.features import SplitFeatures
 from avvp_jax.metrics.events import predicted_segments
@@ -23,7 +23,7 @@ FEWEST = 32
 
 def probabilities(
     network: Network, variables: Variables, features: Features, batch_size: int, mesh: Mesh
-) -> dict[str, Float[Array, "videos ..."]]:
+) -> PyTree[Float[Array, "videos ..."]]:
     """Probabilities of all videos in evaluation mode, `batch_size` videos at a time.
 
     A pure function. Each batch is sharded over the mesh's axis "batch".

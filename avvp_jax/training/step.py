@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.functional import Network, variables_of
 from avvp_jax.training.optimizer import Schedule, descend
 from avvp_jax.training.state import BatchArrays, State
 
-# (network, batch, key) -> the loss, and further numbers to log.
-Loss = Callable[..., tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+# The loss, and further numbers to log.
+LossAndParts = tuple[Float[Array, ""], PyTree[Float[Array, ""]]]
+# (network, batch, key) -> that.
+Loss = Callable[..., LossAndParts]
 # (state, batch, key) -> the next state, and the numbers to log.
 Step = Callable[[State, dict, PRNGKeyArray], tuple[State, dict[str, Float[Array, ""]]]]
 

@@ -10,8 +10,9 @@ Audio-Visual Video Parsing", ACM Multimedia 2022.
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
@@ -26,12 +27,13 @@ from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.stages import Training, no_demands
 from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import LossAndParts
 
 MODES = ("refinement", "origin")
 NETWORKS = ("hcmn", "audio_net", "video_net")
 
 
-def loss(networks, batch, key):
+def loss(networks: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The sum of the three networks' losses; each loss has a gradient for its own network only.
 
     The gradient of the sum is therefore the same as with a separate optimizer per network.

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from avvp_jax.methods.losses import cross_entropy
 
@@ -29,7 +29,7 @@ class NoiseRatios(NamedTuple):
 def noise_ratios(
     audio_prob: Float[np.ndarray, "videos classes"],
     visual_prob: Float[np.ndarray, "videos classes"],
-    targets: dict[str, Float[np.ndarray, "videos classes"]],
+    targets: PyTree[Float[np.ndarray, "videos classes"]],
     batch_size: int,
     *,
     audio_threshold: float,
@@ -82,11 +82,11 @@ def removal_counts(
 def denoise(
     audio_prob: Float[ArrayLike, "videos classes"],
     visual_prob: Float[ArrayLike, "videos classes"],
-    targets: dict[str, Float[ArrayLike, "videos classes"]],
+    targets: PyTree[Float[ArrayLike, "videos classes"]],
     audio_counts: Int[ArrayLike, "classes positives"],
     visual_counts: Int[ArrayLike, "classes positives"],
     weight: Float[ArrayLike, " videos"],
-) -> dict[str, Float[ArrayLike, "videos classes"]]:
+) -> PyTree[Float[ArrayLike, "videos classes"]]:
     """Removes the labels from a batch's targets that are noise by the losses of both modalities.
 
     Only the positives of a class (target > 0.5, weight 1) are ranked. A visual label is removed

@@ -11,6 +11,8 @@ Video Parsing", ECCV 2022.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax.methods.contrastive import contrastive_logits, expected_probability
@@ -27,18 +29,19 @@ from avvp_jax.training.run import Run, Stage, make_predictor
 from avvp_jax.training.selection import take_seed
 from avvp_jax.training.stages import Training
 from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import LossAndParts
 
 # Weight of the audio loss in denoised training, as in the published program.
 AUDIO_WEIGHT = 2.0
 
 
-def estimator_loss(parser, batch, key):
+def estimator_loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of both streams after the encoder."""
     parts = _losses(parser(batch["features"], key), batch["targets"], batch["weight"])
     return sum(parts.values()), parts
 
 
-def denoised_loss(parser, batch, key):
+def denoised_loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The same loss on denoised targets, with the audio loss counted twice.
 
     A first forward pass of the network being trained ranks the losses, which decides the labels

@@ -10,6 +10,8 @@ Video Parsing", CVPR 2021.
 
 import jax
 import numpy as np
+from flax import nnx
+from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
@@ -29,9 +31,10 @@ from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.selection import take_seed
 from avvp_jax.training.stages import Training
 from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import LossAndParts
 
 
-def loss(parser, batch, key):
+def loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of audio after the encoder and frames before it."""
     output = parser(batch["features"], key)
     parts = mmil_losses(output, batch["targets"], batch["weight"])

@@ -8,8 +8,9 @@ Audio-Visual Event Parser", NeurIPS 2023. The three differ only in their configs
 """
 
 import optax
+from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
@@ -24,9 +25,10 @@ from avvp_jax.training.artefacts import Report
 from avvp_jax.training.run import Run, Stage
 from avvp_jax.training.stages import Training
 from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import LossAndParts
 
 
-def loss(parser, batch, key):
+def loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The loss of global_prob on weak labels, and of each modality's segments on its teacher's."""
     output = parser(batch["features"], key)
     weight = batch["weight"]
