@@ -34,5 +34,6 @@ def logged(workdir: pathlib.Path) -> list[dict]:
 def weights_of(workdir: pathlib.Path) -> list[Weights]:
     """The best model of each seed of a finished run."""
     config = recall(str(workdir))
-    network = final_stage(config, stages_of(config)).result_network(config, recall_spec(str(workdir)))
+    stage = final_stage(config, stages_of(config))
+    network = stage.result_network(config, recall_spec(str(workdir)))
     return read_all_weights(str(workdir), network, config)
