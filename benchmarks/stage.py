@@ -139,7 +139,7 @@ def first_videos(split: Split, videos: int) -> Split:
 
 def no_truth(videos: int) -> np.ndarray:
     """Dense labels without any event."""
-    return np.zeros((videos, LLP.segments, 2, len(LLP.classes)), bool)
+    return np.zeros((videos, LLP.segments, 2, len(LLP.classes)), np.uint8)
 
 
 def scores_seconds(videos: int, repeats: int) -> float:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, Shaped
 
 from avvp_jax.errors import UserError
 from avvp_jax.task import MODALITIES
@@ -20,7 +20,7 @@ VIDEO_FILTERS = ("global", "per_modality")
 
 
 def predicted_segments(
-    probs: Mapping[str, Float[ArrayLike, "..."]], video_filter: str
+    probs: Mapping[str, Shaped[ArrayLike, "..."]], video_filter: str
 ) -> Bool[ArrayLike, "videos segments 2 classes"]:
     """The segments predicted active: their own and their video's probability reach 0.5.
 

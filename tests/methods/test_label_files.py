@@ -15,7 +15,7 @@ from avvp_jax.task import Task
 
 TASK = Task("barks", ("Dog", "Seal", "Tree"), segments=2, seconds=5)
 THRESHOLDS = (0.0, 1.0, 2.0)
-VIDEOS = {"train": (["a"], np.array([[1, 1, 0]])), "val": (["b"], np.array([[0, 0, 1]]))}
+VIDEOS = {"train": (["a"], np.array([[1, 1, 0]], "u1")), "val": (["b"], np.array([[0, 0, 1]], "u1"))}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_files_that_do_not_fit_the_task_are_named(logits):
     with pytest.raises(UserError, match=r"a\.npy has shape \[10, 25\], not \[2, 3\]"):
         label_videos(logits, logits_reader(TASK), THRESHOLDS, VIDEOS)
     with pytest.raises(UserError, match="a split has none at all"):
-        label_videos(logits, logits_reader(TASK), THRESHOLDS, {"val": ([], np.zeros((0, 3)))})
+        label_videos(logits, logits_reader(TASK), THRESHOLDS, {"val": ([], np.zeros((0, 3), "u1"))})
 
 
 def test_embeddings_are_compared_with_the_prompts(tmp_path):
