@@ -8,6 +8,7 @@ import io
 import math
 import os
 import stat
+import threading
 import zipfile
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+# NumPy has Python parse a header, which fails at random in Python 3.11 where several threads do.
+_PARSING = threading.Lock()
 # The compressions that NumPy uses in an .npz. zipfile does not bound the output of others.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -159,7 +162,8 @@ def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
     if version not in _HEADER_READERS:
         raise DamagedFile(f"has .npy version {version[0]}.{version[1]}; arrays have 1.0 or 2.0")
     try:
-        shape, fortran, dtype = _HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
+        with _PARSING:
+            shape, fortran, dtype = _HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
     # NumPy's parser (ast, tokenize, dtype) raises many kinds of exception on damaged text.
     except Exception:
         raise DamagedFile("has a .npy header that cannot be read") from None

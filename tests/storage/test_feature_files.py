@@ -1,11 +1,17 @@
 """One .npy file: every float type is read; what is damaged is in tests/damage."""
 
+import gc
+import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avvp_jax.storage.feature_files import DamagedFile, read_features, read_pseudo_labels
+from avvp_jax.storage.reading import parse_npy
 from avvp_jax.streams import STREAMS, pool_to_segments
 from avvp_jax.task import LLP
 
@@ -100,3 +106,21 @@ def test_a_header_with_any_byte_changed_is_read_or_refused(file, place, value):
         assert read_features(file, VGGISH, LLP).shape == (10, 128)
     except DamagedFile as refusal:
         assert "\n" not in str(refusal)
+
+
+@pytest.fixture
+def busy_threads():
+    """Threads that give way to each other as often as can be."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    yield
+    sys.setswitchinterval(interval)
+    gc.set_threshold(*thresholds)
+
+
+def test_many_threads_read_whole_files_at_once(busy_threads):
+    np.save(file := io.BytesIO(), np.ones((10, 25), np.float32))
+    with ThreadPoolExecutor(8) as threads:
+        arrays = list(threads.map(parse_npy, [file.getvalue()] * 2000))
+    assert all(array.shape == (10, 25) for array in arrays)
