@@ -81,7 +81,8 @@ def set_damaged_aside(path: epath.Path, damage: Damaged) -> None:
 
 def reason(error: Exception) -> str:
     """A short form of the message of an exception of Orbax or TensorStore."""
-    text = " ".join(str(error).split())
+    said = error.strerror if isinstance(error, OSError) else None
+    text = " ".join(str(said or error).split())
     by_system = re.search(r"([^:]*) \[os_error_code", text)
     return by_system[1].strip() if by_system else text[:160] or type(error).__name__
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.task import LLP
+from avvp_jax.training.checkpoint_files import reason
 from avvp_jax.training.checkpoints import Checkpoints, restore_best
 from avvp_jax.training.checksums import checksum
 from avvp_jax.training.optimizer import make_optimizer
@@ -282,3 +283,15 @@ def test_a_best_model_without_a_state_is_set_aside(tmp_path, state, capsys):
     assert Checkpoints(tmp_path).restore(state) is None
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["2.damaged"]
     assert "it has no state beside it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EFBIG, "File too large"),
+        ValueError("Error writing file: File too large [os_error_code='27'] [source: x.cc:1]"),
+    ],
+    ids=["Python's", "TensorStore's"],
+)
+def test_the_system_is_quoted_without_its_numbers(error):
+    assert reason(error) == "File too large"
