@@ -8,15 +8,15 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Num, PyTree, UInt32
+from jaxtyping import Array, PyTree, Shaped, UInt32
 
 # name of a leaf -> its shape, its dtype and its checksum
 Sums = dict[str, list]
 
 
-def checksum(array: Num[ArrayLike, "..."] | Bool[ArrayLike, "..."]) -> UInt32[Array, ""]:
+def checksum(array: Shaped[Array | np.ndarray, "..."]) -> UInt32[Array, ""]:
     """A checksum of an array: the sum of its elements' bits, each mixed with its position.
 
     A change of one element always changes the checksum. Other changes go unnoticed with
@@ -36,18 +36,27 @@ def checksum(array: Num[ArrayLike, "..."] | Bool[ArrayLike, "..."]) -> UInt32[Ar
     return (mixed ^ (mixed >> 16)).sum(dtype=jnp.uint32)
 
 
-# One program for all leaves: with one for each, devices that share arrays would have to
-# coordinate many programs at once.
+_checksum = jax.jit(checksum)
 _checksums = jax.jit(lambda leaves: jax.tree.map(checksum, leaves))
 
 
 def checksums(tree: PyTree) -> Sums:
     """Checksums of a tree of arrays with elements of up to 32 bits; waits for the arrays."""
     leaves = named_leaves(tree)
-    sums = jax.device_get(_checksums(leaves))
+    # A program for all leaves takes seconds to compile, so each leaf is summed alone. Devices that
+    # share arrays would have to coordinate all those programs, so there one program sums all.
+    if any(len(leaf.sharding.device_set) > 1 for leaf in leaves.values() if _on_devices(leaf)):
+        sums = _checksums(leaves)
+    else:
+        sums = {name: _checksum(leaf) for name, leaf in leaves.items()}
+    sums = jax.device_get(sums)
     return {
         name: [list(leaf.shape), str(leaf.dtype), int(sums[name])] for name, leaf in leaves.items()
     }
+
+
+def _on_devices(leaf: object) -> bool:
+    return isinstance(leaf, jax.Array)
 
 
 def named_leaves(tree: PyTree) -> dict:
