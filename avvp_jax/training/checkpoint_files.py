@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 
-from avvp_jax.errors import UserError, cause, is_temporary, unreadable_now, warn
+from avvp_jax.errors import UserError, cause, is_temporary, one_line, unreadable_now, warn
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import host_device
 from avvp_jax.storage.writing import set_aside
@@ -81,10 +81,8 @@ def set_damaged_aside(path: epath.Path, damage: Damaged) -> None:
 
 def reason(error: Exception) -> str:
     """A short form of the message of an exception of Orbax or TensorStore."""
-    said = error.strerror if isinstance(error, OSError) else None
-    text = " ".join(str(said or error).split())
-    by_system = re.search(r"([^:]*) \[os_error_code", text)
-    return by_system[1].strip() if by_system else text[:160] or type(error).__name__
+    by_system = re.search(r"([^:]*) \[os_error_code", one_line(error))
+    return by_system[1].strip() if by_system else cause(error)
 
 
 @functools.cache
