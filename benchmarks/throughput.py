@@ -1,6 +1,6 @@
 """How fast each stage of each method trains and evaluates on the device at hand.
 
-  python benchmarks/throughput.py [--configs han,jomold] [--seeds 1,4,16,64] [--batches 16,128]
+  python benchmarks/throughput.py [--configs han jomold] [--seeds 1,4,16,64] [--batches 16,128]
                                   [--videos 320] [--epochs 3] [--json FILE] [--plot FILE.png]
 
 Every config, number of seeds and batch size is a process of its own, so that peak memory is its
@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--configs", default=",".join(CONFIGS), help="comma separated, default all")
+    parser.add_argument("--configs", nargs="+", default=CONFIGS, help="default all")
     parser.add_argument("--seeds", type=numbers, default=[1], help="at once, comma separated")
     parser.add_argument("--batches", type=numbers, default=[16], help="sizes, comma separated")
     parser.add_argument(
@@ -189,7 +189,7 @@ def main() -> None:
 
 def tasks(args, parser, folder: str):
     """The tasks to measure, each in a process of its own."""
-    for name in args.configs.split(","):
+    for name in (name for given in args.configs for name in given.split(",")):
         if name not in CONFIGS:
             parser.error(f"--configs: {name!r} is unknown; known: {', '.join(CONFIGS)}")
         stages = [stage.name for stage in training_stages(load_config(name))]
