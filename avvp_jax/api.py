@@ -75,7 +75,7 @@ class TrainedParser:
         self._filter = video_filter
         self._predictor = Predictor(network, video_filter, 32, own_mesh())
 
-    @no_type_check  # what it cannot use it refuses itself, in words for users
+    @no_type_check  # it refuses wrong arguments itself, in words for users
     def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
         """Parses one or many videos.
 
@@ -107,7 +107,7 @@ class TrainedParser:
         return Prediction(**probs, segments=segments, task=self._spec.task)
 
 
-@no_type_check  # likewise
+@no_type_check  # it refuses wrong arguments itself, in words for users
 def load(
     path: str | os.PathLike,
     method: str | None = None,

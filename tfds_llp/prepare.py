@@ -31,7 +31,7 @@ _LARGEST_METADATA = 64 << 20
 _WAY_OUT = "delete this folder and prepare it again"
 
 
-@no_type_check  # what it cannot use it refuses itself, in words for users
+@no_type_check  # it refuses wrong arguments itself, in words for users
 def prepare(
     dataset: str,
     data_dir: str | os.PathLike | None,

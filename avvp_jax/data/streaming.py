@@ -15,13 +15,13 @@ Taken = dict[str, Float[np.ndarray, "..."]]
 
 @runtime_checkable
 class Reads(Protocol):
-    """The rows of each read, in order. It may compute them on access."""
+    """The rows of each read, in order, perhaps computed on access."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Rows: ...
 
 
-class _Reads:
+class _Source:
     """The reads as a sequence, which Grain needs: read i gives the features of `reads[i]`."""
 
     def __init__(self, take: Callable[[Rows], Taken], reads: Reads):
@@ -48,6 +48,6 @@ def read_ahead(
     # Imported here, because it takes long, and only features that stay on disk need it.
     import grain
 
-    dataset = grain.MapDataset.source(_Reads(take, reads)).slice(slice(first, None))
+    dataset = grain.MapDataset.source(_Source(take, reads)).slice(slice(first, None))
     options = grain.ReadOptions(num_threads=min(THREADS, ahead), prefetch_buffer_size=ahead)
     return iter(dataset.to_iter_dataset(options))

@@ -50,7 +50,7 @@ def smooth_visual(label: Float[ArrayLike, "*shape"]) -> Float[ArrayLike, "*shape
 
 
 def mmil_losses(
-    output: dict[str, Array],
+    output: PyTree[Float[Array, "videos ..."]],
     targets: PyTree[Float[ArrayLike, "videos classes"]],
     weight: Float[ArrayLike, " videos"],
 ) -> PyTree[Float[Array, ""]]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Shaped
 
 from avvp_jax.errors import UserError
@@ -20,8 +19,8 @@ VIDEO_FILTERS = ("global", "per_modality")
 
 
 def predicted_segments(
-    probs: Mapping[str, Shaped[ArrayLike, "..."]], video_filter: str
-) -> Bool[ArrayLike, "videos segments 2 classes"]:
+    probs: Mapping[str, Shaped[Array | np.ndarray, "videos ..."]], video_filter: str
+) -> Bool[Array | np.ndarray, "videos segments 2 classes"]:
     """The segments predicted active: their own and their video's probability reach 0.5.
 
     Args:
@@ -49,7 +48,7 @@ def predicted_segments(
 
 
 def runs(
-    active: Bool[ArrayLike, "*shape"], axis: int
+    active: Bool[Array | np.ndarray, "*shape"], axis: int
 ) -> tuple[Int[Array, "*shape"], Int[Array, "*shape"]]:
     """For each active position, start and end (exclusive) of its maximal run along `axis`.
 

@@ -31,7 +31,7 @@ NAMES = tuple(
 # audio and visual; "audio_visual" is active where both modalities are.
 STREAMS = ("audio", "visual", "event", "audio_visual")
 PER_VIDEO_NAMES = tuple(f"{level}/{stream}" for level in LEVELS for stream in STREAMS)
-# Of annotations: where they differ in size from predictions, `_check` says so in words for users.
+# Where predictions and annotations differ in size, `_check` says so in words for users.
 OF_ANY_SIZE = "_ _ 2 _"
 
 

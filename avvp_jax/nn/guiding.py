@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.hybrid import copies, feed_forward
-from avvp_jax.nn.layers import Attention, dropout, layer_norm, linear, split_key
+from avvp_jax.nn.layers import Attention, dropout, keys_of_parts, layer_norm, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import SegmentPooling
 
@@ -67,7 +67,7 @@ class GuidingNetwork(nnx.Module):
             x = self.fc_a(features["audio"])
         else:
             x = self.visual_tokens(features["visual"], features["snippet"])
-        for repeat_key in split_key(key, self.repeats):
+        for repeat_key in keys_of_parts(key, self.repeats):
             x = x + self.self_encoder(x, repeat_key)
         return self.pooling(x)
 
@@ -79,7 +79,7 @@ class GuidingEncoder(nnx.Module):
         self.layers = copies(first, layers)
 
     def __call__(self, x: Stream, key: PRNGKeyArray | None) -> Stream:
-        for layer, layer_key in zip(self.layers, split_key(key, len(self.layers)), strict=True):
+        for layer, layer_key in zip(self.layers, keys_of_parts(key, len(self.layers)), strict=True):
             x = layer(x, layer_key)
         return x
 
@@ -106,8 +106,8 @@ class EncoderLayer(nnx.Module):
 
     def __call__(self, x: Stream, key: PRNGKeyArray | None = None) -> Stream:
         # A HybridLayer uses the first of its three keys for cross-modal attention.
-        _, self_key, ff_key = split_key(key, 3)
-        weights_key, out_key = split_key(self_key, 2)
+        _, self_key, ff_key = keys_of_parts(key, 3)
+        weights_key, out_key = keys_of_parts(self_key, 2)
         update = self.self_attention.to_itself(x, weights_key)
         x = self.norm1(x + dropout(update, self.dropout, out_key))
         return self.norm2(x + feed_forward(x, self.linear1, self.linear2, self.dropout, ff_key))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hybrid import HybridEncoder
-from avvp_jax.nn.layers import TimeConvolution, dropout, linear, split_key
+from avvp_jax.nn.layers import TimeConvolution, dropout, keys_of_parts, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import MMIL, PROBABILITIES
 
@@ -79,10 +79,10 @@ class HierarchicalParser(nnx.Module):
         audio_map = visual_map = 0.0
         outputs = []
         scales = zip(
-            self.audio_scales, self.visual_scales, split_key(key, len(SCALES)), strict=True
+            self.audio_scales, self.visual_scales, keys_of_parts(key, len(SCALES)), strict=True
         )
         for audio_scale, visual_scale, scale_key in scales:
-            encoder_key, visual_key = split_key(scale_key, 2)
+            encoder_key, visual_key = keys_of_parts(scale_key, 2)
             audio, visual = encode(
                 audio_scale(audio_tokens, weight), visual_scale(visual_tokens, weight), encoder_key
             )

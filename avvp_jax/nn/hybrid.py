@@ -14,7 +14,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from avvp_jax.nn.layers import Attention, dropout, layer_norm, linear, split_key
+from avvp_jax.nn.layers import Attention, dropout, keys_of_parts, layer_norm, linear
 
 Stream = Float[Array, "videos segments width"]
 Pair = Float[Array, "videos 2 segments width"]  # the audio and the visual stream, stacked
@@ -49,7 +49,7 @@ class HybridLayer(nnx.Module):
 
     def update_pair(self, pair: Pair, key: PRNGKeyArray | None = None) -> Pair:
         """Updates both streams in parallel: each attends to the other's input to this layer."""
-        cross_key, self_key, ff_key = split_key(key, 3)
+        cross_key, self_key, ff_key = keys_of_parts(key, 3)
         query = self._query(pair)
         update = self._attend(self.self_attention.to_itself, query, key=self_key)
         if self.pre_norm:  # cross-modal queries are normalised, keys and values are not
@@ -61,7 +61,7 @@ class HybridLayer(nnx.Module):
 
     def update_from(self, own: Stream, other: Stream, key: PRNGKeyArray | None = None) -> Stream:
         """Updates `own`, which attends to itself and to `other`."""
-        cross_key, self_key, ff_key = split_key(key, 3)
+        cross_key, self_key, ff_key = keys_of_parts(key, 3)
         query = self._query(own)
         update = self._attend(self.self_attention.to_itself, query, key=self_key)
         cross = self._attend(self.cross_attention.to_context, query, other, key=cross_key)
@@ -69,7 +69,7 @@ class HybridLayer(nnx.Module):
 
     def update_alone(self, own: StreamOrPair, key: PRNGKeyArray | None = None) -> StreamOrPair:
         """Updates `own` by self-attention only, without cross-modal attention."""
-        _, self_key, ff_key = split_key(key, 3)
+        _, self_key, ff_key = keys_of_parts(key, 3)
         update = self._attend(self.self_attention.to_itself, self._query(own), key=self_key)
         return self._update(own, update, ff_key)
 
@@ -79,7 +79,7 @@ class HybridLayer(nnx.Module):
     def _attend(
         self, attend: Callable, *streams: StreamOrPair, key: PRNGKeyArray | None
     ) -> StreamOrPair:
-        weights_key, out_key = split_key(key, 2)
+        weights_key, out_key = keys_of_parts(key, 2)
         return dropout(attend(*streams, weights_key), self.dropout, out_key)
 
     def _update(
@@ -134,7 +134,7 @@ class HybridEncoder(nnx.Module):
         """Both streams after all layers."""
         for layer, layer_key in self._layers(key):
             if self.sequential:
-                audio_key, visual_key = split_key(layer_key, 2)
+                audio_key, visual_key = keys_of_parts(layer_key, 2)
                 audio = layer.update_from(audio, visual, audio_key)
                 visual = layer.update_from(visual, audio, visual_key)
             else:
@@ -153,7 +153,7 @@ class HybridEncoder(nnx.Module):
         """
         for layer, layer_key in self._layers(key):
             if self.sequential:
-                audio_key, visual_key = split_key(layer_key, 2)
+                audio_key, visual_key = keys_of_parts(layer_key, 2)
                 audio = layer.update_alone(audio, audio_key)
                 visual = layer.update_alone(visual, visual_key)
             else:
@@ -163,7 +163,7 @@ class HybridEncoder(nnx.Module):
 
     def _layers(self, key: PRNGKeyArray | None):
         """The layers with their keys."""
-        return zip(self.layers, split_key(key, len(self.layers)), strict=True)
+        return zip(self.layers, keys_of_parts(key, len(self.layers)), strict=True)
 
     def _normalise(self, audio: Stream, visual: Stream) -> tuple[Stream, Stream]:
         if self.pre_norm:
@@ -180,6 +180,6 @@ def feed_forward(
     x: StreamOrPair, inner: nnx.Linear, outer: nnx.Linear, rate: float, key: PRNGKeyArray | None
 ) -> StreamOrPair:
     """A position-wise feed-forward network: linear, ReLU, dropout, linear, dropout."""
-    hidden_key, out_key = split_key(key, 2)
+    hidden_key, out_key = keys_of_parts(key, 2)
     hidden = dropout(jax.nn.relu(inner(x)), rate, hidden_key)
     return dropout(outer(hidden), rate, out_key)

@@ -73,7 +73,9 @@ def layer_norm(width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm
     return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
 
 
-def split_key(key: PRNGKeyArray | None, count: int) -> Key[Array, " {count}"] | tuple[None, ...]:
+def keys_of_parts(
+    key: PRNGKeyArray | None, count: int
+) -> Key[Array, " {count}"] | tuple[None, ...]:
     """`count` keys for the parts of a module; in evaluation, `count` times None."""
     return (None,) * count if key is None else jax.random.split(key, count)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.hybrid import HybridEncoder
 from avvp_jax.nn.layers import dropout as drop
-from avvp_jax.nn.layers import linear, split_key
+from avvp_jax.nn.layers import keys_of_parts, linear
 from avvp_jax.nn.pooling import MMIL
 
 # By role. A type checker looks at one value of a dict, and at all leaves of a tree.
@@ -122,7 +122,7 @@ class Parser(nnx.Module):
     def _parse(
         self, encode: Callable, features: Features, key: PRNGKeyArray | None
     ) -> PyTree[Float[Array, "videos ..."]]:
-        encoder_key, visual_key = split_key(key, 2)
+        encoder_key, visual_key = keys_of_parts(key, 2)
         audio_tokens = self.fc_a(features["audio"])
         visual_tokens = self.visual_tokens(features["visual"], features["snippet"])
         audio, visual = encode(audio_tokens, visual_tokens, encoder_key)

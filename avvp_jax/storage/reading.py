@@ -27,7 +27,7 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-# NumPy has Python parse a header, which fails at random in Python 3.11 where several threads do.
+# NumPy has Python parse headers, which fails at random in Python 3.11 when several threads do it.
 _PARSING = threading.Lock()
 # The compressions that NumPy uses in an .npz. zipfile does not bound the output of others.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -88,8 +88,8 @@ def first_states(job: Job, trainer: Trainer) -> State:
     if start is not None:
         start = place(start, everywhere(job.mesh))
     state = _starting(job)(trainer.order.roots, start)
-    # Layers may start as the same array. Compiled calls are donated every buffer, so each leaf
-    # needs a buffer of its own.
+    # Layers may start as the same array. A compiled call takes over the buffers of its state, each
+    # of which can be taken only once.
     state = jax.tree.map(jnp.copy, state)
     if any(job.stopped):
         stopped = np.where(job.stopped, 0, -1).astype(np.int32)

@@ -43,7 +43,7 @@ class Data:
     Attributes:
       train, val: splits of the data set, to train on and to select the best model on.
       arrays: what batches hold in addition to features, the same for all seeds.
-      own: the same for each seed separately, with a leading axis of seeds.
+      own: those that differ between seeds, with a leading axis of seeds.
     """
 
     train: Split

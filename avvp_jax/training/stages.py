@@ -39,7 +39,7 @@ class Training:
       loss: see methods/han/stages.py.
       arrays: returns what batches hold in addition to features, the same for all seeds.
       model: values that replace those of `config.model` in this stage.
-      own: returns the same for one seed, given its index, if the seeds differ.
+      own: returns those that differ between seeds, for the seed with a given index.
       demands: raises UserError if the stage cannot train on the data, or on a file that the
         config names. Called before anything is written.
       section: section of the config whose values replace those of the whole config in this

@@ -17,7 +17,7 @@ from avvp_jax.training.state import BatchArrays, State
 
 # The loss, and further numbers to log.
 LossAndParts = tuple[Float[Array, ""], PyTree[Float[Array, ""]]]
-# (network, batch, key) -> that.
+# (network, batch, key) -> LossAndParts.
 Loss = Callable[..., LossAndParts]
 # (state, batch, key) -> the next state, and the numbers to log.
 Step = Callable[[State, dict, PRNGKeyArray], tuple[State, dict[str, Float[Array, ""]]]]

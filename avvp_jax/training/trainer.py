@@ -31,7 +31,7 @@ class Trainer:
       order: the videos of every batch.
       feed: the videos' features.
       arrays: what batches hold in addition to features, the same for all seeds.
-      own: the same for each seed separately, with a leading axis of seeds.
+      own: those that differ between seeds, with a leading axis of seeds.
       mesh: the devices.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Where a damaged input lies, and what launch.py makes of it: in this process, or in its own."""
+"""Where a damaged input is, and what launch.py makes of it: in this process, or in its own."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ ELABORATE = "tfds_llp.elaborate"
 
 
 class Place:
-    """A folder of one's own: inputs to damage, a work directory, places to write to.
+    """A folder for one test: inputs to damage, a work directory, places to write to.
 
     Args:
       root: an empty folder.

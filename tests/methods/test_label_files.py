@@ -15,7 +15,10 @@ from avvp_jax.task import Task
 
 TASK = Task("barks", ("Dog", "Seal", "Tree"), segments=2, seconds=5)
 THRESHOLDS = (0.0, 1.0, 2.0)
-VIDEOS = {"train": (["a"], np.array([[1, 1, 0]], "u1")), "val": (["b"], np.array([[0, 0, 1]], "u1"))}
+VIDEOS = {
+    "train": (["a"], np.array([[1, 1, 0]], "u1")),
+    "val": (["b"], np.array([[0, 0, 1]], "u1")),
+}
 
 
 @pytest.fixture

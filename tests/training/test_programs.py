@@ -1,4 +1,4 @@
-"""Equal trainings share their compiled programs: all that these are kept by is equal."""
+"""Equal trainings share their compiled programs, because what identifies a program is equal."""
 
 import pytest
 
