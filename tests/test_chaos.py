@@ -1,18 +1,13 @@
 """The short form of chaos.py: a few kills on nine videos. Where they fall is told from files."""
 
-import functools
-import subprocess
-
 from tests import chaos
+from tests.launching import start
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(
-    launch, published_folder, data_dir, tmp_path
-):
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(published_folder, tmp_path):
     flags = [*chaos.FLAGS, f"--config.data.manual_dir={published_folder}"]
     flags.append("--config.train.epochs=14")
-    start = functools.partial(launch, start=subprocess.Popen)
-    fallen = chaos.chaos(start, flags, tmp_path, data_dir, chaos.kills(4))
+    fallen = chaos.chaos(start, flags, tmp_path, tmp_path / "tfds-killed", chaos.kills(4))
     assert sum("SIGKILL inside a checkpoint write" in place for place in fallen) >= 2
     assert sum("SIGTERM" in place for place in fallen) == 1
 

@@ -3,12 +3,12 @@
 import json
 import pathlib
 import signal
-import subprocess
 
 import numpy as np
 import pytest
 
 from avvp_jax.modes import run
+from tests.launching import launch, start
 from tests.programs import flags_of, saved, wait_for
 
 
@@ -18,7 +18,7 @@ def scores(workdir: pathlib.Path) -> dict:
     return result
 
 
-def test_train_then_eval_predict_and_export_without_a_config(launch, config, tmp_path):
+def test_train_then_eval_predict_and_export_without_a_config(config, tmp_path):
     workdir = tmp_path / "W"
     trained = launch(*flags_of(config), f"--workdir={workdir}", tensorflow=True)
     assert trained.returncode == 0, trained.stderr
@@ -38,11 +38,11 @@ def test_train_then_eval_predict_and_export_without_a_config(launch, config, tmp
     assert not exported.exists()
 
 
-def test_a_run_killed_in_training_ends_as_one_that_was_not(launch, config, tmp_path):
+def test_a_run_killed_in_training_ends_as_one_that_was_not(config, tmp_path):
     """The run that was not killed is in this process."""
     config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = launch(*flags_of(config), f"--workdir={killed}", start=subprocess.Popen)
+    process = start(*flags_of(config), f"--workdir={killed}")
     wait_for(process, lambda: saved(killed / "train"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -94,7 +94,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_exit_code_2_and_one_line(launch, tmp_path, mistake):
+def test_a_mistake_is_exit_code_2_and_one_line(tmp_path, mistake):
     arguments, message = MISTAKES[mistake]
     places = {"--workdir=W": f"--workdir={tmp_path}/W", "--config.data.data_dir=D": None}
     places["--config.data.data_dir=D"] = f"--config.data.data_dir={tmp_path}/D"
@@ -105,7 +105,7 @@ def test_a_mistake_is_exit_code_2_and_one_line(launch, tmp_path, mistake):
     assert "Traceback" not in result.stderr
 
 
-def test_help_is_printed_wherever_it_is_asked_for(launch):
+def test_help_is_printed_wherever_it_is_asked_for():
     for arguments in (["--help"], ["--config", "configs/han.py", "--help"]):
         helped = launch(*arguments)
         assert helped.stdout.startswith("Trains, evaluates, predicts with and exports parsers.")

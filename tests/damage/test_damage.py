@@ -1,7 +1,6 @@
 """The table of damaged inputs: each ends in one line, with nothing written and nothing executed."""
 
 import collections
-import concurrent.futures
 import os
 
 import pytest
@@ -12,6 +11,7 @@ from tests.damage.case import Case, put
 from tests.damage.hostile import EXECUTED, UNREADABLE
 from tests.damage.place import Place, contents, mistake
 from tests.damage.shared import make_shared
+from tests.launching import launch
 
 TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artefacts)
 CASES = [case for table in TABLES for case in table.CASES]
@@ -19,13 +19,13 @@ LAUNCHED = [case for case in CASES if case.launched]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def inputs(tmp_path_factory):
     return make_shared(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture
-def place(tmp_path, shared):
-    return Place(tmp_path, shared)
+def place(tmp_path, inputs):
+    return Place(tmp_path, inputs)
 
 
 def assert_refused(message: str | None, case: Case, place: Place, before: dict) -> None:
@@ -46,29 +46,17 @@ def test_damage_ends_in_one_line_and_nothing_else(case, place):
     assert_refused(mistake(arguments), case, place, before)
 
 
-@pytest.fixture(scope="module")
-def processes(launch, shared, tmp_path_factory):
-    """The cases that are launched: case -> place, what was there before, and what happened."""
-    tried = {}
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for number, case in enumerate(LAUNCHED):
-            place = Place(tmp_path_factory.mktemp(f"launched{number}"), shared)
-            arguments = case.make(place)
-            before = contents(place.root)
-            tried[str(case)] = place, before, pool.submit(launch, *arguments, text=False)
-    return tried
-
-
 @pytest.mark.parametrize("case", LAUNCHED, ids=str)
-def test_a_process_of_its_own_exits_with_2_after_one_line(case, processes):
-    place, before, process = processes[str(case)]
-    process = process.result()
+def test_a_process_of_its_own_exits_with_2_after_one_line(case, place):
+    arguments = case.make(place)
+    before = contents(place.root, place.shared)
+    process = launch(*arguments)
     assert process.returncode == 2
-    told = process.stderr.decode()
+    told = process.stderr
     assert told.count("\n") == 1, told
     # A progress bar may have stood on the line before.
     message = told.split("\r")[-1].removesuffix("\n").removeprefix("launch.py: ")
-    assert_refused(message, case, place, before | contents(place.shared))
+    assert_refused(message, case, place, before)
 
 
 class Accepted(Exception):

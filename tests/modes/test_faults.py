@@ -16,6 +16,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.modes import run
 from avvp_jax.reports.writers import JsonWriter
 from avvp_jax.training.checkpoints import Checkpoints
+from tests.launching import launch
 from tests.programs import flags_of, started
 from tests.run_files import last_state
 
@@ -235,7 +236,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_last_state_kept(config, tmp_pat
     assert last_state(tmp_path / "W", "train") == last_state(tmp_path / "whole", "train")
 
 
-def test_a_full_disk_ends_a_process_after_one_line(launch, config, tmp_path):
+def test_a_full_disk_ends_a_process_after_one_line(config, tmp_path):
     """Other threads that write at that moment say nothing."""
     open_dataset(config.data)  # prepared before
     no_cache = {"JAX_ENABLE_COMPILATION_CACHE": "0"}

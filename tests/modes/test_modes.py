@@ -211,6 +211,7 @@ def test_without_tensorflow_numbers_go_to_json(config, workdir, monkeypatch, cap
     assert wanted | {f"val/{name}" for name in NAMES} <= epochs[0].keys()
 
 
+@pytest.mark.usefixtures("tensorboard")
 def test_tensorboard_shows_curves_pictures_and_parameters(config, workdir):
     pytest.importorskip("tensorflow")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

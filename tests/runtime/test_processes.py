@@ -16,6 +16,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
 from avvp_jax.runtime.processes import _alone_on_host, _check
+from tests.launching import launch, start
 from tests.programs import PATIENCE, flags_of, saved, started, wait_for
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
@@ -39,28 +40,28 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def launch_two(launch):
+def start_two():
     """Starts launch.py in two processes; all are killed at the end."""
     started = []
 
-    def start(*arguments: str, **options) -> list[subprocess.Popen]:
+    def both_of(*arguments: str, **options) -> list:
         common = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
         both = [
-            launch(*arguments, *common, f"--process_id={index}", start=subprocess.Popen, **options)
-            for index in range(2)
+            start(*arguments, *common, f"--process_id={index}", **options) for index in range(2)
         ]
         started.extend(both)
         return both
 
-    yield start
+    yield both_of
     for process in started:
         process.kill()
 
 
-def test_two_processes_train_as_one_also_when_one_is_lost(launch_two, config, flags, tmp_path):
+@pytest.mark.usefixtures("tensorboard")
+def test_two_processes_train_as_one_also_when_one_is_lost(start_two, config, flags, tmp_path):
     """The second is killed in training; the same command goes on."""
     alone, both = tmp_path / "alone", tmp_path / "both"
-    first, second = launch_two(*flags, f"--workdir={both}")
+    first, second = start_two(*flags, f"--workdir={both}")
     wait_for(first, lambda: saved(both / "train", beyond=4))
     second.kill()
     killed_at = time.monotonic()
@@ -71,7 +72,7 @@ def test_two_processes_train_as_one_also_when_one_is_lost(launch_two, config, fl
     assert "launch.py: process 0: another process of this run is lost; start the same" in error
     assert not (both / "scores_test.json").exists()
 
-    first, second = launch_two(*flags, f"--workdir={both}", tensorflow=True)
+    first, second = start_two(*flags, f"--workdir={both}", tensorflow=True)
     outputs = [process.communicate() for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], outputs
     assert "going on after epoch" in outputs[0][0]
@@ -91,8 +92,8 @@ def test_two_processes_train_as_one_also_when_one_is_lost(launch_two, config, fl
     assert {p.name for p in alone.iterdir()} == {p.name for p in both.iterdir()}
 
 
-def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_path):
-    first, second = launch_two(*flags, f"--workdir={tmp_path}/W")
+def test_the_loss_of_the_first_process_ends_the_others(start_two, flags, tmp_path):
+    first, second = start_two(*flags, f"--workdir={tmp_path}/W")
     wait_for(second, lambda: saved(tmp_path / "W/train", beyond=4))
     first.kill()
     _, error = second.communicate(timeout=PROMISED_SECONDS)
@@ -103,11 +104,11 @@ def test_the_loss_of_the_first_process_ends_the_others(launch_two, flags, tmp_pa
 
 @pytest.mark.parametrize("when", ["at once", "when the first one has stopped"])
 def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
-    launch_two, flags, tmp_path, when
+    start_two, flags, tmp_path, when
 ):
     """A scheduler signals hosts one after the other. TensorFlow has a say about signals too."""
     flags = [*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400"]
-    first, second = launch_two(*flags, tensorflow=True)
+    first, second = start_two(*flags, tensorflow=True)
     wait_for(first, lambda: saved(tmp_path / "W/train", beyond=4))
     first.terminate()
     said = "" if when == "at once" else first.stderr.readline()
@@ -119,17 +120,16 @@ def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
     assert not list((tmp_path / "W").rglob("*.orbax-checkpoint-tmp"))
 
 
-def test_processes_that_are_not_started_alike_are_refused(launch_two, flags, tmp_path, launch):
+def test_processes_that_are_not_started_alike_are_refused(flags, tmp_path):
     port = free_port()
     both = [
-        launch(
+        start(
             *flags,
             f"--workdir={tmp_path}/{place}",
             f"--coordinator=localhost:{port}",
             "--num_processes=2",
             f"--process_id={index}",
             f"--config.seed={seed}",
-            start=subprocess.Popen,
         )
         for index, (place, seed) in enumerate((("W", 1), ("W", 2)))
     ]
@@ -140,7 +140,7 @@ def test_processes_that_are_not_started_alike_are_refused(launch_two, flags, tmp
     assert not (tmp_path / "W").exists()
 
 
-def test_a_port_that_is_taken_is_refused(launch, flags, tmp_path):
+def test_a_port_that_is_taken_is_refused(flags, tmp_path):
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
@@ -151,14 +151,14 @@ def test_a_port_that_is_taken_is_refused(launch, flags, tmp_path):
     assert f"--coordinator=localhost:{port}: port {port} cannot be used here" in result.stderr
 
 
-def test_a_cluster_is_found_by_itself(launch, tmp_path):
+def test_a_cluster_is_found_by_itself(tmp_path):
     """Two tasks of Slurm make the same mistake: the first one's line, and exit code 2."""
     flags = ["--config=configs/han.py", f"--workdir={tmp_path}/W", "--mode=eval"]
     slurm = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost"}
     both = []
     for index in range(2):
         task = {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
-        both.append(launch(*flags, start=subprocess.Popen, extra=slurm | task))
+        both.append(start(*flags, extra=slurm | task))
     errors = [process.communicate(timeout=PATIENCE)[1] for process in both]
     for index, (process, error) in enumerate(zip(both, errors, strict=True)):
         assert process.returncode == 2, error
@@ -243,7 +243,7 @@ def test_a_task_alone_on_its_host_has_all_devices(environment, alone, monkeypatc
     assert _alone_on_host() is alone
 
 
-def test_flags_are_checked_before_anything_starts(launch, tmp_path):
+def test_flags_are_checked_before_anything_starts(tmp_path):
     flags = ["--config=configs/han.py", f"--workdir={tmp_path}/W", "--num_processes=2"]
     result = launch(*flags)
     assert result.returncode == 2

@@ -20,10 +20,12 @@ from avvp_jax.storage.locks import lock
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import Journal, set_aside, write_whole
 from tests.cloud import BUCKET, Cloud
+from tests.launching import launch
 
 WORKDIR = f"gs://{BUCKET}/W"
 
 pytestmark = [
+    pytest.mark.usefixtures("tensorboard"),
     # Not imported here, because it looks at the environment when it is.
     pytest.mark.skipif(importlib.util.find_spec("gcsfs") is None, reason="needs gcsfs"),
 ]
@@ -105,7 +107,7 @@ def test_a_run_in_a_bucket_that_was_stopped_ends_as_one_in_a_folder(cloud, whole
     assert bool(boards) == (whole / "tensorboard").exists()
 
 
-def test_what_is_damaged_in_a_bucket_is_set_aside(han, launch, cloud, whole, resumed, capfd):
+def test_what_is_damaged_in_a_bucket_is_set_aside(han, cloud, whole, resumed, capfd):
     """The best model is made anew from the state, and the state from the one before."""
     best = next(path.name for path in whole.glob("train/best/*"))
     damaged = [f"W/train/best/{best}", "W/train/latest/4"]

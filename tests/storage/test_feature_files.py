@@ -110,7 +110,7 @@ def test_a_header_with_any_byte_changed_is_read_or_refused(file, place, value):
 
 @pytest.fixture
 def busy_threads():
-    """Threads that give way to each other as often as can be."""
+    """Threads that give way to each other as often as can be, also in the midst of parsing."""
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(1e-6)
     gc.set_threshold(50)

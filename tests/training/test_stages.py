@@ -5,7 +5,6 @@ import pathlib
 import pickle
 import shutil
 import signal
-import subprocess
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
+from tests.launching import start
 from tests.programs import flags_of, saved, wait_for
 
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
@@ -175,7 +175,7 @@ def test_ratios_and_removals_are_shown(finished):
 
 @pytest.mark.parametrize("method", ["ma"])  # JoMoLD in test_chaos.py
 def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
-    launch, small_config, tmp_path, capsys, method
+    small_config, tmp_path, capsys, method
 ):
     """Killed in processes of their own; the last one's work goes on in this process."""
     config = small_config(method)
@@ -187,7 +187,7 @@ def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
         lambda: (killed / second).exists(),
         lambda: saved(killed / third),
     ):
-        process = launch(*flags_of(config), f"--workdir={killed}", start=subprocess.Popen)
+        process = start(*flags_of(config), f"--workdir={killed}")
         wait_for(process, come)
         process.send_signal(signal.SIGKILL)
         process.communicate()

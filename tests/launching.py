@@ -1,0 +1,146 @@
+"""launch.py in processes of its own, most of them forked from one that has imported what it needs.
+
+Importing takes a process longer than most of these runs do anything else.
+"""
+
+import atexit
+import contextlib
+import functools
+import io
+import multiprocessing
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import threading
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+
+ROOT = pathlib.Path(__file__).parent.parent
+LAUNCH, WITHOUT_TENSORFLOW = str(ROOT / "launch.py"), str(ROOT / "tests/without_tensorflow")
+MODULES = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "avvp_jax").rglob("*.py")]
+IMPORTED = [".".join(path.parts).removesuffix(".__init__") for path in MODULES]
+IMPORTED += ["tfds_llp.prepare", "matplotlib.pyplot", "grain", "torch"]
+ENVIRONMENT = {
+    # Of a program that another process is writing, or was writing when it was killed.
+    "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
+}
+
+
+def launch(*arguments: str, **how) -> subprocess.CompletedProcess:
+    """What launch.py did with these arguments; see `start`."""
+    process = start(*arguments, **how)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def start(
+    *arguments: str, tensorflow: bool = False, extra: dict[str, str] | None = None
+) -> "Forked | subprocess.Popen":
+    """launch.py with these arguments, under way.
+
+    Args:
+      tensorflow: whether it has TensorFlow, which takes longer to import than most runs here.
+      extra: variables of its environment, beside those that all have.
+    """
+    if not tensorflow and not extra:
+        return Forked(arguments)
+    path = {} if tensorflow else {"PYTHONPATH": _path()}
+    environment = os.environ | ENVIRONMENT | path | (extra or {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(
+        [sys.executable, LAUNCH, *arguments], env=environment, cwd=ROOT, **pipes
+    )
+
+
+def _path() -> str:
+    """PYTHONPATH with no TensorFlow on it."""
+    return os.pathsep.join(
+        filter(None, [WITHOUT_TENSORFLOW, str(ROOT), os.environ.get("PYTHONPATH")])
+    )
+
+
+class Forked:
+    """A launch.py under way in a forked process, with what the tests need of a Popen."""
+
+    def __init__(self, arguments: tuple[str, ...]):
+        context = _server()
+        (out, child_out), (err, child_err) = context.Pipe(duplex=False), context.Pipe(duplex=False)
+        given = arguments, child_out, child_err
+        self._process = context.Process(target=_launch, args=given, daemon=True)
+        self._process.start()
+        child_out.close()
+        child_err.close()
+        self.stdout, self.stderr = (
+            open(os.dup(pipe.fileno()), encoding="utf-8", newline="") for pipe in (out, err)
+        )
+        out.close()
+        err.close()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(LAUNCH, timeout)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Waits for the end; returns what is left of stdout and of stderr."""
+        texts = {}
+
+        def read(file: io.TextIOBase) -> None:
+            texts[file] = file.read()
+
+        files = self.stdout, self.stderr
+        readers = [threading.Thread(target=read, args=(file,), daemon=True) for file in files]
+        for reader in readers:
+            reader.start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join()
+        return texts[self.stdout], texts[self.stderr]
+
+
+@functools.cache
+def _server() -> multiprocessing.context.ForkServerContext:
+    """The process that forks: it has imported everything, and has no backend of JAX yet."""
+    context, before = multiprocessing.get_context("forkserver"), dict(os.environ)
+    context.set_forkserver_preload(IMPORTED)
+    try:
+        os.environ.update(ENVIRONMENT | {"PYTHONPATH": _path()})
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return context
+
+
+def _launch(arguments: tuple[str, ...], out: Connection, err: Connection) -> None:
+    """In the forked process."""
+    os.dup2(out.fileno(), 1)
+    os.dup2(err.fileno(), 2)
+    out.close()
+    err.close()
+    os.chdir(ROOT)
+    sys.path.insert(0, WITHOUT_TENSORFLOW)  # it has the path of the tests' process
+    sys.argv = [LAUNCH, *arguments]
+    try:
+        runpy.run_path(LAUNCH, run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which a forked process leaves out
