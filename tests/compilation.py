@@ -24,21 +24,24 @@ def many_maps() -> bool:
     return not maps.exists() or maps.read_text().count("\n") > 30_000
 
 
-# Most of the tests' time is compilation. XLA's older code generator for CPUs takes half as long as
-# the one that users get. With AVVP_AS_USERS_COMPILE=1 the tests take the latter, as CI does for
-# golden numbers. XLA ends a process over a flag that it does not know, so its name is looked up.
-FLAG = "xla_cpu_use_fusion_emitters"
-if "AVVP_AS_USERS_COMPILE" not in os.environ and known_to_xla(FLAG):
-    given = os.environ.get("XLA_FLAGS", "")
-    if FLAG not in given:
-        os.environ["XLA_FLAGS"] = f"{given} --{FLAG}=false".strip()
-
-# Programs that launch.py compiles serve all its processes of this test run, and none of another.
-# The tests' own processes read them, but write none (however long a compilation takes): writing
-# hundreds of them has crashed XLA.
+# Most of the tests' time is compilation, of what then runs for a moment. It takes a third of the
+# time without most of XLA's optimizations, with its older code generator for CPUs, and where it
+# does not split a program among threads. XLA ends a process over a flag that it does not know, so
+# names are looked up. With AVVP_AS_USERS_COMPILE=1 the tests compile as users do.
+QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
+# Programs that take long to compile serve all processes of this test run, and none of another.
+# Only those: hundreds of programs have crashed a process that wrote them.
+SETTINGS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 2.0}
 if "AVVP_TESTS_CACHE" not in os.environ:
     _FOLDER = tempfile.TemporaryDirectory()
     os.environ["AVVP_TESTS_CACHE"] = _FOLDER.name
-CACHE = os.environ["AVVP_TESTS_CACHE"]
-jax.config.update("jax_compilation_cache_dir", CACHE)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", float("inf"))
+SETTINGS["JAX_COMPILATION_CACHE_DIR"] = os.environ["AVVP_TESTS_CACHE"]
+if "AVVP_AS_USERS_COMPILE" not in os.environ:
+    SETTINGS["JAX_DISABLE_MOST_OPTIMIZATIONS"] = True
+    for flag, value in QUICK.items():
+        given = os.environ.get("XLA_FLAGS", "")
+        if flag not in given and known_to_xla(flag):
+            os.environ["XLA_FLAGS"] = f"{given} --{flag}={value}".strip()
+for name, value in SETTINGS.items():
+    os.environ[name] = str(value)  # of processes that the tests start
+    jax.config.update(name.lower(), value)

@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
+import gc
 import importlib
 import io
 import json
-import os
 import pathlib
-import subprocess
+import shutil
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -20,6 +22,8 @@ from jaxtyping import install_import_hook
 from ml_collections import ConfigDict
 
 import tests.checking  # noqa: F401  the hook finds it by name
+
+sys.modules["clu.metric_writers"] = None  # see the fixture tensorboard
 
 # In the tests every annotation holds at run time. The hook changes what is imported after it.
 install_import_hook(["avvp_jax", "tfds_llp"], "tests.checking.checked")
@@ -32,11 +36,11 @@ from avvp_jax.modes import run as run_mode
 from avvp_jax.nn.functional import Network
 from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, MODALITIES
-from tests.compilation import CACHE, many_maps
+from tests.compilation import many_maps
+from tests.programs import still
 from tests.tfds_llp.other_task import prepare_others
 from tests.tfds_llp.published_folder import write_published
 
-ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 LONGEST = ("test_devices", "test_variants", "test_seeds", "test_other_task", "test_processes")
 LONGEST += ("test_chaos", "test_damage", "test_stages", "test_checkpoints", "test_launch")
@@ -122,15 +126,39 @@ def small_model() -> dict:
 
 
 @pytest.fixture(scope="session")
-def published_folder(tmp_path_factory) -> pathlib.Path:
-    """Nine videos in the published layout, with all features and teachers' labels."""
-    return write_published(tmp_path_factory.mktemp("llp") / "DATA", pseudo_labels=True)
+def shared(request, tmp_path_factory) -> pathlib.Path:
+    """A folder of all processes of this test run."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if hasattr(request.config, "workerinput") else folder) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def made_once(folder: pathlib.Path) -> Iterator[bool]:
+    """Says whether `folder` is still to be made; other processes wait meanwhile."""
+    done = folder.with_suffix(".done")
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what was left where making it has failed
+        yield not done.exists()
+        done.touch()
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory) -> pathlib.Path:
+def published_folder(shared) -> pathlib.Path:
+    """Nine videos in the published layout, with all features and teachers' labels."""
+    with made_once(shared / "llp") as now:
+        if now:
+            write_published(shared / "llp/DATA", pseudo_labels=True)
+    return shared / "llp/DATA"
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared) -> pathlib.Path:
     """Where those are prepared, by the first test that reads them."""
-    return tmp_path_factory.mktemp("tfds")
+    return shared / "tfds"
 
 
 @pytest.fixture(scope="session")
@@ -147,13 +175,16 @@ def small_config(published_folder, data_dir):
         config = importlib.import_module(f"configs.{method}").get_config(variant)
         config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
         for name in {"model", "audio_net", "video_net"} & set(config):
-            config[name].feed_forward, config[name].layers = 16, 1
+            config[name].feed_forward = 16
+        config.model.layers = min(config.model.layers, 2)
         for name in {"audio_net", "video_net"} & set(config):
-            config[name].repeats = 1
+            config[name].layers = config[name].repeats = 1
         for section in [config, config.base] if "base" in config else [config]:
             section.train.epochs = section.train.batch_size = 2
         config.model.width = 16
         config.train.save_seconds = 0.0
+        if method in ("valor", "dhhn"):  # as HAN, MA and JoMoLD train with dropout
+            still(config)
         return config
 
     return make
@@ -166,30 +197,30 @@ def config(small_config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first: a worker that takes one last would be left alone with it.
-
-    Those with golden numbers last, because they compile otherwise.
-    """
+    """The longest files first: a worker that takes one last would be left alone with it."""
     places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
-    def place(item):
-        golden = item.get_closest_marker("golden") is not None
-        return golden, places.get(item.path.stem, len(places))
 
-    items.sort(key=place)
+def pytest_collection_finish():
+    """What is there from the start stays. Looking through it again and again takes its time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def tensorboard():
+    """For tests that write for TensorBoard too, which takes time, where TensorFlow is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "clu.metric_writers")
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compilation(request):
-    """Compiles what runs for a moment in half the time, without most of XLA's optimizations.
-
-    Modules that compare with golden numbers take them all. Programs are kept from module to
-    module, until there are so many that they would exhaust a process's memory maps.
-    """
-    quick = request.node.get_closest_marker("golden") is None
-    if jax.config.values["jax_disable_most_optimizations"] != quick or many_maps():
+def _compiled():
+    """Programs are kept until there are so many that they would exhaust memory maps."""
+    if many_maps():
         jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.fixture
@@ -209,43 +240,19 @@ class Finished(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def finished(small_config, tmp_path_factory):
+def finished(small_config, shared):
     """(method, variant, seeds) -> a finished run of its small config; each is trained once."""
 
     @functools.cache
     def train(method: str, variant: str = "", seeds: int = 1) -> Finished:
-        config, printed = small_config(method, variant), io.StringIO()
+        config = small_config(method, variant)
         config.num_seeds = seeds
-        workdir = tmp_path_factory.mktemp(f"finished-{method}") / "W"
-        with contextlib.redirect_stdout(printed):
-            run_mode(config, str(workdir), "train")
-        return Finished(config, workdir, printed.getvalue())
+        folder = shared / f"finished {method} {variant} {seeds}"
+        with made_once(folder) as now:
+            if now:
+                with contextlib.redirect_stdout(io.StringIO()) as printed:
+                    run_mode(config, str(folder / "W"), "train")
+                (folder / "printed").write_text(printed.getvalue())
+        return Finished(config, folder / "W", (folder / "printed").read_text())
 
     return train
-
-
-@pytest.fixture(scope="session")
-def launch():
-    """Runs launch.py with arguments in a process of its own; returns what it did.
-
-    Without TensorFlow, which takes longer to import than most of these runs, unless asked for.
-    """
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": CACHE,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as most tests here
-        # Of a program that another process is writing, or was writing when it was killed.
-        "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
-    }
-
-    without_tensorflow = os.pathsep.join(
-        filter(None, [str(ROOT / "tests/without_tensorflow"), os.environ.get("PYTHONPATH")])
-    )
-
-    def run(*arguments: str, start=subprocess.run, tensorflow=False, extra=None, **options):
-        path = {} if tensorflow else {"PYTHONPATH": without_tensorflow}
-        command = [sys.executable, str(ROOT / "launch.py"), *arguments]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return start(command, env=environment | path | (extra or {}), cwd=ROOT, **options)
-
-    return run

@@ -17,6 +17,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.task import MODALITIES
 from tests.metrics import plain_scores
+from tests.programs import still
 from tests.tfds_llp.other_task import CHIMES
 
 METHODS = {
@@ -42,6 +43,7 @@ def trained(request, small_config, other_tasks, tmp_path_factory) -> Trained:
     config = small_config(*METHODS[request.param])
     config.data.dataset, config.data.data_dir = "llp/chimes", str(other_tasks)
     config.data.manual_dir = ""
+    still(config)
     workdir = tmp_path_factory.mktemp(request.param) / "W"
     run(config, str(workdir), "train")
     run(config, str(workdir), "predict")

@@ -27,7 +27,7 @@ ADAM = ConfigDict({"name": "adam", "b1": 0.9, "b2": 0.999, "eps": 1e-8})
 
 @pytest.fixture
 def network(small_model):
-    return parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 2})
+    return parser_network((6, 7, 5), len(LLP.classes), small_model)
 
 
 @pytest.fixture
@@ -121,10 +121,10 @@ def test_no_model_yet_and_another_network_are_user_errors(tmp_path, state, netwo
     with pytest.raises(UserError, match="no trained model"):
         restore_best(str(tmp_path), no_best(network.shapes(), "segment/type"))
     write(tmp_path, state, [10])
-    other = parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 2, "width": 8})
+    other = parser_network((6, 7, 5), len(LLP.classes), small_model | {"width": 8})
     with pytest.raises(UserError, match="not the configured one"):
         restore_best(str(tmp_path), no_best(other.shapes(), "segment/type"))
-    deeper = parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 3})
+    deeper = parser_network((6, 7, 5), len(LLP.classes), small_model | {"layers": 2})
     with pytest.raises(UserError, match="not the configured one"):
         restore_best(str(tmp_path), no_best(deeper.shapes(), "segment/type"))
 

@@ -16,7 +16,7 @@ from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
-from avvp_jax.nn.functional import parser_network
+from avvp_jax.nn.functional import Network, parser_network
 from avvp_jax.runtime.mesh import by_seed, make_mesh, place
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
@@ -24,6 +24,7 @@ from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.state import BatchArrays
+from avvp_jax.training.step import Loss
 from configs.han import get_config
 from tests.first_states import begin, han_trainer
 from tests.run_files import weights_of
@@ -122,6 +123,17 @@ def test_a_seed_that_diverges_stops_alone(small_model, arrangement):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(after.params))
 
 
+def diverging(plain: Loss, network: Network, seed: int) -> Loss:
+    """A loss that is not finite for a network as the seed draws it."""
+    marked = network.init(keys.init_key(keys.root_key(seed)))["params"]["fc_a"]["bias"][0]
+
+    def loss(parser, batch, key):
+        total, parts = plain(parser, batch, key)
+        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
+
+    return loss
+
+
 @pytest.mark.parametrize("at_once", [0, 1])
 def test_a_seed_that_diverges_is_left_out(small_config, tmp_path, monkeypatch, capsys, at_once):
     """Also where it is the only one of its group: the others train, and the mean is theirs."""
@@ -129,14 +141,7 @@ def test_a_seed_that_diverges_is_left_out(small_config, tmp_path, monkeypatch, c
     config.num_seeds, config.seeds_at_once, config.eval.splits = 3, at_once, ("val",)
     stage, spec = final_stage(config, stages_of(config)), data_spec(config.data.streams)
     network = stage.trained_network(config, spec)
-    marked = network.init(keys.init_key(keys.root_key(2)))["params"]["fc_a"]["bias"][0]
-    plain = han.loss
-
-    def loss(parser, batch, key):
-        total, parts = plain(parser, batch, key)
-        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
-
-    monkeypatch.setattr(han, "loss", loss)
+    monkeypatch.setattr(han, "loss", diverging(han.loss, network, 2))
     run(config, str(tmp_path), "train")
     said = capsys.readouterr()
     assert "seed 2, epoch 1, step 1: loss or gradient is not finite" in said.out + said.err
@@ -163,13 +168,7 @@ def test_a_seed_that_diverges_takes_no_part_in_later_stages(small_config, tmp_pa
     config = small_config("jomold")
     config.num_seeds = 2
     network = stages_of(config)[0].trained_network(config, data_spec(config.data.streams))
-    marked = network.init(keys.init_key(keys.root_key(config.seed)))["params"]["fc_a"]["bias"][0]
-    plain = jomold.estimator_loss
-
-    def loss(parser, batch, key):
-        total, parts = plain(parser, batch, key)
-        return jnp.where(parser.fc_a.bias[0] == marked, jnp.nan, total), parts
-
+    loss = diverging(jomold.estimator_loss, network, config.seed)
     monkeypatch.setattr(jomold, "estimator_loss", loss)
     run(config, str(tmp_path), "train")
     assert [weights.diverged for weights in weights_of(tmp_path)] == [True, False]
