@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 import avvp_jax
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.errors import UserError
-from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.task import MODALITIES
@@ -54,7 +53,7 @@ def test_scores_are_those_of_a_plain_count(trained):
     truth = Dataset(trained.config.data).split("test").truth > 0
     assert truth.shape[1:] == (6, 2, 7)
     probs = dict(np.load(trained.workdir / "predictions_test.npz"))
-    predicted = predicted_segments(probs, trained.config.eval.video_filter)
+    predicted = plain_scores.predicted(probs, trained.config.eval.video_filter)
     scores = json.loads((trained.workdir / "scores_test.json").read_text())
     expected = plain_scores.ten(predicted, truth)
     assert {name: scores[name] for name in NAMES} == pytest.approx(expected, abs=1e-9)
@@ -64,7 +63,7 @@ def test_tables_and_events_name_its_classes_and_seconds(trained):
     table = (trained.workdir / "per_class_test.txt").read_text()
     assert all(name in table for name in CHIMES.classes) and "Speech" not in table
     probs = dict(np.load(trained.workdir / "predictions_test.npz"))
-    predicted = predicted_segments(probs, trained.config.eval.video_filter)
+    predicted = plain_scores.predicted(probs, trained.config.eval.video_filter)
     for index, modality in enumerate(MODALITIES):
         with open(trained.workdir / f"events_test_{modality}.csv") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))

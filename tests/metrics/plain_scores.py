@@ -1,6 +1,21 @@
 """The ten scores in plain Python loops: any number of videos, segments and classes."""
 
+import numpy as np
+
 from avvp_jax.metrics.scores import PER_VIDEO_NAMES
+
+
+def predicted(probs, video_filter):
+    """The segments whose own and whose video's probability reach 0.5, one after the other."""
+    active = np.zeros(probs["frame_prob"].shape, bool)
+    for video, segment, modality, label in np.ndindex(active.shape):
+        name = "global" if video_filter == "global" else ("audio", "visual")[modality]
+        both = (
+            probs["frame_prob"][video, segment, modality, label],
+            probs[f"{name}_prob"][video, label],
+        )
+        active[video, segment, modality, label] = min(both) >= 0.5
+    return active
 
 
 def ten(pred, true):
