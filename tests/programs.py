@@ -33,13 +33,12 @@ def killed(program: str, number: int) -> subprocess.Popen:
     return process
 
 
-def flags_of(config: ConfigDict, file: str = "", variant: str = "") -> list[str]:
-    """launch.py's flags that make a config of a file in configs/, its method's if none is given."""
-    file = file or config.method
-    plain = flat_config(importlib.import_module(f"configs.{file}").get_config(variant))
-    file = ":".join(filter(None, (f"configs/{file}.py", variant)))
+def flags_of(config: ConfigDict) -> list[str]:
+    """launch.py's flags that make a config of its method's file in configs/."""
+    file = config.method
+    plain = flat_config(importlib.import_module(f"configs.{file}").get_config())
     changed = {key: x for key, x in flat_config(config).items() if x != plain[key]}
-    return [f"--config={file}", *(f"--config.{key}={x}" for key, x in changed.items())]
+    return [f"--config=configs/{file}.py", *(f"--config.{key}={x}" for key, x in changed.items())]
 
 
 def still(config: ConfigDict) -> None:

@@ -1,9 +1,8 @@
-"""Every method and variant that one training makes, through launch.py: killed, resumed, used."""
+"""Every method and variant that one training makes: killed, resumed, used."""
 
 import json
 import pathlib
 import shutil
-import signal
 from types import SimpleNamespace
 from unittest import mock
 
@@ -18,9 +17,9 @@ from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
+from avvp_jax.training.checkpoints import Checkpoints
 from avvp_jax.training.run import Run, whole_run
-from tests.launching import start
-from tests.programs import flags_of, saved, wait_for
+from tests.programs import saved
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
 VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
@@ -28,22 +27,26 @@ VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
 
 @pytest.mark.parametrize(("method", "variant"), VARIANTS)
 def test_a_run_killed_midway_ends_as_one_that_was_not(
-    small_config, tmp_path, capsys, method, variant
+    small_config, tmp_path, capsys, monkeypatch, method, variant
 ):
-    """Killed in a process of its own; it goes on in this one."""
-    config = small_config(method, variant)
-    config.train.epochs = 4 if method == "dhhn" else 6  # whose epochs take longer
+    """What its work directory holds at some moment is what a kill at that moment leaves."""
+    config, save = small_config(method, variant), Checkpoints.save
+    config.train.epochs = 3
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    flags = flags_of(config, method, variant)
-    process = start(*flags, f"--workdir={killed}")
-    wait_for(process, lambda: saved(killed / "train"))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (killed / "scores_test.json").exists()
+
+    def save_and_copy(self, state, steps, **options):
+        save(self, state, steps, **options)
+        if self.folder.name == "train" and steps == 4:
+            self._latest.wait_until_finished()
+            shutil.copytree(whole, killed)
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_copy)
     run(config, str(whole), "train")
+    monkeypatch.undo()
+    assert saved(killed / "train") and not (killed / "scores_test.json").exists()
     capsys.readouterr()
     run(config, str(killed), "train")
-    assert "train: going on after epoch" in capsys.readouterr().out
+    assert "train: going on after epoch 2" in capsys.readouterr().out
     same_predictions(whole, killed)
 
 

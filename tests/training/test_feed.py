@@ -72,11 +72,13 @@ def test_all_parts_are_the_split(splits, monkeypatch):
 
 @pytest.mark.parametrize("method", ["han", "ma", "jomold"])
 def test_both_feeds_end_in_the_same_models(method, small_config, finished, tmp_path):
+    two, held, _ = finished(method, seeds=2)
     config = small_config(method)
     config.data.feed, config.num_seeds, config.train.steps_per_call = "stream", 2, 1
+    config.seed = two.seed
     run(config, str(tmp_path), "train")
     models, logged = [], []
-    for workdir in (finished(method, seeds=2).workdir, tmp_path):
+    for workdir in (held, tmp_path):
         models.append(jax.device_get([weights.variables for weights in weights_of(workdir)]))
         lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
         losses = [{k: v for k, v in line.items() if k.endswith("/loss")} for line in lines]
