@@ -106,7 +106,7 @@ def test_the_loss_of_the_first_process_ends_the_others(start_two, flags, tmp_pat
 def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
     start_two, flags, tmp_path, when
 ):
-    """A scheduler signals hosts one after the other. TensorFlow, if there, has its say about them."""
+    """A scheduler signals hosts one after the other. Where it is, TensorFlow has a say too."""
     flags = [*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400"]
     first, second = start_two(*flags, tensorflow=when == "at once")
     wait_for(first, lambda: saved(tmp_path / "W/train", beyond=4))

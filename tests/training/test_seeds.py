@@ -17,7 +17,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
 from avvp_jax.nn.functional import Network, parser_network
-from avvp_jax.runtime.mesh import by_seed, make_mesh, place
+from avvp_jax.runtime.mesh import by_seed, in_turn, make_mesh, place
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
@@ -61,10 +61,17 @@ def test_several_seeds_are_single_runs(finished, method):
     assert max(np.abs(x - y).max() for x, y in zip(one, other, strict=True)) > 1e-2
 
 
-@pytest.fixture(params=["in turn", "side by side"])
-def arrangement(request, monkeypatch, new_programs):
+@pytest.fixture(scope="module", params=["in turn", "side by side"])
+def arrangement(request):
     """How the seeds of a compiled call run, on a CPU and elsewhere."""
-    monkeypatch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
+    if in_turn(make_mesh(1)) == (request.param == "in turn"):
+        yield  # programs of other tests will do
+        return
+    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
+        yield
+    jax.clear_caches()
 
 
 def trainer_of(model: dict, seeds: list[int], arrays=None, own=None):
