@@ -6,7 +6,7 @@ from tests.launching import start
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(published_folder, tmp_path):
     flags = [*chaos.FLAGS, f"--config.data.manual_dir={published_folder}"]
-    flags.append("--config.train.epochs=10")
+    flags.append("--config.train.epochs=8")
     fallen = chaos.chaos(start, flags, tmp_path, tmp_path / "tfds-killed", chaos.kills(4))
     assert sum("SIGKILL inside a checkpoint write" in place for place in fallen) >= 2
     assert sum("SIGTERM" in place for place in fallen) == 1
