@@ -82,7 +82,8 @@ class Forked:
     def returncode(self) -> int | None:
         return self._process.exitcode
 
-    poll = returncode.fget
+    def poll(self) -> int | None:
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

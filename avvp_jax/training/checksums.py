@@ -45,7 +45,8 @@ def checksums(tree: PyTree) -> Sums:
     leaves = named_leaves(tree)
     # A program for all leaves takes seconds to compile, so each leaf is summed alone. Devices that
     # share arrays would have to coordinate all those programs, so there one program sums all.
-    if any(len(leaf.sharding.device_set) > 1 for leaf in leaves.values() if _on_devices(leaf)):
+    on_devices = [leaf for leaf in leaves.values() if isinstance(leaf, jax.Array)]
+    if any(len(leaf.sharding.device_set) > 1 for leaf in on_devices):
         sums = _checksums(leaves)
     else:
         sums = {name: _checksum(leaf) for name, leaf in leaves.items()}
@@ -53,10 +54,6 @@ def checksums(tree: PyTree) -> Sums:
     return {
         name: [list(leaf.shape), str(leaf.dtype), int(sums[name])] for name, leaf in leaves.items()
     }
-
-
-def _on_devices(leaf: object) -> bool:
-    return isinstance(leaf, jax.Array)
 
 
 def named_leaves(tree: PyTree) -> dict:
