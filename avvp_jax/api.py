@@ -152,9 +152,11 @@ def _model(layout: Layout, given: object) -> dict[str, object]:
     if unknown := [key for key in given if key not in layout.model]:
         raise UserError(f"model has no {first_ten(unknown)}; known: {', '.join(layout.model)}")
     for key, value in given.items():
-        check_value(f"model.{key}", value)
+        check_value(f"model.{key}", value, layout.method)
     model = {**layout.model, **given}
-    check_heads("model.heads", model["heads"], model["width"])
+    for key, field in METHODS[layout.method].model.items():
+        if field.divides_width:
+            check_heads(f"model.{key}", model[key], model["width"])
     return model
 
 

@@ -9,7 +9,6 @@ from avvp_jax.methods import METHODS
 from avvp_jax.metrics.events import VIDEO_FILTERS
 from avvp_jax.schema import (
     COUNT,
-    DEPTH,
     NAMES,
     NOT_NEGATIVE,
     POSITIVE,
@@ -19,7 +18,6 @@ from avvp_jax.schema import (
     SHARE,
     SWITCH,
     TEXT,
-    WIDTH,
     Field,
     Limit,
     Overrides,
@@ -69,18 +67,6 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
         "devices": Field(whole(0, 2**20), free_on_resume=True),
         "seeds": Field(whole(0, 2**16), free_on_resume=True),
     },
-    "model": {
-        "width": Field(WIDTH),
-        "heads": Field(WIDTH, divides_width=True),
-        "feed_forward": Field(WIDTH),
-        "layers": Field(DEPTH),
-        "dropout": Field(SHARE, weightless=True),
-        "visual_dropout": Field(SHARE, weightless=True),
-        "order": Field(choice("parallel", "sequential")),
-        "norm": Field(choice("post", "pre")),
-        "cross_attention": Field(SWITCH, weightless=True),
-        "dtype": Field(choice("float32", "bfloat16"), weightless=True),
-    },
     "optimizer": {
         "name": Field(choice(*_OPTIMIZERS), needs=_OPTIMIZERS),
         "b1": Field(SHARE, required=False),
@@ -126,8 +112,6 @@ def _flat(fields: Mapping, prefix: str = "") -> dict[str, Field]:
 
 
 COMMON = _flat(_COMMON)
-# Keys of `model` that no weight depends on.
-WEIGHTLESS = tuple(key.removeprefix("model.") for key, f in COMMON.items() if f.weightless)
 # The sections that are specific to a method, of all methods.
 SECTIONS = {section for method in METHODS.values() for section in method.schema}
 
@@ -135,8 +119,13 @@ SECTIONS = {section for method in METHODS.values() for section in method.schema}
 @functools.cache
 def fields_of(method: str) -> dict[str, Field]:
     """Dotted key -> field of a method's config, without the sections in `overrides_of`."""
-    own = METHODS[method].schema.items()
-    return COMMON | _flat({key: each for key, each in own if not isinstance(each, Overrides)})
+    own = {"model": METHODS[method].model, **METHODS[method].schema}
+    return COMMON | _flat({key: x for key, x in own.items() if not isinstance(x, Overrides)})
+
+
+def weightless(method: str) -> tuple[str, ...]:
+    """Keys of `model` that no weight of a method's network depends on."""
+    return tuple(key for key, field in METHODS[method].model.items() if field.weightless)
 
 
 def overrides_of(method: str) -> dict[str, Overrides]:

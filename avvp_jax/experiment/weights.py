@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.prepared import expected_spec
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall, recall_spec
-from avvp_jax.experiment.schema import WEIGHTLESS
+from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.settings import value_of
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published, part_of
@@ -177,7 +177,7 @@ def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> Non
     Raises:
       UserError: names the first setting that differs.
     """
-    settings = [f"model.{key}" for key in trained.model if key not in WEIGHTLESS]
+    settings = [f"model.{key}" for key in trained.model if key not in weightless(asked.method)]
     for key in (*settings, "data.streams"):
         was, now = value_of(trained, key), value_of(asked, key)
         if was != now:

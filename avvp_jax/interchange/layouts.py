@@ -21,25 +21,28 @@ class Layout:
       streams: the stream set that the network reads.
       video_filter: the video-level filter at test time (methods.md, section 10).
       model: keyword arguments of `parser` for the published network.
-      unused: width -> names and shapes of the modules that no forward pass calls.
+      unused: shapes of the network's tensors, by published name -> those of the modules that no
+        forward pass calls.
       parser: class of the network in one file.
       files: part of the model -> ending of its file's name; the part "" is the whole model.
       combined: class of the network that joins the parts; None if there is one part.
       options: settings that the published program can load with other values than the
         published ones: keys of `model`, and "streams".
       wrapped: whether the state_dict is under the key `model` in a dict of training states.
+      words: our word -> the published one, for the words of this network alone.
     """
 
     method: str
     streams: str
     video_filter: str
     model: Mapping[str, object]
-    unused: Callable[[int], Shapes]
+    unused: Callable[[Shapes], Shapes]
     parser: type[nnx.Module] = Parser
     files: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"": ""})
     combined: type[nnx.Module] | None = None
     options: tuple[str, ...] = ()
     wrapped: bool = False
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def file_network(self, spec: DataSpec | None = None) -> Network:
         """The network in one file, for data of `spec`; None is the published data."""
@@ -87,6 +90,11 @@ def norms(prefix: str, names: str, width: int) -> Shapes:
     return {f"{prefix}{name}.{part}": (width,) for name in names for part in ("weight", "bias")}
 
 
-def encoder_norms(width: int) -> Shapes:
+def encoder_norms(network: Shapes) -> Shapes:
     """Norms that every published encoder has beside its layers; only VALOR's calls them."""
-    return norms("hat_encoder.norm", "12", width)
+    return norms("hat_encoder.norm", "12", width_of(network))
+
+
+def width_of(network: Shapes) -> int:
+    """The width of the published parser that has these tensors."""
+    return network["fc_prob.weight"][-1]

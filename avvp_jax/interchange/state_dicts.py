@@ -14,10 +14,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.interchange.layouts import Layout
+from avvp_jax.interchange.layouts import Layout, Shapes
 from avvp_jax.nn.functional import Variables
 
-# Our word -> the published one; an empty string leaves the word out.
+# Our word -> the published one; an empty string leaves the word out. A layout may add to these.
 WORDS = {
     "encoder": "hat_encoder",
     "self_attention": "self_attn",
@@ -28,12 +28,6 @@ WORDS = {
     "scale": "weight",
     "mmil": "",
     "visual_tokens": "",
-    "self_encoder": "audio_encoder",  # in the visual network too
-    "pooling": "",
-    "audio_scales": "conv_x1",
-    "visual_scales": "conv_x2",
-    "taps": "blocks.0.0.weight",
-    "norm": "blocks.0.1",
     "mean": "running_mean",
     "var": "running_var",
     "count": "num_batches_tracked",
@@ -41,9 +35,10 @@ WORDS = {
 TRANSPOSED = ("kernel", "in_kernel", "taps")
 
 
-def published_name(path: tuple) -> str:
+def published_name(path: tuple, layout: Layout) -> str:
     """The published name of a variable, e.g. ("params", "fc_a", "kernel") -> "fc_a.weight"."""
-    words = (WORDS.get(word, str(word)) for word in path[1:])
+    known = WORDS | layout.words
+    words = (known.get(word, str(word)) for word in path[1:])
     return ".".join(word for word in words if word)
 
 
@@ -65,7 +60,7 @@ def to_published(
         value = np.asarray(value)
         # PyTorch counts batches in 64 bits.
         value = value.astype(np.int64) if value.dtype.kind == "i" else value
-        state[published_name(path)] = value.T if path[-1] in TRANSPOSED else value
+        state[published_name(path, layout)] = value.T if path[-1] in TRANSPOSED else value
     for name, shape in _unused(layout, variables).items():
         state[name] = unused[name] if name in unused else _initial(name, shape, seed)
     return state
@@ -89,7 +84,7 @@ def from_published(
       UserError: names or shapes are not those of the network.
     """
     ours, unused = flatten_dict(template), _unused(layout, template)
-    wanted = _shapes(template) | unused
+    wanted = _shapes(template, layout) | unused
     missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or unknown:
         lacks = f"lacks {first_ten(missing)}" if missing else ""
@@ -110,7 +105,7 @@ def from_published(
         )
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
     for ours_path, leaf in ours.items():
-        value = state[published_name(ours_path)]
+        value = state[published_name(ours_path, layout)]
         value = value.T if ours_path[-1] in TRANSPOSED else value
         variables[ours_path] = value.astype(leaf.dtype)
     kept = {name: state[name] for name in unused}
@@ -138,7 +133,7 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
     found = {name: tuple(value.shape) for name, value in state.items()}
     for layout in layouts:
         template = layout.file_network().shapes()
-        if found == _shapes(template) | _unused(layout, template):
+        if found == _shapes(template, layout) | _unused(layout, template):
             return layout
     raise UserError(
         f"{path}: not the published checkpoint of a known method ({', '.join(known)}): "
@@ -146,19 +141,20 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
     )
 
 
-def _shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
+def _shapes(variables: Variables, layout: Layout) -> Shapes:
     """Published name -> published shape of our variables."""
     return {
-        published_name(path): tuple(leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape)
+        published_name(path, layout): tuple(
+            leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape
+        )
         for path, leaf in flatten_dict(variables).items()
     }
 
 
-def _unused(layout: Layout, variables: Variables) -> dict[str, tuple[int, ...]]:
+def _unused(layout: Layout, variables: Variables) -> Shapes:
     """Name -> shape of published tensors that our network does not have."""
-    called = _shapes(variables)
-    width = called["fc_prob.weight"][-1]
-    return {name: shape for name, shape in layout.unused(width).items() if name not in called}
+    called = _shapes(variables, layout)
+    return {name: shape for name, shape in layout.unused(called).items() if name not in called}
 
 
 def check_exportable(

@@ -7,8 +7,22 @@ from ml_collections import ConfigDict
 
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.reports.published_scores import Published
-from avvp_jax.schema import Fields, Overrides
+from avvp_jax.schema import DEPTH, SHARE, SWITCH, WIDTH, Field, Fields, Overrides, choice
 from avvp_jax.training.run import Stage
+
+# The section `model` of a method whose network is a Parser.
+PARSER: Fields = {
+    "width": Field(WIDTH),
+    "heads": Field(WIDTH, divides_width=True),
+    "feed_forward": Field(WIDTH),
+    "layers": Field(DEPTH),
+    "dropout": Field(SHARE, weightless=True),
+    "visual_dropout": Field(SHARE, weightless=True),
+    "order": Field(choice("parallel", "sequential")),
+    "norm": Field(choice("post", "pre")),
+    "cross_attention": Field(SWITCH, weightless=True),
+    "dtype": Field(choice("float32", "bfloat16"), weightless=True),
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,8 @@ class Method:
       config: name of its file in configs/, without the ending.
       stages: config -> its stages, in order; the model of the last one is the result.
       layout: the layout of its published checkpoints.
-      schema: the sections of its config in addition to the common ones.
+      model: the section `model` of its config, which describes its network.
+      schema: the sections of its config in addition to that and to the common ones.
       networks: names of the networks that train together, if there are several; each may have
         a learning rate of its own.
       published: the paper's scores on LLP; None if it has none.
@@ -32,6 +47,7 @@ class Method:
     config: str
     stages: Callable[[ConfigDict], list[Stage]]
     layout: Layout
+    model: Fields = field(default_factory=lambda: PARSER)
     schema: Mapping[str, Fields | Overrides] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
     published: Published | None = None

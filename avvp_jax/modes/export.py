@@ -4,7 +4,7 @@ import jax
 from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.schema import WEIGHTLESS
+from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.weights import Leftover, read_weights, spec_of_weights
 from avvp_jax.interchange.state_dicts import check_exportable, other_options, part_of, to_published
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
@@ -21,7 +21,7 @@ def export(config: ConfigDict, workdir: str) -> None:
         )
     stage = final_stage(config, stages_of(config))
     model, layout = stage.settings(config).model.to_dict(), layout_of(config, stage)
-    check_exportable(model, config.data.streams, layout, WEIGHTLESS)
+    check_exportable(model, config.data.streams, layout, weightless(config.method))
     source = config.init_from or workdir
     network = stage.result_network(config, spec_of_weights(config, source))
     weights = read_weights(source, network, config, config.eval.stage)

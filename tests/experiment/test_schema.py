@@ -2,8 +2,9 @@
 
 import pytest
 
-from avvp_jax.experiment.schema import COMMON, WEIGHTLESS, fields_of
+from avvp_jax.experiment.schema import COMMON, fields_of, weightless
 from avvp_jax.methods import METHODS
+from avvp_jax.schema import TEXT
 
 FREE_ON_RESUME = {
     *("data.data_dir", "data.manual_dir", "data.features_only", "data.feed"),
@@ -12,12 +13,6 @@ FREE_ON_RESUME = {
     *("eval.splits", "eval.batch_size", "eval.plots", "eval.stage"),
 }
 PATHS = {"data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to"}
-OWN_PATHS = {
-    "ma": {"ma.removed_labels"},
-    "jomold": {"jomold.noise_ratios"},
-    "dhhn": {"dhhn.removed_labels"},
-}
-OWN_HEADS = {"dhhn": {"audio_net.heads", "video_net.heads"}}
 # What an optimizer or a schedule needs, and not every one.
 NEEDED_BY_SOME = {
     *("optimizer.b1", "optimizer.b2", "optimizer.eps"),
@@ -39,13 +34,23 @@ def test_what_changes_no_number_may_differ_when_a_run_goes_on(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_paths_and_heads_are_known(method):
-    assert marked(method, "path") == PATHS | OWN_PATHS.get(method, set())
-    assert marked(method, "divides_width") == {"model.heads"} | OWN_HEADS.get(method, set())
+def test_paths_are_those_of_all_methods_and_of_its_own_sections(method):
+    """A path that is not marked is taken for one in the current folder of another process."""
+    own = {key for key in marked(method, "path") if key.split(".")[0] in METHODS[method].schema}
+    assert marked(method, "path") == PATHS | own
+    texts = {key for key, field in fields_of(method).items() if field.limit is TEXT}
+    assert own == texts - PATHS - {"eval.stage"}
 
 
-def test_weights_do_not_depend_on_these():
-    assert set(WEIGHTLESS) == {"dropout", "visual_dropout", "cross_attention", "dtype"}
+@pytest.mark.parametrize("method", METHODS)
+def test_every_number_of_heads_divides_the_width(method):
+    heads = {key for key in fields_of(method) if key.rpartition(".")[2] == "heads"}
+    assert marked(method, "divides_width") == heads
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_do_not_depend_on_these(method):
+    assert set(weightless(method)) == {"dropout", "visual_dropout", "cross_attention", "dtype"}
 
 
 def test_every_key_is_required_but_those_that_a_choice_needs():

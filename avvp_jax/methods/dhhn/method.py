@@ -9,6 +9,14 @@ from avvp_jax.nn.hierarchy import CombinedParser, HierarchicalParser
 from avvp_jax.reports.published_scores import Published
 from avvp_jax.schema import DEPTH, SHARE, WIDTH, Field, Overrides, choice
 
+WORDS = {
+    "self_encoder": "audio_encoder",  # in the visual network too
+    "pooling": "",
+    "audio_scales": "conv_x1",
+    "visual_scales": "conv_x2",
+    "taps": "blocks.0.0.weight",
+    "norm": "blocks.0.1",
+}
 LAYOUT = Layout(
     "dhhn",
     "base",
@@ -18,6 +26,7 @@ LAYOUT = Layout(
     parser=HierarchicalParser,
     files={"audio": "_audio.pt", "visual": "_video.pt"},
     combined=CombinedParser,
+    words=WORDS,
 )
 
 GUIDE = {

@@ -10,7 +10,6 @@ Audio-Visual Video Parsing", ACM Multimedia 2022.
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
@@ -33,7 +32,7 @@ MODES = ("refinement", "origin")
 NETWORKS = ("hcmn", "audio_net", "video_net")
 
 
-def loss(networks: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
+def loss(networks: JointNetworks, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The sum of the three networks' losses; each loss has a gradient for its own network only.
 
     The gradient of the sum is therefore the same as with a separate optimizer per network.

@@ -1,6 +1,13 @@
 """HAN as a Method."""
 
-from avvp_jax.interchange.layouts import Layout, Shapes, encoder_layer, encoder_norms, norms
+from avvp_jax.interchange.layouts import (
+    Layout,
+    Shapes,
+    encoder_layer,
+    encoder_norms,
+    norms,
+    width_of,
+)
 from avvp_jax.methods.han.stages import stages
 from avvp_jax.methods.method import Method
 from avvp_jax.reports.published_scores import Published
@@ -20,14 +27,15 @@ MODEL = {
 }
 
 
-def unused(width: int) -> Shapes:
+def unused(network: Shapes) -> Shapes:
     """Modules that HAN's program builds but never calls: encoders of earlier versions."""
+    width = width_of(network)
     return {
         **encoder_layer("audio_encoder.layers.0", width, width),
         **encoder_layer("visual_encoder.layers.0", width, width),
         **encoder_layer("cmt_encoder.layers.0", width, width),
         **norms("cmt_encoder.norm", "12", width),
-        **encoder_norms(width),
+        **encoder_norms(network),
     }
 
 

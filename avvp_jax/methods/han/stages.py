@@ -4,18 +4,18 @@ Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervised Audio-Visua
 Video Parsing", ECCV 2020.
 """
 
-from flax import nnx
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.methods.targets import weak_targets
+from avvp_jax.nn.parser import Parser
 from avvp_jax.training.run import Stage
 from avvp_jax.training.stages import Training
 from avvp_jax.training.step import LossAndParts
 
 
-def loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
+def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss on a batch.
 
     Args:

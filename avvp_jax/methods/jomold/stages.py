@@ -11,7 +11,6 @@ Video Parsing", ECCV 2022.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
@@ -20,6 +19,7 @@ from avvp_jax.methods.jomold.denoising import NoiseRatios, denoise, noise_ratios
 from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios, write_noise_ratios
 from avvp_jax.methods.losses import mmil_losses, weighted_mean
 from avvp_jax.methods.targets import targets, weak_targets
+from avvp_jax.nn.parser import Parser
 from avvp_jax.reports.bars import draw_bars
 from avvp_jax.reports.tables import ratios_table
 from avvp_jax.reports.writers import Writer
@@ -35,13 +35,13 @@ from avvp_jax.training.step import LossAndParts
 AUDIO_WEIGHT = 2.0
 
 
-def estimator_loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
+def estimator_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of both streams after the encoder."""
     parts = _losses(parser(batch["features"], key), batch["targets"], batch["weight"])
     return sum(parts.values()), parts
 
 
-def denoised_loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
+def denoised_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The same loss on denoised targets, with the audio loss counted twice.
 
     A first forward pass of the network being trained ranks the losses, which decides the labels

@@ -1,6 +1,6 @@
 """MA as a Method."""
 
-from avvp_jax.interchange.layouts import Layout, Shapes
+from avvp_jax.interchange.layouts import Layout, Shapes, width_of
 from avvp_jax.methods.han import method as han
 from avvp_jax.methods.ma.stages import stages
 from avvp_jax.methods.method import Method
@@ -8,8 +8,9 @@ from avvp_jax.reports.published_scores import Published
 from avvp_jax.schema import SEED, SWITCH, TEXT, Field
 
 
-def unused(width: int) -> Shapes:
+def unused(network: Shapes) -> Shapes:
     """Modules that MA's program builds but never calls: HAN's, two attentions, a classifier."""
+    width = width_of(network)
     attention = {
         f"{module}.{name}": shape
         for module in ("t_att", "t_att2")
@@ -22,7 +23,7 @@ def unused(width: int) -> Shapes:
     }
     classifier = {"fc1.weight": (256, 1024), "fc1.bias": (256,)}
     classifier |= {"fc2.weight": (2, 256), "fc2.bias": (2,)}
-    return han.unused(width) | attention | classifier
+    return han.unused(network) | attention | classifier
 
 
 LAYOUT = Layout("ma", "base", "per_modality", han.MODEL, unused)

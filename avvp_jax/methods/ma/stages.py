@@ -10,7 +10,6 @@ Video Parsing", CVPR 2021.
 
 import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
@@ -22,6 +21,7 @@ from avvp_jax.methods.ma.estimation import estimate
 from avvp_jax.methods.ma.removed_labels import read_removed_labels, write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels, no_arrays, targets, weak_targets
 from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.nn.parser import Parser
 from avvp_jax.reports.tables import removed_table
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime.mesh import make_mesh
@@ -34,7 +34,7 @@ from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import LossAndParts
 
 
-def loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
+def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of audio after the encoder and frames before it."""
     output = parser(batch["features"], key)
     parts = mmil_losses(output, batch["targets"], batch["weight"])

@@ -1,6 +1,6 @@
 """VALOR, VALOR+ and VALOR++ as Methods."""
 
-from avvp_jax.interchange.layouts import Layout, Shapes, norms
+from avvp_jax.interchange.layouts import Layout, Shapes, norms, width_of
 from avvp_jax.methods.han import method as han
 from avvp_jax.methods.method import Method
 from avvp_jax.methods.valor.stages import stages
@@ -11,9 +11,9 @@ PLUS_MODEL = MODEL | {"width": 256, "layers": 4}
 OPTIONS = ("width", "heads", "feed_forward", "layers", "norm", "streams")
 
 
-def final_norms(width: int) -> Shapes:
+def final_norms(network: Shapes) -> Shapes:
     """The norms after the last layer, which are only called with norm="pre"."""
-    return norms("hat_encoder.final_norm_", "av", width)
+    return norms("hat_encoder.final_norm_", "av", width_of(network))
 
 
 def _method(name: str, streams: str, model: dict, published: Published) -> Method:

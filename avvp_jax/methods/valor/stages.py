@@ -8,7 +8,6 @@ Audio-Visual Event Parser", NeurIPS 2023. The three differ only in their configs
 """
 
 import optax
-from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
@@ -17,6 +16,7 @@ from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.methods.losses import bce, weighted_mean
 from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
+from avvp_jax.nn.parser import Parser
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import PSEUDO_LABELS
@@ -28,7 +28,7 @@ from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import LossAndParts
 
 
-def loss(parser: nnx.Module, batch: dict, key: PRNGKeyArray) -> LossAndParts:
+def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The loss of global_prob on weak labels, and of each modality's segments on its teacher's."""
     output = parser(batch["features"], key)
     weight = batch["weight"]
