@@ -66,6 +66,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
         start()
     data = Dataset(config.data)
     check_splits(config, data)
+    _check_val(data.val)
     if begun:
         refuse_other_data(recall_spec(workdir), data.spec, workdir)
     elif config.init_from:
@@ -150,6 +151,16 @@ def check_splits(config: ConfigDict, data: Dataset) -> None:
                 f"config.eval.splits names {name!r}, which has no dense annotations to score "
                 f"with; use {', '.join(data.dense)}"
             )
+
+
+def _check_val(val: Split) -> None:
+    """Checks that val can select the best model.
+
+    Raises:
+      UserError: it has no dense annotations.
+    """
+    if val.truth is None:
+        raise UserError(f"split {val.name} has no dense annotations to select a model with")
 
 
 def refuse_other_inputs(run: Run) -> None:

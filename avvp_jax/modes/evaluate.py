@@ -6,7 +6,7 @@ from avvp_jax.data.dataset import Dataset
 from avvp_jax.experiment.plan import check_splits
 from avvp_jax.experiment.weights import read_all_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
-from avvp_jax.modes.scoring import score_models
+from avvp_jax.modes.scoring import score
 from avvp_jax.reports.writers import make_writer
 from avvp_jax.training.sequence import final_stage, names
 
@@ -22,5 +22,5 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     refuse_other_data(spec, data.spec, source)
     splits = [data.split(name) for name in names(config.eval.splits)]
     writer = make_writer(workdir)
-    score_models(config, workdir, stage, network, weights, splits, writer)
+    score(config, workdir, stage, network, weights, splits, writer)
     writer.close()

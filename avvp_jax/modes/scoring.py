@@ -1,7 +1,8 @@
-"""Scores models on splits: computes the scores, writes the files, prints the tables."""
+"""Scores models on splits, writes the results, and prints them: a function for each."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -55,7 +56,55 @@ def parse_split(
     return probs, predicted_segments(probs, config.eval.video_filter)
 
 
+class Scored(NamedTuple):
+    """Every seed's model on a split.
+
+    Attributes:
+      split: the split.
+      results: for each seed its scores, see score_split.
+      probs, segments, step: what the picked seed's model says, and its training step.
+    """
+
+    split: Split
+    results: list[dict]
+    probs: Probabilities
+    segments: Segments
+    step: int
+
+
 def score_models(
+    config: ConfigDict, network: Network, weights: Sequence[Weights], splits: Sequence[Split]
+) -> Iterator[Scored]:
+    """Scores every seed's model on one split after the other; all processes compute together."""
+    picked, predictor = pick(weights, config.pick_seed), make_predictor(config, network)
+    for split in splits:
+        parsed = [parse_split(config, predictor, each, split) for each in weights]
+        results = score_split(weights, [segments for _, segments in parsed], split.truth > 0)
+        shown = next(p for each, p in zip(weights, parsed, strict=True) if each is picked)
+        yield Scored(split, results, *shown, picked.step)
+
+
+def write_scored(
+    config: ConfigDict, folder: str, facts: dict[str, object], scored: Scored, writer: Writer
+) -> tuple[dict[str, dict], str]:
+    """Writes the scores, details and pictures of a split to a folder.
+
+    Args:
+      facts: about the run, written beside the scores.
+
+    Returns:
+      Rows of scores to print, by label, and the table of each class.
+    """
+    split, results, probs, segments, step = scored
+    summary = write_scores(folder, split, results, facts)
+    classes = write_details(folder, split, segments)
+    main = summary.get(MEAN) or summary[""]
+    writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
+    draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
+    return {f"{split.name}{what}": ten for what, ten in summary.items()}, classes
+
+
+def score(
     config: ConfigDict,
     workdir: str,
     stage: Training,
@@ -64,31 +113,21 @@ def score_models(
     splits: Sequence[Split],
     writer: Writer,
 ) -> None:
-    """Scores every seed's model on every split, writes the results and prints them.
+    """Scores every seed's model on every split; the first process writes and prints the results.
 
     Details and timelines are those of one seed's model, which `config.pick_seed` picks.
     """
-    picked, predictor = pick(weights, config.pick_seed), make_predictor(config, network)
-    folder = results_folder(config, workdir, stage)
+    folder, rows, classes = results_folder(config, workdir, stage), {}, ""
     facts = {
         "method": config.method,
         "stage": stage.name,
         "dataset": config.data.dataset,
         "weights": config.init_from or absolute(workdir),
     }
-    rows, classes = {}, ""
-    for split in splits:
-        parsed = [parse_split(config, predictor, each, split) for each in weights]
-        if not processes.first():
-            continue
-        results = score_split(weights, [segments for _, segments in parsed], split.truth > 0)
-        summary = write_scores(folder, split, results, facts)
-        rows |= {f"{split.name}{what}": ten for what, ten in summary.items()}
-        probs, segments = next(p for each, p in zip(weights, parsed, strict=True) if each is picked)
-        classes = write_details(folder, split, segments)
-        main = summary.get(MEAN) or summary[""]
-        writer.write_scalars(picked.step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
-        draw_timelines(config.eval.plots, folder, split, probs, segments, writer, picked.step)
+    for scored in score_models(config, network, weights, splits):
+        if processes.first():  # at once: what is scored stays where the next split fails
+            found, classes = write_scored(config, folder, facts, scored, writer)
+            rows |= found
     if processes.first():
         print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
         print(f"\n{_table(config, rows, splits[-1], folder == workdir)}", flush=True)

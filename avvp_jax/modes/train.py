@@ -10,7 +10,7 @@ from avvp_jax.experiment.plan import Plan, make_plan
 from avvp_jax.experiment.records import remember
 from avvp_jax.experiment.settings import flat_config
 from avvp_jax.experiment.weights import read_all_weights
-from avvp_jax.modes.scoring import score_models
+from avvp_jax.modes.scoring import score
 from avvp_jax.reports.writers import Writer, make_writer
 from avvp_jax.runtime import processes
 from avvp_jax.storage.locks import lock
@@ -61,4 +61,4 @@ def _score(plan: Plan, writer: Writer) -> None:
     config, final = plan.config, plan.final
     network = final.result_network(config, plan.data.spec)
     weights = read_all_weights(plan.workdir, network, config, final.name)
-    score_models(config, plan.workdir, final, network, weights, plan.splits, writer)
+    score(config, plan.workdir, final, network, weights, plan.splits, writer)

@@ -10,7 +10,6 @@ from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
-from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.runtime.mesh import in_turn
 from avvp_jax.training import keys
@@ -68,7 +67,7 @@ class Job:
       optimizer, schedule: made from `settings`.
 
     Raises:
-      UserError: val cannot select a model, or optimizer or schedule are unknown.
+      UserError: optimizer or schedule are unknown.
     """
 
     settings: ConfigDict
@@ -84,9 +83,7 @@ class Job:
     schedule: Schedule = dataclasses.field(init=False)
 
     def __post_init__(self):
-        val, settings = self.data.val, self.settings
-        if val.truth is None:
-            raise UserError(f"split {val.name} has no dense annotations to select a model with")
+        settings = self.settings
         object.__setattr__(self, "optimizer", make_optimizer(settings.optimizer))
         object.__setattr__(self, "schedule", make_schedule(settings.schedule, self.epochs))
 

@@ -108,8 +108,7 @@ class Training:
         """The job that describes this training.
 
         Raises:
-          UserError: val has no annotations to select a model with, or a file of an earlier
-            stage is missing or damaged.
+          UserError: a file of an earlier stage is missing or damaged.
         """
         several = sum(isinstance(stage, Training) for stage in run.stages) > 1
         trained, result = (

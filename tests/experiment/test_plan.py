@@ -7,6 +7,8 @@ import pathlib
 
 import pytest
 
+from avvp_jax.data import dataset
+from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.plan import make_plan
 from avvp_jax.modes import run
@@ -82,6 +84,16 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         make_plan(config, str(tmp_path / "W"))
     assert not (tmp_path / "W").exists()
+
+
+def test_a_val_without_dense_annotations_selects_no_model(config, tmp_path, monkeypatch):
+    def unlabelled(builder, name, *args, **how):
+        split = load_split(builder, name, *args, **how)
+        return dataclasses.replace(split, truth=None) if name == "val" else split
+
+    monkeypatch.setattr(dataset, "load_split", unlabelled)
+    with pytest.raises(UserError, match="split val has no dense annotations to select"):
+        make_plan(config, str(tmp_path / "W"))
 
 
 def test_all_processes_of_a_run_ask_one_another_the_same(small_config, tmp_path, monkeypatch):
