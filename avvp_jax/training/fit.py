@@ -12,11 +12,10 @@ import numpy as np
 import optax
 from clu import parameter_overview
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
 
-from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.nn.functional import Variables
 from avvp_jax.reports.writers import Writer
-from avvp_jax.runtime.mesh import everywhere, place, with_sharding
+from avvp_jax.runtime.mesh import everywhere, host_device, place, with_sharding
 from avvp_jax.runtime.preemption import asked, held
 from avvp_jax.training import keys
 from avvp_jax.training.checkpoints import Checkpoints
@@ -24,7 +23,7 @@ from avvp_jax.training.feed import make_feed
 from avvp_jax.training.job import Job
 from avvp_jax.training.order import EpochOrder
 from avvp_jax.training.progress import Log
-from avvp_jax.training.selection import no_best, parts_of
+from avvp_jax.training.selection import add_seeds_axis, no_best, parts_of
 from avvp_jax.training.state import State, init_state
 from avvp_jax.training.step import make_step
 from avvp_jax.training.trainer import Trainer
@@ -84,43 +83,53 @@ def first_states(job: Job, trainer: Trainer) -> State:
 
     A seed that diverged in an earlier stage starts as stopped.
     """
-    start = job.start()
-    if start is not None:
-        start = place(start, everywhere(job.mesh))
-    state = _starting(job)(trainer.order.roots, start)
+    sharding, start = State.sharding(job.mesh), job.start()
+    if start is None:
+        variables = _drawn(job)
+    else:
+        variables = jax.tree.map(lambda x: np.broadcast_to(x, (len(job.seeds), *x.shape)), start)
+    state = _starting(job)(place(variables, sharding))
     # Layers may start as the same array. A compiled call takes over the buffers of its state, each
     # of which can be taken only once.
     state = jax.tree.map(jnp.copy, state)
     if any(job.stopped):
         stopped = np.where(job.stopped, 0, -1).astype(np.int32)
-        state = replace(state, stopped=place(stopped, State.sharding(job.mesh)))
+        state = replace(state, stopped=place(stopped, sharding))
     return trainer.with_zero_sums(state)
 
 
-def _starting(job: Job) -> Callable[[Key[Array, " seeds"], Variables | None], State]:
-    """The compiled function of the seeds' keys and initial variables; None draws them."""
+def _drawn(job: Job) -> Variables:
+    """Every seed's initial variables, drawn on the host, so that no device draws others.
+
+    One array after the other: a program of all draws takes XLA longer than many an epoch takes.
+    """
+    with jax.default_device(host_device()):
+        return jax.vmap(lambda root: job.model.network.init(keys.init_key(root)))(job.roots)
+
+
+def _starting(job: Job) -> Callable[[Variables], State]:
+    """The compiled function from all seeds' initial variables to their states."""
     select, model = tuple(parts_of(job.settings.eval.select)), job.model
-    return _compiled_start(model.network, model.keep, job.optimizer, select, job.mesh)
+    return _compiled_start(model.keep, job.optimizer, select, job.mesh)
 
 
 @functools.lru_cache(16)
 def _compiled_start(
-    network: Network,
     keep: Callable[[Variables], Variables],
     optimizer: optax.GradientTransformation,
     select: tuple[str, ...],
     mesh: Mesh,
-) -> Callable[[Key[Array, " seeds"], Variables | None], State]:
-    def first_state(root, start):
-        variables = start or network.init(keys.init_key(root))
+) -> Callable[[Variables], State]:
+    def first_state(variables):
         return init_state(optimizer, variables, no_best(keep(variables), select))
 
-    return jax.jit(jax.vmap(first_state, (0, None)), out_shardings=State.sharding(mesh))
+    return jax.jit(jax.vmap(first_state), out_shardings=State.sharding(mesh))
 
 
 def _restore(job: Job, trainer: Trainer, checkpoints: Checkpoints) -> State | None:
     """The state of the latest checkpoint, on the job's devices; None if there is none."""
-    template = trainer.with_zero_sums(_starting(job).eval_shape(job.roots, None))
+    variables = add_seeds_axis(job.model.network.shapes(), len(job.seeds))
+    template = trainer.with_zero_sums(_starting(job).eval_shape(variables))
     state = checkpoints.restore(with_sharding(template, State.sharding(job.mesh)))
     if state is not None and any(state.position):
         epochs, step = state.position

@@ -106,9 +106,9 @@ def take_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], 
     return taken.variables, jax.tree.map(int, taken.epoch), score
 
 
-def add_seeds_axis(best: Best, seeds: int) -> Best:
-    """The shapes of several seeds' best models, from one seed's."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), best)
+def add_seeds_axis(shapes: PyTree, seeds: int) -> PyTree:
+    """The shapes of several seeds' arrays, from those of one seed's."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), shapes)
 
 
 def _by_part(values: list) -> PyTree:
