@@ -155,7 +155,7 @@ def _model(layout: Layout, given: object) -> dict[str, object]:
         check_value(f"model.{key}", value, layout.method)
     model = {**layout.model, **given}
     for key, field in METHODS[layout.method].model.items():
-        if field.divides_width:
+        if field.divides_width and key in model:
             check_heads(f"model.{key}", model[key], model["width"])
     return model
 

@@ -21,8 +21,8 @@ class Layout:
       streams: the stream set that the network reads.
       video_filter: the video-level filter at test time (methods.md, section 10).
       model: keyword arguments of `parser` for the published network.
-      unused: shapes of the network's tensors, by published name -> those of the modules that no
-        forward pass calls.
+      unused: from the shapes of the network's tensors, those of the modules that no forward pass
+        calls; both by published name.
       parser: class of the network in one file.
       files: part of the model -> ending of its file's name; the part "" is the whole model.
       combined: class of the network that joins the parts; None if there is one part.

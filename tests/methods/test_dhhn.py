@@ -36,7 +36,13 @@ def guide_layout(name: str) -> Layout:
     model = config[section].to_dict() | STILL | {"width": 512, "dtype": "float32"}
     model["modality"] = modality
     return Layout(
-        f"dhhn_{name}", "base", "per_modality", model, lambda _: {}, parser=GuidingNetwork
+        f"dhhn_{name}",
+        "base",
+        "per_modality",
+        model,
+        lambda _: {},
+        parser=GuidingNetwork,
+        words=METHODS["dhhn"].layout.words,
     )
 
 
