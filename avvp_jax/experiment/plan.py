@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
@@ -66,7 +67,6 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
         start()
     data = Dataset(config.data)
     check_splits(config, data)
-    _check_val(data.val)
     if begun:
         refuse_other_data(recall_spec(workdir), data.spec, workdir)
     elif config.init_from:
@@ -88,6 +88,9 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
         for stage in wanted
         if stage.finished(run)
     )
+    trainings = [stage.name for stage in wanted if isinstance(stage, Training)]
+    if not finished.issuperset(itertools.product(range(len(runs)), trainings)):
+        _check_val(data.val)
     return Plan(config, workdir, data, wanted, runs, finished, final, splits)
 
 

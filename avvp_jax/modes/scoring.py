@@ -1,4 +1,4 @@
-"""Scores models on splits, writes the results, and prints them: a function for each."""
+"""Scores models on splits, and writes and prints the results."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -73,10 +73,14 @@ class Scored(NamedTuple):
 
 
 def score_models(
-    config: ConfigDict, network: Network, weights: Sequence[Weights], splits: Sequence[Split]
+    config: ConfigDict,
+    network: Network,
+    weights: Sequence[Weights],
+    picked: Weights,
+    splits: Sequence[Split],
 ) -> Iterator[Scored]:
     """Scores every seed's model on one split after the other; all processes compute together."""
-    picked, predictor = pick(weights, config.pick_seed), make_predictor(config, network)
+    predictor = make_predictor(config, network)
     for split in splits:
         parsed = [parse_split(config, predictor, each, split) for each in weights]
         results = score_split(weights, [segments for _, segments in parsed], split.truth > 0)
@@ -117,6 +121,7 @@ def score(
 
     Details and timelines are those of one seed's model, which `config.pick_seed` picks.
     """
+    picked = pick(weights, config.pick_seed)
     folder, rows, classes = results_folder(config, workdir, stage), {}, ""
     facts = {
         "method": config.method,
@@ -124,7 +129,7 @@ def score(
         "dataset": config.data.dataset,
         "weights": config.init_from or absolute(workdir),
     }
-    for scored in score_models(config, network, weights, splits):
+    for scored in score_models(config, network, weights, picked, splits):
         if processes.first():  # at once: what is scored stays where the next split fails
             found, classes = write_scored(config, folder, facts, scored, writer)
             rows |= found

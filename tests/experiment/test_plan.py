@@ -94,6 +94,7 @@ def test_a_val_without_dense_annotations_selects_no_model(config, tmp_path, monk
     monkeypatch.setattr(dataset, "load_split", unlabelled)
     with pytest.raises(UserError, match="split val has no dense annotations to select"):
         make_plan(config, str(tmp_path / "W"))
+    assert not (tmp_path / "W").exists()
 
 
 def test_all_processes_of_a_run_ask_one_another_the_same(small_config, tmp_path, monkeypatch):
