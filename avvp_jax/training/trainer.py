@@ -12,7 +12,15 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, place
+from avvp_jax.runtime.mesh import (
+    by_seed,
+    by_step,
+    by_video,
+    everywhere,
+    over_seeds,
+    place,
+    with_sharding,
+)
 from avvp_jax.training import keys
 from avvp_jax.training.feed import Feed
 from avvp_jax.training.order import EpochOrder
@@ -92,8 +100,10 @@ class Trainer:
     def with_zero_sums(self, state: State) -> State:
         """`state` with all `sums` zero; its arrays may be mere shapes."""
         state = replace(state, sums={})
+        # Placed as in training, so that the step is not traced again there.
         order = jax.eval_shape(self.order.on_devices, state.epoch)
-        data = EpochData(self._own, order, self.order.roots, self._feed.shapes)
+        order, block = with_sharding((order, self._feed.shapes), by_step(self._mesh))
+        data = EpochData(self._own, order, self.order.roots, block)
         shapes = self._logged.eval_shape(state, self._arrays, data)
         zeros = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
         return replace(state, sums=place(zeros, by_seed(self._mesh)))
@@ -115,16 +125,18 @@ class Programs(NamedTuple):
 
 
 # A stage of a method, a group of seeds or another run in this process may need the same ones.
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def programs(step: Step, steps: int, mesh: Mesh) -> Programs:
     """The programs of a training step, for epochs of so many steps, on the devices of a mesh."""
-    seeds, whole, one_step = by_seed(mesh), everywhere(mesh), partial(_one_step, step, steps, mesh)
+    seeds, whole = by_seed(mesh), everywhere(mesh)
+    # Traced once for both programs below; inlined, which leaves the compiled programs as they are.
+    one_step = jax.jit(partial(_one_step, step, steps, mesh), inline=True)
 
     # Bounds are traced, so that one program serves calls of any length.
     def run_steps(state: State, arrays: BatchArrays, data: EpochData, start, stop) -> State:
         def one_seed(state, data):
             def body(index, state):
-                after, logged = one_step(arrays, start, index, state, data)
+                after, logged = one_step(arrays, start, index, replace(state, sums={}), data)
                 return replace(after, sums=jax.tree.map(jnp.add, state.sums, logged))
 
             return jax.lax.fori_loop(start, stop, body, state)
