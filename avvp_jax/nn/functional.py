@@ -7,6 +7,7 @@ training mode updates without a gradient; empty for networks without batch norm.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Hashable, Mapping
 
 import jax
@@ -42,15 +43,15 @@ class Network:
     @property
     def graphdef(self) -> nnx.GraphDef:
         """The module's structure without its variables."""
-        return _graphdef(self)
+        return _abstract(self)[0]
 
     def init(self, key: PRNGKeyArray) -> Variables:
         """Freshly drawn variables."""
-        return variables_of(self.build(nnx.Rngs(params=key)))
+        return variables_of(self.build(_rngs(key)))
 
     def shapes(self) -> Variables:
         """The variables' shapes and dtypes, without computing them."""
-        return jax.tree.map(lambda shape: shape, _shapes(self))
+        return jax.tree.map(lambda shape: shape, _abstract(self)[1])
 
     def module(self, variables: Variables) -> nnx.Module:
         """The module with `variables`, copied: updates of the module do not change them."""
@@ -65,13 +66,20 @@ def make_network(kind: type[nnx.Module], *arguments: Hashable | Mapping, **optio
 
 # Tracing a module takes a good part of a second, and a run asks many times.
 @functools.lru_cache(64)
-def _graphdef(network: Network) -> nnx.GraphDef:
-    return nnx.graphdef(nnx.eval_shape(lambda: network.build(nnx.Rngs(0))))
+def _abstract(network: Network) -> tuple[nnx.GraphDef, Variables]:
+    """A network's structure, and its variables' shapes and dtypes."""
+    module = nnx.eval_shape(lambda: network.build(_rngs(jax.random.key(0))))
+    return nnx.graphdef(module), variables_of(module)
 
 
-@functools.lru_cache(64)
-def _shapes(network: Network) -> Variables:
-    return jax.eval_shape(network.init, jax.random.key(0))
+def _rngs(key: PRNGKeyArray) -> nnx.Rngs:
+    """Gives the keys of nnx.Rngs(params=key).
+
+    nnx counts the keys in an array, which takes most of the time to trace a module.
+    """
+    rngs, count = nnx.Rngs(), itertools.count()
+    rngs.params = lambda: jax.random.fold_in(key, next(count))
+    return rngs
 
 
 def variables_of(module: nnx.Module) -> Variables:
