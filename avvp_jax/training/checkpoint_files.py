@@ -142,10 +142,15 @@ def _reader(folder: epath.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder, options=options)
 
 
+@jax.jit
+def _copied(tree: dict) -> dict:
+    return jax.tree.map(jnp.copy, tree)
+
+
 def to_save(tree: dict) -> ocp.args.Composite:
     # Copied, because the buffers are donated to the next compiled call while Orbax still writes.
     items = {
-        ITEM: ocp.args.StandardSave(jax.tree.map(jnp.copy, tree)),
+        ITEM: ocp.args.StandardSave(_copied(tree)),
         CHECKSUMS: ocp.args.JsonSave(seal(checksums(tree))),
     }
     return ocp.args.Composite(**items)

@@ -89,9 +89,6 @@ def first_states(job: Job, trainer: Trainer) -> State:
     else:
         variables = jax.tree.map(lambda x: np.broadcast_to(x, (len(job.seeds), *x.shape)), start)
     state = _starting(job)(place(variables, sharding))
-    # Layers may start as the same array. A compiled call takes over the buffers of its state, each
-    # of which can be taken only once.
-    state = jax.tree.map(jnp.copy, state)
     if any(job.stopped):
         stopped = np.where(job.stopped, 0, -1).astype(np.int32)
         state = replace(state, stopped=place(stopped, sharding))
@@ -99,9 +96,9 @@ def first_states(job: Job, trainer: Trainer) -> State:
 
 
 def _drawn(job: Job) -> Variables:
-    """Every seed's initial variables, drawn on the host, so that no device draws others.
+    """Every seed's initial variables: drawn on the host, the same for every kind of device.
 
-    One array after the other: a program of all draws takes XLA longer than many an epoch takes.
+    One array after the other, because a program of all draws takes seconds to compile.
     """
     with jax.default_device(host_device()):
         return jax.vmap(lambda root: job.model.network.init(keys.init_key(root)))(job.roots)
@@ -113,7 +110,7 @@ def _starting(job: Job) -> Callable[[Variables], State]:
     return _compiled_start(model.keep, job.optimizer, select, job.mesh)
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _compiled_start(
     keep: Callable[[Variables], Variables],
     optimizer: optax.GradientTransformation,
@@ -121,7 +118,10 @@ def _compiled_start(
     mesh: Mesh,
 ) -> Callable[[Variables], State]:
     def first_state(variables):
-        return init_state(optimizer, variables, no_best(keep(variables), select))
+        state = init_state(optimizer, variables, no_best(keep(variables), select))
+        # Layers may start as the same array. A compiled call takes over the buffers of its state,
+        # each of which can be taken only once.
+        return jax.tree.map(jnp.copy, state)
 
     return jax.jit(jax.vmap(first_state), out_shardings=State.sharding(mesh))
 
@@ -147,7 +147,7 @@ def _begin(job: Job, trainer: Trainer, writer: Writer) -> State:
     return state
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _compiled_first(mesh: Mesh) -> Callable:
     """Takes the first seed's part of a tree."""
     return jax.jit(partial(jax.tree.map, lambda x: x[0]), out_shardings=everywhere(mesh))
