@@ -87,7 +87,7 @@ class EpochOrder:
         return [row for row in self.on_host(epoch)[seed, step].tolist() if row >= 0]
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _orders(videos: int, batch_size: int, shuffle: bool, mesh: Mesh) -> tuple[Callable, Callable]:
     """epoch_order of several seeds, compiled for the host and for the devices."""
     rows = whole_batch(batch_size, mesh)
@@ -98,7 +98,7 @@ def _orders(videos: int, batch_size: int, shuffle: bool, mesh: Mesh) -> tuple[Ca
     return jax.jit(order), on_devices
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _as_keys(generator: Hashable, mesh: Mesh) -> Callable:
     """Turns the seeds' key data on the devices into their keys."""
     wrap = partial(jax.random.wrap_key_data, impl=generator)

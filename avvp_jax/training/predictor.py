@@ -76,7 +76,7 @@ class Predictor:
         return {name: x[:videos] for name, x in probs.items()}
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _compiled(
     network: Network, video_filter: str, batch_size: int, mesh: Mesh
 ) -> tuple[Callable, Callable]:

@@ -56,7 +56,7 @@ class Validation:
         return replace(state, best=best), scores, stopped
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _compiled_scores(mesh: Mesh) -> Callable:
     """Several seeds' predicted segments, in parts, and the truth -> their scores."""
 
@@ -67,7 +67,7 @@ def _compiled_scores(mesh: Mesh) -> Callable:
     return jax.jit(scores, in_shardings=(seeds, whole), out_shardings=seeds)
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _compiled_selection(
     keep: Callable[[Variables], Variables], select: tuple[str, ...], ties: Ties, mesh: Mesh
 ) -> Callable:

@@ -100,7 +100,7 @@ def _draw_partners(key, rows, label) -> Int[Array, " rows"]:
     return jax.vmap(draw_partner, (0, 0, None))(keys, label[rows], label)
 
 
-@functools.lru_cache(16)
+@functools.lru_cache(64)
 def _compiled_views(network: Network, mesh: Mesh) -> Callable:
     """`views` with a network, on the devices."""
     whole, batch = everywhere(mesh), by_video(mesh)
