@@ -24,7 +24,7 @@ class Refused(Exception):
     """An HTTP status other than success."""
 
 
-class _Server(http.server.ThreadingHTTPServer):
+class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, *_):
         """Says nothing of clients that leave."""
 
@@ -36,7 +36,7 @@ class Cloud:
         self.objects: dict[str, tuple[int, bytes]] = {}
         self._generations, self._uploads = itertools.count(1), {}
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @property

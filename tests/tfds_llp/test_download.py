@@ -12,6 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from avvp_jax.streams import STREAM_SETS
+from tests.cloud import Server
 from tests.tfds_llp.building import prepare, read, refused
 from tests.tfds_llp.published_folder import TRAIN, ids, replace_text, write_published
 from tfds_llp import Llp, download
@@ -35,7 +36,7 @@ def served(folder, tmp_path, monkeypatch):
     for name in FILES:
         shutil.move(folder / name, tmp_path / "served" / name)
     handler = functools.partial(QuietHandler, directory=tmp_path / "served")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/"

@@ -13,7 +13,6 @@ from avvp_jax.methods.targets import targets
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
 from avvp_jax.nn.functional import parser_network
-from avvp_jax.reports.writers import Silent
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
@@ -23,16 +22,11 @@ from avvp_jax.training.job import Data, Job, Model
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
 from avvp_jax.training.state import BatchArrays
+from tests.on_devices import Recorder
 
 
-class Recorder(Silent):
-    """A writer that remembers scalars by epoch."""
-
-    def __init__(self):
-        self.epochs = {}
-
-    def write_scalars(self, step, scalars):
-        self.epochs[step] = scalars
+class Checked(Recorder):
+    """A writer that remembers scalars by epoch, and expects an overview of parameters."""
 
     def write_texts(self, step, texts):
         assert "fc_prob" in texts["parameters"]
@@ -46,7 +40,7 @@ def fitted(config, tmp_path):
     network = parser_network((128, 2048, 512), len(LLP.classes), config.model.to_dict())
 
     def run(folder="stage"):
-        recorder = Recorder()
+        recorder = Checked()
         path, model = str(tmp_path / folder), Model(network, han.loss, network)
         data = Data(train, val, BatchArrays({"targets": targets(train.weak_label)}))
         fit(Job(config, path, model, data, [config.seed], make_mesh()), recorder)
