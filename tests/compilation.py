@@ -3,7 +3,6 @@
 import mmap
 import os
 import pathlib
-import tempfile
 
 import jax
 import jaxlib
@@ -31,11 +30,9 @@ def many_maps() -> bool:
 QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
 # Programs that take long to compile serve all processes of this test run, and none of another.
 # Only those: hundreds of programs have crashed a process that wrote them.
-SETTINGS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 2.0}
-if "AVVP_TESTS_CACHE" not in os.environ:
-    _FOLDER = tempfile.TemporaryDirectory()
-    os.environ["AVVP_TESTS_CACHE"] = _FOLDER.name
-SETTINGS["JAX_COMPILATION_CACHE_DIR"] = os.environ["AVVP_TESTS_CACHE"]
+SETTINGS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 1.0}
+if "AVVP_TESTS_CACHE" in os.environ:  # see conftest.py
+    SETTINGS["JAX_COMPILATION_CACHE_DIR"] = os.environ["AVVP_TESTS_CACHE"]
 if "AVVP_AS_USERS_COMPILE" not in os.environ:
     SETTINGS["JAX_DISABLE_MOST_OPTIMIZATIONS"] = True
     for flag, value in QUICK.items():

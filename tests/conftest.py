@@ -1,199 +1,35 @@
-"""Fixtures shared by the tests: golden numbers, published weights, small data."""
+"""How the tests are distributed; what they share is in fixtures.py."""
 
-import contextlib
-import dataclasses
-import fcntl
-import functools
 import gc
-import importlib
-import io
-import json
-import pathlib
-import shutil
-import sys
-from collections.abc import Iterator
-from typing import NamedTuple
+import os
+import tempfile
 
-import jax
-import numpy as np
 import pytest
-import recipe
-from jaxtyping import install_import_hook
-from ml_collections import ConfigDict
 
-import tests.checking  # noqa: F401  the hook finds it by name
-
-sys.modules["clu.metric_writers"] = None  # see the fixture tensorboard
-
-# In the tests every annotation holds at run time. The hook changes what is imported after it.
-install_import_hook(["avvp_jax", "tfds_llp"], "tests.checking.checked")
-
-from avvp_jax.interchange.layouts import Layout
-from avvp_jax.interchange.state_dicts import from_published
-from avvp_jax.methods import METHODS
-from avvp_jax.methods.targets import targets
-from avvp_jax.modes import run as run_mode
-from avvp_jax.nn.functional import Network
-from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
-from avvp_jax.task import LLP, MODALITIES
-from tests.compilation import many_maps
-from tests.programs import still
-from tests.tfds_llp.other_task import prepare_others
-from tests.tfds_llp.published_folder import write_published
-
-GOLDEN = pathlib.Path(__file__).parent / "golden"
 LONGEST = ("test_devices", "test_variants", "test_seeds", "test_other_task", "test_processes")
 LONGEST += ("test_chaos", "test_damage", "test_stages", "test_checkpoints", "test_launch")
 
-
-@pytest.fixture(scope="session")
-def golden():
-    """name -> the arrays of tests/golden/NAME.npz."""
-    return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
-
-
-@pytest.fixture(scope="session")
-def published_state():
-    """(method, seed) -> a published state_dict, recreated by the recipe."""
-    shapes = json.loads((GOLDEN / "shapes.json").read_text())
-    shapes["dhhn"] = shapes["dhhn_hcmn"]  # the network in each of DHHN's files
-
-    def state(method: str, seed: int) -> dict[str, np.ndarray]:
-        return {
-            name: recipe.weight(name, tuple(shape), seed) for name, shape in shapes[method].items()
-        }
-
-    return state
+# Of programs that take long to compile, for all processes of this test run; see compilation.py.
+if "AVVP_TESTS_CACHE" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory()
+    os.environ["AVVP_TESTS_CACHE"] = _CACHE.name
 
 
-@pytest.fixture(scope="session")
-def published_network(published_state):
-    """(method, seed) -> the network without dropout, and its published parameters."""
-
-    def build(method: str, seed: int):
-        layout = METHODS[method].layout
-        network = without_dropout(layout)
-        state = published_state(method, seed)
-        variables, unused = from_published(state, network.shapes(), layout, "recipe")
-        return network, variables, unused
-
-    return build
+def pytest_configure(config: pytest.Config) -> None:
+    """Loads the fixtures, but not where a process only distributes the tests to others."""
+    listing = config.getoption("collectonly") or config.getoption("showfixtures")
+    if listing or hasattr(config, "workerinput") or not config.getoption("tx", None):
+        config.pluginmanager.import_plugin("tests.fixtures")
 
 
-def without_dropout(layout: Layout) -> Network:
-    """The network of a published file, without dropout."""
-    model = {**layout.model, "dropout": 0.0, "visual_dropout": 0.0}
-    return dataclasses.replace(layout, model=model).file_network()
-
-
-@pytest.fixture(scope="session")
-def recipe_batch():
-    """(videos, seed, streams) -> a training batch of the recipe's features, pooled to segments."""
-
-    def batch(videos: int, seed: int, streams: str = "base") -> dict:
-        drawn = recipe.inputs(streams, videos, seed)
-        arrays = [drawn[name] for name in ("audio", "video_s", "video_st")]
-        features = {
-            role: pool_to_segments(STREAMS[name], LLP, array)
-            for role, name, array in zip(ROLES, STREAM_SETS[streams], arrays, strict=True)
-        }
-        weight = np.ones(videos, np.float32)
-        batch = {"features": features, "weight": weight, "step": 0}
-        batch["pseudo_label"] = {m: drawn[f"{m}_pseudo"] for m in MODALITIES}
-        return batch | {"weak_label": drawn["label"], "targets": targets(drawn["label"])}
-
-    return batch
-
-
-SMALL_MODEL = {
-    "width": 16,
-    "heads": 2,
-    "feed_forward": 24,
-    "layers": 1,
-    "dropout": 0.1,
-    "visual_dropout": 0.0,
-    "order": "parallel",
-    "norm": "post",
-    "cross_attention": True,
-    "dtype": "float32",
-}
-
-
-@pytest.fixture
-def small_model() -> dict:
-    """Keyword arguments of a Parser that computes in no time."""
-    return dict(SMALL_MODEL)
-
-
-@pytest.fixture(scope="session")
-def shared(request, tmp_path_factory) -> pathlib.Path:
-    """A folder of all processes of this test run."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if hasattr(request.config, "workerinput") else folder) / "shared"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@contextlib.contextmanager
-def made_once(folder: pathlib.Path) -> Iterator[bool]:
-    """Says whether `folder` is still to be made; other processes wait meanwhile."""
-    done = folder.with_suffix(".done")
-    with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # what was left where making it has failed
-        yield not done.exists()
-        done.touch()
-
-
-@pytest.fixture(scope="session")
-def published_folder(shared) -> pathlib.Path:
-    """Nine videos in the published layout, with all features and teachers' labels."""
-    with made_once(shared / "llp") as now:
-        if now:
-            write_published(shared / "llp/DATA", pseudo_labels=True)
-    return shared / "llp/DATA"
-
-
-@pytest.fixture(scope="session")
-def data_dir(shared) -> pathlib.Path:
-    """Where those are prepared, by the first test that reads them."""
-    return shared / "tfds"
-
-
-@pytest.fixture(scope="session")
-def other_tasks(tmp_path_factory) -> pathlib.Path:
-    """A data_dir with llp/chimes (another task) and llp/clip_b32 (another width); read it only."""
-    return prepare_others(tmp_path_factory.mktemp("other_tasks"))
-
-
-@pytest.fixture(scope="session")
-def small_config(published_folder, data_dir):
-    """(method, variant) -> its config on the nine videos with a small network, two epochs."""
-
-    def make(method: str, variant: str = ""):
-        config = importlib.import_module(f"configs.{method}").get_config(variant)
-        config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
-        for name in {"model", "audio_net", "video_net"} & set(config):
-            config[name].feed_forward = 16
-        config.model.layers = min(config.model.layers, 2)
-        for name in {"audio_net", "video_net"} & set(config):
-            config[name].layers = config[name].repeats = 1
-        for section in [config, config.base] if "base" in config else [config]:
-            section.train.epochs = section.train.batch_size = 2
-        config.model.width = 16
-        config.train.save_seconds = 0.0
-        if method in ("valor", "dhhn"):  # as HAN, MA and JoMoLD train with dropout
-            still(config)
-        return config
-
-    return make
-
-
-@pytest.fixture
-def config(small_config):
-    """HAN's small config."""
-    return small_config("han")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: tests wait for disks, processes and one another."""
+    asked = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    if asked:
+        return int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores + 1
 
 
 def pytest_collection_modifyitems(items):
@@ -206,57 +42,3 @@ def pytest_collection_finish():
     """What is there from the start stays. Looking through it again and again takes its time."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(scope="module")
-def tensorboard():
-    """For tests that write for TensorBoard too, which takes time, where TensorFlow is there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(sys.modules, "clu.metric_writers")
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled():
-    """Programs are kept until there are so many that they would exhaust memory maps."""
-    if many_maps():
-        jax.clear_caches()
-
-
-@pytest.fixture
-def new_programs():
-    """For tests that replace a function that is compiled: programs of before and after go."""
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
-
-
-class Finished(NamedTuple):
-    """A finished run, for tests to read and to copy, but to leave as it is."""
-
-    config: ConfigDict
-    workdir: pathlib.Path
-    printed: str
-
-
-@pytest.fixture(scope="session")
-def finished(small_config, shared):
-    """(method, variant, seeds) -> a finished run of its small config; each is trained once.
-
-    Two seeds are the one before the config's, and the config's.
-    """
-
-    @functools.cache
-    def train(method: str, variant: str = "", seeds: int = 1) -> Finished:
-        config = small_config(method, variant)
-        config.num_seeds = seeds
-        config.seed -= seeds == 2
-        folder = shared / f"finished {method} {variant} {seeds}"
-        with made_once(folder) as now:
-            if now:
-                with contextlib.redirect_stdout(io.StringIO()) as printed:
-                    run_mode(config, str(folder / "W"), "train")
-                (folder / "printed").write_text(printed.getvalue())
-        return Finished(config, folder / "W", (folder / "printed").read_text())
-
-    return train

@@ -1,4 +1,4 @@
-"""What annotations say of shapes and dtypes holds while the tests run; see conftest.py."""
+"""What annotations say of shapes and dtypes holds while the tests run; see fixtures.py."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from avvp_jax.nn.functional import parser_network
 from avvp_jax.nn.layers import Attention
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import take_batch
-from tests.conftest import SMALL_MODEL
+from tests.fixtures import SMALL_MODEL
 
 
 def attend(query: tuple, context: tuple):

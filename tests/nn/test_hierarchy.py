@@ -12,7 +12,7 @@ from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hierarchy import SCALES, JointNetworks, resized
 from avvp_jax.nn.layers import BatchNorm, TimeConvolution
 from avvp_jax.task import LLP
-from tests.conftest import SMALL_MODEL
+from tests.fixtures import SMALL_MODEL
 
 WIDTHS = (6, 7, 5)
 GUIDE = {"heads": 2, "feed_forward": 24, "dropout": 0.0, "layers": 1, "repeats": 2}
