@@ -23,8 +23,8 @@ def test_a_checksum_tells_every_changed_element_and_place(checksum):
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8, np.bool_, jnp.bfloat16])
 @pytest.mark.parametrize("shape", [(), (0, 3), (5,), (2, 3, 70)])
 def test_host_and_devices_sum_alike(dtype, shape):
-    drawn = 100 * np.random.default_rng(0).standard_normal(shape)
-    array = drawn > 0 if dtype is np.bool_ else drawn.astype(dtype)
+    drawn = np.asarray(100 * np.random.default_rng(0).standard_normal(shape))
+    array = np.asarray(drawn > 0) if dtype is np.bool_ else drawn.astype(dtype)
     for each in (array, array.T):
         assert int(host_checksum(each)) == int(checksum(jnp.asarray(each)))
 
