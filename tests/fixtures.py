@@ -17,14 +17,12 @@ import jax
 import numpy as np
 import pytest
 import recipe
-from absl import logging
 from jaxtyping import install_import_hook
 from ml_collections import ConfigDict
 
 import tests.checking  # noqa: F401  the hook finds it by name
 
 sys.modules["clu.metric_writers"] = None  # see the fixture tensorboard
-logging.set_verbosity(logging.FATAL)  # as launch.py does
 
 # In the tests every annotation holds at run time. The hook changes what is imported after it.
 install_import_hook(["avvp_jax", "tfds_llp"], "tests.checking.checked")
