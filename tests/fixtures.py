@@ -7,6 +7,7 @@ import functools
 import importlib
 import io
 import json
+import logging
 import pathlib
 import shutil
 import sys
@@ -23,6 +24,7 @@ from ml_collections import ConfigDict
 import tests.checking  # noqa: F401  the hook finds it by name
 
 sys.modules["clu.metric_writers"] = None  # see the fixture tensorboard
+logging.disable(logging.CRITICAL)  # launch.py too keeps to itself what libraries log
 
 # In the tests every annotation holds at run time. The hook changes what is imported after it.
 install_import_hook(["avvp_jax", "tfds_llp"], "tests.checking.checked")

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -40,12 +39,6 @@ def network():
 @pytest.fixture
 def state(network):
     return begin(make_optimizer(ADAM), network.init(jax.random.key(0)))
-
-
-@pytest.fixture(autouse=True)
-def _without_logs():
-    """As launch.py has it: what libraries log is not for users."""
-    logging.set_verbosity(logging.FATAL)
 
 
 def after_epoch(state: State, epoch: int, score: float) -> State:
