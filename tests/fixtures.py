@@ -32,6 +32,7 @@ install_import_hook(["avvp_jax", "tfds_llp"], "tests.checking.checked")
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import METHODS
+from avvp_jax.methods.han import method as han
 from avvp_jax.methods.targets import targets
 from avvp_jax.modes import run as run_mode
 from avvp_jax.nn.functional import Network
@@ -104,18 +105,7 @@ def recipe_batch():
     return batch
 
 
-SMALL_MODEL = {
-    "width": 16,
-    "heads": 2,
-    "feed_forward": 24,
-    "layers": 1,
-    "dropout": 0.1,
-    "visual_dropout": 0.0,
-    "order": "parallel",
-    "norm": "post",
-    "cross_attention": True,
-    "dtype": "float32",
-}
+SMALL_MODEL = han.MODEL | {"width": 16, "heads": 2, "feed_forward": 24}
 
 
 @pytest.fixture

@@ -119,8 +119,8 @@ SECTIONS = {section for method in METHODS.values() for section in method.schema}
 @functools.cache
 def fields_of(method: str) -> dict[str, Field]:
     """Dotted key -> field of a method's config, without the sections in `overrides_of`."""
-    own = {"model": METHODS[method].model, **METHODS[method].schema}
-    return COMMON | _flat({key: x for key, x in own.items() if not isinstance(x, Overrides)})
+    own = METHODS[method].sections.items()
+    return COMMON | _flat({key: each for key, each in own if not isinstance(each, Overrides)})
 
 
 def weightless(method: str) -> tuple[str, ...]:

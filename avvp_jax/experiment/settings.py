@@ -119,7 +119,7 @@ def _check_method(config: ConfigDict) -> None:
     own = f"start from configs/{method.config}.py"
     if SECTIONS & set(config) != set(method.schema):
         raise UserError(f"config.method={config.method!r} does not go with this config; {own}")
-    for section, keys in {"model": method.model, **method.schema}.items():
+    for section, keys in method.sections.items():
         for key in keys.required if isinstance(keys, Overrides) else keys:
             value_of(config, f"{section}.{key}")
     for key, field in fields_of(config.method).items():

@@ -51,3 +51,8 @@ class Method:
     schema: Mapping[str, Fields | Overrides] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
     published: Published | None = None
+
+    @property
+    def sections(self) -> dict[str, Fields | Overrides]:
+        """The sections of its config that are not the common ones."""
+        return {"model": self.model, **self.schema}
