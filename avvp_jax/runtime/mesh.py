@@ -83,9 +83,13 @@ def in_turn(mesh: Mesh) -> bool:
 
 def over_seeds(mesh: Mesh, function: Callable, *own):
     """Maps `function` over the seeds, the leading axis of its arguments."""
-    if in_turn(mesh):
+    if not in_turn(mesh):
+        return jax.vmap(function, spmd_axis_name=SEEDS)(*own)
+    if jax.tree.leaves(own)[0].shape[0] > 1:
         return jax.lax.map(lambda each: function(*each), own)
-    return jax.vmap(function, spmd_axis_name=SEEDS)(*own)
+    # One seed needs no loop, which would copy what goes in and what comes out.
+    only = jax.tree.map(lambda x: x[0], own)
+    return jax.tree.map(lambda x: x[None], function(*only))
 
 
 def whole_batch(videos: int, mesh: Mesh) -> int:
