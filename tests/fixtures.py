@@ -200,14 +200,6 @@ def _compiled():
         jax.clear_caches()
 
 
-@pytest.fixture
-def new_programs():
-    """For tests that replace a function that is compiled: programs of before and after go."""
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
-
-
 class Finished(NamedTuple):
     """A finished run, for tests to read and to copy, but to leave as it is."""
 

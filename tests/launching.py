@@ -44,10 +44,9 @@ def start(
       tensorflow: whether it has TensorFlow, which takes longer to import than most runs here.
       extra: variables of its environment, beside those that all have.
     """
-    if not tensorflow and not extra:
-        return Forked(arguments)
-    path = {} if tensorflow else {"PYTHONPATH": _path()}
-    environment = os.environ | ENVIRONMENT | path | (extra or {})
+    if not tensorflow:
+        return Forked(arguments, extra or {})
+    environment = os.environ | ENVIRONMENT | (extra or {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
         [sys.executable, LAUNCH, *arguments], env=environment, cwd=ROOT, **pipes
@@ -64,10 +63,10 @@ def _path() -> str:
 class Forked:
     """A launch.py under way in a forked process, with what the tests need of a Popen."""
 
-    def __init__(self, arguments: tuple[str, ...]):
+    def __init__(self, arguments: tuple[str, ...], extra: dict[str, str]):
         context = _server()
         (out, child_out), (err, child_err) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-        given = arguments, child_out, child_err
+        given = arguments, extra, child_out, child_err
         self._process = context.Process(target=_launch, args=given, daemon=True)
         self._process.start()
         child_out.close()
@@ -132,13 +131,16 @@ def _server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _launch(arguments: tuple[str, ...], out: Connection, err: Connection) -> None:
+def _launch(
+    arguments: tuple[str, ...], extra: dict[str, str], out: Connection, err: Connection
+) -> None:
     """In the forked process."""
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
     out.close()
     err.close()
     os.chdir(ROOT)
+    os.environ.update(extra)
     sys.path.insert(0, WITHOUT_TENSORFLOW)  # it has the path of the tests' process
     sys.argv = [LAUNCH, *arguments]
     try:

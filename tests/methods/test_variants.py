@@ -17,38 +17,19 @@ from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
-from avvp_jax.training.checkpoints import Checkpoints
 from avvp_jax.training.run import Run, whole_run
-from tests.programs import saved
+from tests.kills import run_and_kill, when_saved
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
 VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing that a training does at its end is done."""
-
-
 @pytest.mark.parametrize(("method", "variant"), VARIANTS)
 def test_a_run_killed_midway_ends_as_one_that_was_not(
-    small_config, finished, tmp_path, capsys, monkeypatch, method, variant
+    small_config, finished, tmp_path, capsys, method, variant
 ):
-    """What its work directory holds at some moment is what a kill at that moment leaves."""
-    config, save = small_config(method, variant), Checkpoints.save
-    running, killed = tmp_path / "running", tmp_path / "killed"
-
-    def save_and_copy(self, state, steps, **options):
-        save(self, state, steps, **options)
-        if self.folder.name == "train" and steps == 2:
-            self._latest.wait_until_finished()
-            shutil.copytree(running, killed)
-            raise Killed
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_copy)
-    with pytest.raises(Killed):
-        run(config, str(running), "train")
-    monkeypatch.undo()
-    assert saved(killed / "train", beyond=0) and not (killed / "scores_test.json").exists()
+    config, killed = small_config(method, variant), tmp_path / "killed"
+    run_and_kill(config, tmp_path / "running", killed, when_saved("train", 2))
     capsys.readouterr()
     run(config, str(killed), "train")
     assert "train: going on after epoch 1" in capsys.readouterr().out

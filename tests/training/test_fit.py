@@ -23,6 +23,7 @@ from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
 from avvp_jax.training.state import BatchArrays
 from tests.on_devices import Recorder
+from tests.programs import compiled_anew
 
 
 class Checked(Recorder):
@@ -71,7 +72,7 @@ def test_selection_and_ties_are_the_configs(config, fitted, ties, chosen):
     assert fitted()[1] == chosen
 
 
-def test_the_selected_score_is_the_configs(config, fitted, monkeypatch, new_programs):
+def test_the_selected_score_is_the_configs(config, fitted, monkeypatch):
     """Epochs 1, 2, 3 are best in turn, each in another score."""
     columns = {"segment/audio": 1, "segment/visual": 2, "event/event": 3}
     config.train.epochs = 3
@@ -82,6 +83,7 @@ def test_the_selected_score_is_the_configs(config, fitted, monkeypatch, new_prog
         return chosen(select, jax.numpy.stack(ten), epoch)
 
     monkeypatch.setattr(avvp_jax.training.validation, "selection_score", scripted)
+    compiled_anew(monkeypatch, "avvp_jax.training.validation", "_compiled_selection")
     for name, epoch in columns.items():
         config.eval.select = name
         assert fitted(name.replace("/", "-"))[1] == epoch

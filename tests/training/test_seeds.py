@@ -17,7 +17,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
 from avvp_jax.nn.functional import Network, parser_network
-from avvp_jax.runtime.mesh import by_seed, in_turn, make_mesh, place
+from avvp_jax.runtime.mesh import by_seed, make_mesh, place
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
@@ -27,6 +27,7 @@ from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import Loss
 from configs.han import get_config
 from tests.first_states import begin, han_trainer
+from tests.programs import compiled_anew
 from tests.run_files import weights_of
 from tests.training.test_trainer import STEP, WIDTHS, data
 from tests.weights import assert_close
@@ -64,14 +65,10 @@ def test_several_seeds_are_single_runs(finished, method):
 @pytest.fixture(scope="module", params=["in turn", "side by side"])
 def arrangement(request):
     """How the seeds of a compiled call run, on a CPU and elsewhere."""
-    if in_turn(make_mesh(1)) == (request.param == "in turn"):
-        yield  # programs of other tests will do
-        return
-    jax.clear_caches()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
+        compiled_anew(patch, "avvp_jax.training.trainer", "programs")
         yield
-    jax.clear_caches()
 
 
 def trainer_of(model: dict, seeds: list[int], arrays=None, own=None):

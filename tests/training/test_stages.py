@@ -4,7 +4,6 @@ import json
 import pathlib
 import pickle
 import shutil
-import signal
 
 import jax
 import numpy as np
@@ -16,8 +15,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.modes import run
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
-from tests.launching import start
-from tests.programs import flags_of, saved, wait_for
+from tests.kills import instead_of, run_and_kill, when_saved
 
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
@@ -175,25 +173,15 @@ def test_ratios_and_removals_are_shown(finished):
 
 @pytest.mark.parametrize("method", ["ma"])  # JoMoLD in test_chaos.py
 def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
-    small_config, tmp_path, capsys, method
+    small_config, finished, tmp_path, capsys, method
 ):
-    """Killed in processes of their own; the last one's work goes on in this process."""
-    config = small_config(method)
-    config.train.epochs = 6
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    first, second, third = STAGES[method]
-    for come in (
-        lambda: saved(killed / first),
-        lambda: (killed / second).exists(),
-        lambda: saved(killed / third),
-    ):
-        process = start(*flags_of(config), f"--workdir={killed}")
-        wait_for(process, come)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not (killed / "scores_test.json").exists()
-    run(config, str(whole), "train")
-    capsys.readouterr()
-    run(config, str(killed), "train")
-    assert f"{third}: going on after epoch" in capsys.readouterr().out
-    assert_same(whole, killed)
+    config, workdir = small_config(method), tmp_path / "0"
+    first, _, third = STAGES[method]
+    written = instead_of(f"avvp_jax.methods.{WRITERS[method]}.write_npz")
+    for index, where in enumerate((when_saved(first, 2), written, when_saved(third, 2))):
+        running, workdir = workdir, tmp_path / f"{index + 1}"
+        run_and_kill(config, running, workdir, where)
+    assert f"{first}: going on after epoch 1" in capsys.readouterr().out
+    run(config, str(workdir), "train")
+    assert f"{third}: going on after epoch 1" in capsys.readouterr().out
+    assert_same(finished(method).workdir, workdir)
