@@ -39,6 +39,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What is there from the start stays. Looking through it again and again takes its time."""
+    """Looks for cycles of garbage less often.
+
+    What is there from the start stays, and tracing makes many objects that live for a while.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -18,7 +18,7 @@ from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
 from avvp_jax.runtime.processes import _alone_on_host, _check
 from tests.launching import launch, start
-from tests.programs import PATIENCE, flags_of, saved, started, wait_for
+from tests.programs import PATIENCE, flags_of, saved, started, still, wait_for
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 
@@ -31,6 +31,7 @@ PROMISED_SECONDS = 30
 def flags(config):
     """The command line of a small run but for its work directory."""
     config.train.epochs = EPOCHS
+    still(config)
     return flags_of(config)
 
 

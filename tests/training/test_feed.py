@@ -35,7 +35,7 @@ from tfds_llp.prepare import prepare
 from tfds_llp.videos import Videos
 
 FEEDS = ("device", "stream")
-MANY_VIDEOS = {"train": 3000, "val": 40, "test": 2}
+MANY_VIDEOS = {"train": 1000, "val": 16, "test": 2}
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def memory_of_training(feed: str, data_dir: pathlib.Path, workdir: pathlib.Path)
     config = get_config("synthetic")
     config.data.data_dir, config.data.feed = str(data_dir), feed
     config.model.width = config.model.feed_forward = 16
-    config.train.epochs, config.train.batch_size = 1, 64
+    config.train.epochs, config.train.batch_size = 1, 16
     training = whole_run(config, str(workdir), stages_of(config))
     held, take, writer = Held(), StoredFeatures.take, Recorder()
     with pytest.MonkeyPatch.context() as patch:
@@ -148,7 +148,7 @@ def memory_of_training(feed: str, data_dir: pathlib.Path, workdir: pathlib.Path)
 def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr(llp, "_generate_videos", make_many)
     # In proportion to the data, which is smaller than any that needs a stream.
-    monkeypatch.setattr("avvp_jax.training.feed.BLOCK_BYTES", 4 << 20)
+    monkeypatch.setattr("avvp_jax.training.feed.BLOCK_BYTES", 1 << 20)
     prepare("llp/synthetic", tmp_path)
     whole = MANY_VIDEOS["train"] * data_spec("base").video_bytes
     taken = {feed: memory_of_training(feed, tmp_path, tmp_path / feed) for feed in FEEDS}
