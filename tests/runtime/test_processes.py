@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from avvp_jax.data.prepared import open_dataset
 from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
@@ -30,6 +31,7 @@ PROMISED_SECONDS = 30
 @pytest.fixture
 def flags(config):
     """The command line of a small run but for its work directory."""
+    open_dataset(config.data)  # prepared before, which a process would show
     config.train.epochs = EPOCHS
     still(config)
     return flags_of(config)
