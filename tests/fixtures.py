@@ -165,12 +165,11 @@ def small_config(published_folder, data_dir):
         config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
         for name in {"model", "audio_net", "video_net"} & set(config):
             config[name].feed_forward = 16
-        config.model.layers = min(config.model.layers, 2)
         for name in {"audio_net", "video_net"} & set(config):
             config[name].layers = config[name].repeats = 1
         for section in [config, config.base] if "base" in config else [config]:
             section.train.epochs = section.train.batch_size = 2
-        config.model.width = 16
+        config.model.width, config.model.layers = 16, 1
         config.train.save_seconds = 0.0
         if method != "han":  # which trains with dropout, as JoMoLD does in chaos.py
             still(config)
