@@ -1,7 +1,7 @@
 """Work directories as a kill leaves them, made in this process.
 
 What a work directory holds at some moment is what a kill at that moment leaves. Processes that are
-killed indeed are in test_launch.py, test_processes.py and chaos.py.
+really killed are in test_launch.py, test_processes.py and chaos.py.
 """
 
 import pathlib
@@ -56,5 +56,5 @@ def when_saved(stage: str, steps: int) -> Callable:
 
 
 def instead_of(function: str) -> Callable:
-    """The moment at which a function is called, which does nothing; see run_and_kill."""
+    """The moment at which a function is called, before it does anything; see run_and_kill."""
     return lambda patch, kill: patch.setattr(function, kill)

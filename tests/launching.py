@@ -22,6 +22,7 @@ LAUNCH, WITHOUT_TENSORFLOW = str(ROOT / "launch.py"), str(ROOT / "tests/without_
 MODULES = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "avvp_jax").rglob("*.py")]
 IMPORTED = [".".join(path.parts).removesuffix(".__init__") for path in MODULES]
 IMPORTED += ["tfds_llp.prepare", "matplotlib.pyplot", "grain", "torch"]
+GIVEN = dict(os.environ)  # before fixtures change it for a while
 ENVIRONMENT = {
     # Of a program that another process is writing, or was writing when it was killed.
     "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
@@ -42,7 +43,8 @@ def start(
 
     Args:
       tensorflow: whether it has TensorFlow, which takes longer to import than most runs here.
-      extra: variables of its environment, beside those that all have.
+      extra: variables of its environment, beside those that all have. Without TensorFlow they are
+        set after what launch.py imports is imported.
     """
     if not tensorflow:
         return Forked(arguments, extra or {})
@@ -123,7 +125,8 @@ def _server() -> multiprocessing.context.ForkServerContext:
     context, before = multiprocessing.get_context("forkserver"), dict(os.environ)
     context.set_forkserver_preload(IMPORTED)
     try:
-        os.environ.update(ENVIRONMENT | {"PYTHONPATH": _path()})
+        os.environ.clear()
+        os.environ.update(GIVEN | ENVIRONMENT | {"PYTHONPATH": _path()})
         forkserver.ensure_running()
     finally:
         os.environ.clear()

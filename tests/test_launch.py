@@ -40,7 +40,7 @@ def test_train_then_eval_predict_and_export_without_a_config(config, tmp_path):
 
 def test_a_run_killed_in_training_ends_as_one_that_was_not(config, tmp_path):
     """The run that was not killed is in this process."""
-    config.train.epochs = 8
+    config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = start(*flags_of(config), f"--workdir={killed}")
     wait_for(process, lambda: saved(killed / "train"))

@@ -19,6 +19,7 @@ from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
 from avvp_jax.training.run import Run, whole_run
 from tests.kills import run_and_kill, when_saved
+from tests.run_files import last_state
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
 VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
@@ -33,7 +34,9 @@ def test_a_run_killed_midway_ends_as_one_that_was_not(
     capsys.readouterr()
     run(config, str(killed), "train")
     assert "train: going on after epoch 1" in capsys.readouterr().out
-    same_predictions(finished(method, variant).workdir, killed)
+    whole = finished(method, variant).workdir
+    assert last_state(killed, "train") == last_state(whole, "train")
+    same_predictions(whole, killed)
 
 
 def same_predictions(one: pathlib.Path, two: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
 from avvp_jax.runtime.processes import _alone_on_host, _check
 from tests.launching import launch, start
-from tests.programs import PATIENCE, flags_of, saved, started, still, wait_for
+from tests.programs import PATIENCE, flags_of, saved, started, wait_for
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 
@@ -30,9 +30,8 @@ PROMISED_SECONDS = 30
 @pytest.fixture
 def flags(config):
     """The command line of a small run but for its work directory."""
-    open_dataset(config.data)  # prepared before, which a process would show
+    open_dataset(config.data)  # prepared beforehand, or the first process would show it
     config.train.epochs = EPOCHS
-    still(config)
     return flags_of(config)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
 from avvp_jax.nn.functional import Network, parser_network
-from avvp_jax.runtime.mesh import by_seed, make_mesh, place
+from avvp_jax.runtime.mesh import by_seed, make_mesh, over_seeds, place
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
@@ -62,13 +63,11 @@ def test_several_seeds_are_single_runs(finished, method):
     assert max(np.abs(x - y).max() for x, y in zip(one, other, strict=True)) > 1e-2
 
 
-@pytest.fixture(scope="module", params=["in turn", "side by side"])
-def arrangement(request):
+@pytest.fixture(params=["in turn", "side by side"])
+def arrangement(request, monkeypatch):
     """How the seeds of a compiled call run, on a CPU and elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
-        compiled_anew(patch, "avvp_jax.training.trainer", "programs")
-        yield
+    monkeypatch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: request.param == "in turn")
+    compiled_anew(monkeypatch, "avvp_jax.training.trainer", "programs")
 
 
 def trainer_of(model: dict, seeds: list[int], arrays=None, own=None):
@@ -82,6 +81,14 @@ def trainer_of(model: dict, seeds: list[int], arrays=None, own=None):
     states = jax.tree.map(lambda *each: np.stack(each), *states)
     states = place(states, by_seed(make_mesh(len(seeds))))
     return trainer, trainer.with_zero_sums(states)
+
+
+@pytest.mark.parametrize(("seeds", "loop"), [(1, False), (2, True)])
+def test_one_seed_in_turn_needs_no_loop(seeds, loop, monkeypatch):
+    """It would copy the state in and out."""
+    monkeypatch.setattr("avvp_jax.runtime.mesh.in_turn", lambda _: True)
+    program = jax.make_jaxpr(partial(over_seeds, make_mesh(), jnp.sin))(jnp.ones((seeds, 3)))
+    assert ("scan" in str(program)) == loop
 
 
 def test_seeds_see_their_own_batches_and_dropout(small_model, arrangement):
