@@ -1,11 +1,14 @@
 """How the tests and the processes that they start compile; imported before anything is compiled."""
 
+import functools
+import importlib
 import mmap
 import os
 import pathlib
 
 import jax
 import jaxlib
+import pytest
 
 
 def known_to_xla(flag: str) -> bool:
@@ -21,6 +24,15 @@ def many_maps() -> bool:
     """Whether this process nears the number of memory maps that Linux allows, 65,530."""
     maps = pathlib.Path("/proc/self/maps")
     return not maps.exists() or maps.read_text().count("\n") > 30_000
+
+
+def compiled_anew(patch: pytest.MonkeyPatch, module: str, name: str) -> None:
+    """While `patch` holds, a function that keeps compiled programs keeps others.
+
+    For tests that replace what is compiled into them.
+    """
+    kept = getattr(importlib.import_module(module), name)
+    patch.setattr(f"{module}.{name}", functools.cache(kept.__wrapped__))
 
 
 # Most of the tests' time is compilation, of what then runs for a moment. It takes a third of the

@@ -57,9 +57,7 @@ def start(
 
 def _path() -> str:
     """PYTHONPATH with no TensorFlow on it."""
-    return os.pathsep.join(
-        filter(None, [WITHOUT_TENSORFLOW, str(ROOT), os.environ.get("PYTHONPATH")])
-    )
+    return os.pathsep.join(filter(None, [WITHOUT_TENSORFLOW, str(ROOT), GIVEN.get("PYTHONPATH")]))
 
 
 class Forked:

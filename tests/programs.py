@@ -1,6 +1,5 @@
 """Small configs and programs, and launch.py among these."""
 
-import functools
 import importlib
 import pathlib
 import subprocess
@@ -8,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 
-import pytest
 from ml_collections import ConfigDict
 
 from avvp_jax.experiment.settings import flat_config
@@ -47,15 +45,6 @@ def still(config: ConfigDict) -> None:
     """Leaves dropout out, where it is not the point: it takes a third of the time to compile."""
     for name in {"model", "audio_net", "video_net"} & set(config):
         config[name].dropout = 0.0
-
-
-def compiled_anew(patch: pytest.MonkeyPatch, module: str, name: str) -> None:
-    """While `patch` holds, a function that keeps compiled programs keeps others.
-
-    For tests that replace what is compiled into them.
-    """
-    kept = getattr(importlib.import_module(module), name)
-    patch.setattr(f"{module}.{name}", functools.cache(kept.__wrapped__))
 
 
 def saved(folder: pathlib.Path, beyond: int = 2) -> bool:

@@ -22,8 +22,8 @@ from avvp_jax.training.job import Data, Job, Model
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
 from avvp_jax.training.state import BatchArrays
+from tests.compilation import compiled_anew
 from tests.on_devices import Recorder
-from tests.programs import compiled_anew
 
 
 class Checked(Recorder):

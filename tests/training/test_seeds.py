@@ -27,8 +27,8 @@ from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import Loss
 from configs.han import get_config
+from tests.compilation import compiled_anew
 from tests.first_states import begin, han_trainer
-from tests.programs import compiled_anew
 from tests.run_files import weights_of
 from tests.training.test_trainer import STEP, WIDTHS, data
 from tests.weights import assert_close
