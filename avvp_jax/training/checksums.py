@@ -76,8 +76,8 @@ def _on_host(leaf: Array | np.ndarray) -> bool:
     """Whether the whole array is in this process's memory."""
     if not isinstance(leaf, jax.Array):
         return True
-    here = leaf.is_fully_addressable
-    return here and all(device.platform == "cpu" for device in leaf.sharding.device_set)
+    whole = leaf.is_fully_addressable or leaf.is_fully_replicated
+    return whole and all(device.platform == "cpu" for device in leaf.sharding.device_set)
 
 
 def named_leaves(tree: PyTree) -> dict:
