@@ -142,7 +142,7 @@ def _begin(job: Job, trainer: Trainer, writer: Writer) -> State:
     """The state before the first epoch; logs an overview of its parameters."""
     state = first_states(job, trainer)
     params = _compiled_first(job.mesh)(state.params)
-    text = parameter_overview.get_parameter_overview(params, include_stats="global")
+    text = parameter_overview.get_parameter_overview(params)
     writer.write_texts(0, {f"{job.scope}parameters": text})
     return state
 
