@@ -20,6 +20,7 @@ from avvp_jax.metrics.scores import device_scores
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.fit import first_states, make_trainer
+from avvp_jax.training.optimizer import rates_of
 from avvp_jax.training.predictor import probabilities
 from avvp_jax.training.run import Run
 from avvp_jax.training.state import BatchArrays
@@ -77,11 +78,12 @@ class Bench:
     def train_flops(self) -> tuple[float, float]:
         """Operations of a step of one seed: those in matrix products, and XLA's count of all."""
         job, data = self._job, self._job.data
-        step = make_step(job.model.network, job.model.loss, job.optimizer, job.schedule)
+        step = make_step(job.model.network, job.model.loss, job.optimizer)
         state, own = jax.tree.map(lambda x: x[0], (self._state, data.own))
         arrays = data.arrays | own | BatchArrays({"features": data.train.features.arrays})
         rows = jnp.arange(job.settings.train.batch_size)
-        call = (step, state, take_batch(arrays, rows, jnp.int32(0)), keys.root_key(0))
+        batch, rates = take_batch(arrays, rows, jnp.int32(0)), rates_of(job.schedule, 1)
+        call = (step, state, batch, keys.root_key(0), rates)
         return machine.matrix_flops(*call), machine.compiled_flops(*call)
 
     def eval_flops(self) -> float:

@@ -42,9 +42,9 @@ def han_trainer(
     order = EpochOrder(
         roots, videos=len(features), batch_size=batch_size, shuffle=shuffle, mesh=mesh
     )
-    step = make_step(network, han.loss, optimizer, schedule)
+    step = make_step(network, han.loss, optimizer)
     feed = ResidentFeed(features, steps_per_call)
-    return Trainer(step, order, feed, arrays, own, mesh=mesh)
+    return Trainer(step, order, feed, arrays, own, schedule=schedule, mesh=mesh)
 
 
 def one_seed(tree):

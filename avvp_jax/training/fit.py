@@ -74,8 +74,8 @@ def make_trainer(job: Job) -> Trainer:
         mesh=job.mesh,
     )
     feed = make_feed(train.features, order, job.epochs, job.steps_per_call, job.mesh)
-    step = make_step(model.network, model.loss, job.optimizer, job.schedule)
-    return Trainer(step, order, feed, job.data.arrays, job.data.own, mesh=job.mesh)
+    step, data = make_step(model.network, model.loss, job.optimizer), job.data
+    return Trainer(step, order, feed, data.arrays, data.own, schedule=job.schedule, mesh=job.mesh)
 
 
 def first_states(job: Job, trainer: Trainer) -> State:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from avvp_jax.errors import UserError
+from avvp_jax.runtime.mesh import host_device
 
 # One learning rate, or name of a network -> the rate of its parameters (DHHN).
 Rates = Float[ArrayLike, ""] | dict[str, Float[ArrayLike, ""]]
@@ -98,7 +99,13 @@ def _schedule(config: FrozenConfigDict, epochs: int) -> Schedule:
         raise UserError(
             f"config.schedule.kind={config.kind!r} is unknown; known: {', '.join(kinds)}"
         )
-    return kinds[config.kind]
+    return jax.jit(kinds[config.kind])
+
+
+def rates_of(schedule: Schedule, epoch: int) -> Rates:
+    """The learning rates of an epoch, computed on the host: the same for every kind of device."""
+    with jax.default_device(host_device()):
+        return jax.device_get(schedule(jnp.int32(epoch)))
 
 
 def descend(params: PyTree, direction: PyTree, rates: Rates) -> PyTree:

@@ -12,30 +12,31 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.functional import Network, variables_of
-from avvp_jax.training.optimizer import Schedule, descend
+from avvp_jax.training.optimizer import Rates, descend
 from avvp_jax.training.state import BatchArrays, State
 
 # The loss, and further numbers to log.
 LossAndParts = tuple[Float[Array, ""], PyTree[Float[Array, ""]]]
 # (network, batch, key) -> LossAndParts.
 Loss = Callable[..., LossAndParts]
-# (state, batch, key) -> the next state, and the numbers to log.
-Step = Callable[[State, dict, PRNGKeyArray], tuple[State, dict[str, Float[Array, ""]]]]
+# (state, batch, key, learning rates) -> the next state, and the numbers to log.
+Step = Callable[[State, dict, PRNGKeyArray, Rates], tuple[State, dict[str, Float[Array, ""]]]]
 
 
 @functools.lru_cache(64)
-def make_step(
-    network: Network, loss: Loss, optimizer: optax.GradientTransformation, schedule: Schedule
-) -> Step:
-    """Makes the training step, a pure function of (state, batch, key).
+def make_step(network: Network, loss: Loss, optimizer: optax.GradientTransformation) -> Step:
+    """Makes the training step, a pure function of (state, batch, key, rates).
 
     It returns the next state and the numbers to log: the loss, the gradient's norm, and what
     the loss itself reports. If the loss or the norm is not finite, the seed has diverged: its
     variables and optimizer state stay as they are, in this step and in all later ones.
-    Equal arguments give the same function, so that programs that hold it are compiled once.
+    Equal arguments give the same function, so that programs that hold it are compiled once. The
+    learning rates are an input, so that trainings at different rates share a program.
     """
 
-    def step(state: State, batch: dict, key: PRNGKeyArray) -> tuple[State, dict[str, Array]]:
+    def step(
+        state: State, batch: dict, key: PRNGKeyArray, rates: Rates
+    ) -> tuple[State, dict[str, Array]]:
         def objective(params):
             module = network.module({"params": params, "stats": state.stats})
             total, reported = loss(module, batch, key)
@@ -49,7 +50,7 @@ def make_step(
 
         def updated():
             direction, moments = optimizer.update(grads, state.optimizer, state.params)
-            params = descend(state.params, direction, schedule(state.epoch + 1))
+            params = descend(state.params, direction, rates)
             return {"params": params, "stats": stats, "optimizer": moments}
 
         # A branch, because jnp.where would read both the old and the new arrays.

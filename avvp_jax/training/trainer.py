@@ -23,6 +23,7 @@ from avvp_jax.runtime.mesh import (
 )
 from avvp_jax.training import keys
 from avvp_jax.training.feed import Feed
+from avvp_jax.training.optimizer import Rates, Schedule, rates_of
 from avvp_jax.training.order import EpochOrder
 from avvp_jax.training.state import BatchArrays, EpochData, State
 from avvp_jax.training.step import Step, take_batch
@@ -40,6 +41,7 @@ class Trainer:
       feed: the videos' features.
       arrays: what batches hold in addition to features, the same for all seeds.
       own: those that differ between seeds, with a leading axis of seeds.
+      schedule: the learning rates of each epoch.
       mesh: the devices.
 
     Attributes:
@@ -55,10 +57,11 @@ class Trainer:
         arrays: BatchArrays,
         own: BatchArrays | None = None,
         *,
+        schedule: Schedule,
         mesh: Mesh,
     ):
         self.steps = order.steps
-        self.order, self._feed, self._mesh = order, feed, mesh
+        self.order, self._feed, self._schedule, self._mesh = order, feed, schedule, mesh
         self._arrays = place(arrays | BatchArrays(videos=feed.videos), everywhere(mesh))
         self._own = place(own or BatchArrays(), by_seed(mesh))
         self._run_steps, self._logged, self._end = programs(step, order.steps, mesh)
@@ -82,7 +85,7 @@ class Trainer:
           The state after the epoch, and for each seed the means over the epoch's steps of the
           numbers that a step logs. If asked to stop: the state within the epoch, and None.
         """
-        order = self.order.on_devices(state.epoch + 1)
+        order, rates = self.order.on_devices(state.epoch + 1), self._rates(epoch)
         data, before = EpochData(self._own, order, self.order.roots, {}), None
         for start in range(first, self.steps, self._feed.steps_per_call):
             if start > first and asked_to_stop():
@@ -90,7 +93,7 @@ class Trainer:
                 return replace(state, step=place(done, by_seed(self._mesh))), None
             stop = min(start + self._feed.steps_per_call, self.steps)
             data = replace(data, block=self._feed.block(epoch, start, stop))
-            state = self._run_steps(state, self._arrays, data, start, stop)
+            state = self._run_steps(state, self._arrays, data, rates, start, stop)
             # Only one call may be queued behind the running one: a stop has to wait for them all.
             jax.block_until_ready(before)
             before = jnp.copy(state.sums["loss"])
@@ -104,18 +107,21 @@ class Trainer:
         order = jax.eval_shape(self.order.on_devices, state.epoch)
         order, block = with_sharding((order, self._feed.shapes), by_step(self._mesh))
         data = EpochData(self._own, order, self.order.roots, block)
-        shapes = self._logged.eval_shape(state, self._arrays, data)
+        shapes = self._logged.eval_shape(state, self._arrays, data, self._rates(1))
         zeros = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
         return replace(state, sums=place(zeros, by_seed(self._mesh)))
+
+    def _rates(self, epoch: int) -> Rates:
+        return place(rates_of(self._schedule, epoch), everywhere(self._mesh))
 
 
 class Programs(NamedTuple):
     """The compiled programs of a training, for several seeds.
 
     Attributes:
-      run_steps: (state, arrays, data, start, stop) -> the state after these steps; the first
-        argument's buffers are donated.
-      logged: (state, arrays, data) -> what a step logs; only its shapes are asked for.
+      run_steps: (state, arrays, data, rates, start, stop) -> the state after these steps; the
+        first argument's buffers are donated.
+      logged: (state, arrays, data, rates) -> what a step logs; only its shapes are asked for.
       end: fields of a state at the end of an epoch -> those that change, and the means to log.
     """
 
@@ -133,25 +139,28 @@ def programs(step: Step, steps: int, mesh: Mesh) -> Programs:
     one_step = jax.jit(partial(_one_step, step, steps, mesh), inline=True)
 
     # Bounds are traced, so that one program serves calls of any length.
-    def run_steps(state: State, arrays: BatchArrays, data: EpochData, start, stop) -> State:
+    def run_steps(
+        state: State, arrays: BatchArrays, data: EpochData, rates: Rates, start, stop
+    ) -> State:
         def one_seed(state, data):
             def body(index, state):
-                after, logged = one_step(arrays, start, index, replace(state, sums={}), data)
+                before = replace(state, sums={})
+                after, logged = one_step(arrays, rates, start, index, before, data)
                 return replace(after, sums=jax.tree.map(jnp.add, state.sums, logged))
 
             return jax.lax.fori_loop(start, stop, body, state)
 
         return over_seeds(mesh, one_seed, state, data)
 
-    def logged(state: State, arrays: BatchArrays, data: EpochData) -> dict:
-        return over_seeds(mesh, partial(one_step, arrays, 0, 0), state, data)[1]
+    def logged(state: State, arrays: BatchArrays, data: EpochData, rates: Rates) -> dict:
+        return over_seeds(mesh, partial(one_step, arrays, rates, 0, 0), state, data)[1]
 
     def end(old: dict) -> tuple[dict, dict[str, Float[Array, " seeds"]]]:
         means = {name: value / steps for name, value in old["sums"].items()}
         zeros = jax.tree.map(jnp.zeros_like, {"step": old["step"], "sums": old["sums"]})
         return {"epoch": old["epoch"] + 1, **zeros}, means
 
-    places = State.sharding(mesh), whole, EpochData.shardings(mesh), whole, whole
+    places = State.sharding(mesh), whole, EpochData.shardings(mesh), whole, whole, whole
     return Programs(
         jax.jit(run_steps, in_shardings=places, out_shardings=seeds, donate_argnums=0),
         jax.jit(logged),
@@ -164,6 +173,7 @@ def _one_step(
     steps: int,
     mesh: Mesh,
     arrays: BatchArrays,
+    rates: Rates,
     start: Int[Array, ""] | int,
     index: Int[Array, ""] | int,
     state: State,
@@ -174,6 +184,7 @@ def _one_step(
     Args:
       step, steps, mesh: see programs.
       arrays: what batches hold, the same for all seeds.
+      rates: the learning rates.
       start: the first step in `data.block`.
       index: the step within the epoch.
 
@@ -185,4 +196,4 @@ def _one_step(
     batch = take_batch(arrays | data.own, data.order[index], number, by_video(mesh))
     if data.block:
         batch["features"] = jax.tree.map(lambda x: x[index - start], data.block)
-    return step(state, batch, key)
+    return step(state, batch, key, rates)

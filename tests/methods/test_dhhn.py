@@ -137,8 +137,8 @@ def test_training_equals_the_published_program(numbers, joint, recipe_batch, mod
     config, seed = get_config(mode), int(numbers["seed"])
     network, variables, unused = joint
     optimizer = make_optimizer(config.optimizer)
-    schedule = make_schedule(config.schedule, config.train.epochs)
-    step = jax.jit(make_step(network, dhhn.loss, optimizer, schedule))
+    rates = make_schedule(config.schedule, config.train.epochs)(1)
+    step = jax.jit(make_step(network, dhhn.loss, optimizer))
     state, losses = begin(optimizer, variables), []
     steps = len(numbers[f"{prefix}/losses"]) // len(PARTS)
     for index in range(steps):
@@ -150,7 +150,8 @@ def test_training_equals_the_published_program(numbers, joint, recipe_batch, mod
             guides = {"audio_net": edited["audio"], "video_net": edited["visual"]}
         else:
             edited, guides = targets(label), {"audio_net": label, "video_net": label}
-        state, logged = step(state, batch | {"targets": edited | guides}, keys.root_key(0))
+        batch |= {"targets": edited | guides}
+        state, logged = step(state, batch, keys.root_key(0), rates)
         losses += [logged[f"loss/{part}"] for part in PARTS]
     np.testing.assert_allclose(losses, numbers[f"{prefix}/losses"], rtol=1e-3)
     for name, layout in LAYOUTS_BY_NETWORK.items():

@@ -43,11 +43,11 @@ def estimator_of(published_network, seed):
 
 def trained(network: Network, variables, loss, batches):
     """The state after a step on each batch, and what was logged."""
-    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP, 40)
-    step = jax.jit(make_step(network, loss, optimizer, schedule))
+    optimizer, rates = make_optimizer(ADAM), make_schedule(STEP, 40)(1)
+    step = jax.jit(make_step(network, loss, optimizer))
     state, logged = begin(optimizer, variables), []
     for index, batch in enumerate(batches):
-        state, values = step(state, batch | {"step": index}, keys.root_key(0))
+        state, values = step(state, batch | {"step": index}, keys.root_key(0), rates)
         logged.append(values)
     return state, logged
 

@@ -39,8 +39,8 @@ def test_training_equals_the_published_program(name, golden, published_network, 
     numbers = golden(name)
     seed = int(numbers["seed"])
     network, variables, unused = published_network("ma", seed)
-    optimizer, schedule = make_optimizer(ADAM), make_schedule(STEP, 40)
-    step = jax.jit(make_step(network, ma.loss, optimizer, schedule))
+    optimizer, rates = make_optimizer(ADAM), make_schedule(STEP, 40)(1)
+    step = jax.jit(make_step(network, ma.loss, optimizer))
     state, losses, contrastive = (
         begin(optimizer, variables),
         [],
@@ -52,7 +52,7 @@ def test_training_equals_the_published_program(name, golden, published_network, 
         if name == "ma_retrain":
             removed = RemovedLabels(*recipe.removed(batch["weak_label"], drawn))
             batch["targets"] = targets(batch["weak_label"], removed)
-        state, logged = step(state, batch, keys.root_key(0))
+        state, logged = step(state, batch, keys.root_key(0), rates)
         losses += [logged[f"loss/{part}"] for part in ("audio", "visual", "global")]
         contrastive.append(logged["loss/contrastive"])
     np.testing.assert_allclose(losses, numbers["train/losses"], rtol=1e-4)

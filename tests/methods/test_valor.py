@@ -58,11 +58,11 @@ def test_training_equals_the_published_program(golden, published_state, recipe_b
     seed = int(numbers["seed"])
     network, variables, unused = imported(published_state, name, seed)
     optimizer = make_optimizer(get_config().optimizer)
-    step = jax.jit(make_step(network, valor.loss, optimizer, lambda epoch: LARGEST_RATE))
+    step = jax.jit(make_step(network, valor.loss, optimizer))
     state, logged = begin(optimizer, variables), []
     for index in range(len(numbers["train/video_losses"])):
         batch = recipe_batch(8, 1000 * seed + index + 1, streams)
-        state, values = step(state, batch, keys.root_key(0))
+        state, values = step(state, batch, keys.root_key(0), LARGEST_RATE)
         logged.append(values)
     losses = {key: [values[key] for values in logged] for key in logged[0]}
     np.testing.assert_allclose(losses["loss/global"], numbers["train/video_losses"], rtol=1e-4)

@@ -67,11 +67,11 @@ def test_the_smaller_last_batch_counts_as_a_step_of_its_own_mean(small_model):
     state, _ = trained(model, epochs=1, shuffle=False)
     network, optimizer = parser_network(WIDTHS, len(LLP.classes), model), make_optimizer(ADAM)
     root = keys.root_key(5)
-    step = jax.jit(make_step(network, han.loss, optimizer, make_schedule(STEP, 40)))
+    step, rates = jax.jit(make_step(network, han.loss, optimizer)), make_schedule(STEP, 40)(1)
     by_hand = begin(optimizer, network.init(keys.init_key(root)))
     for start in range(0, 22, 4):
         rows = np.arange(start, min(start + 4, 22))
-        by_hand, _ = step(by_hand, take_batch(data(22), rows, 0), root)
+        by_hand, _ = step(by_hand, take_batch(data(22), rows, 0), root, rates)
     assert int(state.optimizer.count) == 6
     for path, weight in flatten_dict(state.params).items():
         expected = flatten_dict(by_hand.params)[path]
