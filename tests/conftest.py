@@ -2,12 +2,17 @@
 
 import gc
 import os
+import pathlib
 import tempfile
 
 import pytest
 
-LONGEST = ("test_devices", "test_variants", "test_seeds", "test_other_task", "test_processes")
-LONGEST += ("test_chaos", "test_damage", "test_stages", "test_checkpoints", "test_launch")
+# Files that one worker takes together: they train with the same compiled programs, or fork from
+# the same process.
+TRAININGS = ("test_seeds", "test_stages", "test_fit", "test_modes", "test_checkpoints")
+TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
+PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
+FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_variants", "test_other_task", "test_feed")
 
 # Of programs that take long to compile, for all processes of this test run; see compilation.py.
 if "AVVP_TESTS_CACHE" not in os.environ:
@@ -33,9 +38,25 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first: a worker that takes one last would be left alone with it."""
-    places = {name: place for place, name in enumerate(LONGEST)}
+    """What takes longest first: a worker that takes it last would be left alone with it."""
+    places = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Distributes files, and some of them together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            stem = pathlib.PurePosixPath(file).stem
+            return next((files[0] for files in (TRAININGS, PROCESSES) if stem in files), file)
+
+    return Together(config, log)
 
 
 def pytest_collection_finish():
