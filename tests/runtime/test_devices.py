@@ -1,5 +1,6 @@
 """Many devices train what one does. Those of a CPU are simulated, in a process of their own."""
 
+import functools
 import json
 import os
 import pathlib
@@ -41,10 +42,22 @@ def eight(tmp_path_factory):
     process.kill()
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """method -> its training on one device: the folder, and what each epoch logged."""
+
+    @functools.cache
+    def trained(method: str) -> tuple[pathlib.Path, dict]:
+        folder = tmp_path_factory.mktemp(method)
+        return folder, train(method, folder)
+
+    return lambda method: trained("han" if method == STREAMED else method)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_eight_devices_train_as_one(method, eight, tmp_path):
+def test_eight_devices_train_as_one(method, eight, one):
     """Batches that do not divide are padded, which changes neither losses nor weights."""
-    logged = train(method, tmp_path)
+    folder, logged = one(method)
     record = json.loads(eight(f"{method}.json").read_text())
     tolerance = 1e-3 if method.startswith("dhhn") else 1e-4
     for epoch, numbers in logged.items():
@@ -52,8 +65,8 @@ def test_eight_devices_train_as_one(method, eight, tmp_path):
         for name, value in numbers.items():
             if not name.endswith("videos_per_second"):
                 np.testing.assert_allclose(others[name], value, rtol=tolerance, err_msg=name)
-    one, many = (last_model(method, folder) for folder in (tmp_path, eight(method)))
-    assert_same_training(one, many, moved=rate(method) * 2 * 3)
+    models = (last_model(method, place) for place in (folder, eight(method)))
+    assert_same_training(*models, moved=rate(method) * 2 * 3)
 
 
 @pytest.mark.parametrize("method", METHODS)

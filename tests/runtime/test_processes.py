@@ -43,13 +43,17 @@ def free_port() -> int:
 
 @pytest.fixture
 def start_two():
-    """Starts launch.py in two processes; all are killed at the end."""
+    """Starts launch.py in two processes; all are killed at the end.
+
+    The first one writes what the run leaves, so if asked for, it has TensorFlow; the other never.
+    """
     started = []
 
-    def both_of(*arguments: str, **options) -> list:
-        common = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
+    def both_of(*arguments: str, tensorflow: bool = False) -> list:
+        common = [*arguments, f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
         both = [
-            start(*arguments, *common, f"--process_id={index}", **options) for index in range(2)
+            start(*common, f"--process_id={index}", tensorflow=tensorflow and index == 0)
+            for index in range(2)
         ]
         started.extend(both)
         return both

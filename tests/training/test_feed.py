@@ -27,6 +27,7 @@ from avvp_jax.training.order import EpochOrder
 from avvp_jax.training.run import whole_run
 from configs.han import get_config
 from tests.on_devices import Recorder
+from tests.programs import still
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 from tfds_llp import LlpConfig, llp
@@ -136,6 +137,7 @@ def memory_of_training(feed: str, data_dir: pathlib.Path, workdir: pathlib.Path)
     config.data.data_dir, config.data.feed = str(data_dir), feed
     config.model.width = config.model.feed_forward = 16
     config.train.epochs, config.train.batch_size = 1, 16
+    still(config)
     training = whole_run(config, str(workdir), stages_of(config))
     held, take, writer = Held(), StoredFeatures.take, Recorder()
     with pytest.MonkeyPatch.context() as patch:
