@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from avvp_jax.metrics import scores
 from avvp_jax.streams import STREAMS, pool_to_segments
@@ -33,10 +34,7 @@ def some():
 
 
 def make_some(**changes):
-    """Enough videos to learn something from: one stream of each modality, by segment.
-
-    No other streams are rendered, so the rest of the random numbers is not the data set's.
-    """
+    """Enough videos to learn something from, but no streams except those that are probed."""
     renderings = {name: replace(synthetic.RENDERINGS[name], **changes) for name in PROBED}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "RENDERINGS", renderings)
@@ -296,9 +294,5 @@ def probe(videos, stream):
     # Newton's method with the logistic function's largest curvature: descends at every step.
     curvature = np.linalg.inv(x.T @ x / 4 + np.eye(x.shape[1]))
     for _ in range(60):
-        weights -= curvature @ (x.T @ (sigmoid(x @ weights) - y) + weights)
-    return sigmoid(inputs(videos["test"].streams[stream]) @ weights)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+        weights -= curvature @ (x.T @ (expit(x @ weights) - y) + weights)
+    return expit(inputs(videos["test"].streams[stream]) @ weights)
