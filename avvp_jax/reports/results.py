@@ -11,7 +11,6 @@ from avvp_jax.metrics.scores import per_class, per_video
 from avvp_jax.metrics.statistics import summary
 from avvp_jax.reports.csv_files import write_events_csv, write_per_video_csv
 from avvp_jax.reports.tables import per_class_table
-from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import make_folder, write_lines, write_npz
 from avvp_jax.task import MODALITIES
@@ -81,12 +80,15 @@ def draw_timelines(
     step: int,
 ) -> None:
     """Draws the first `count` videos, to W/timelines/SPLIT/VIDEO.png and to TensorBoard."""
-    folder = os.path.join(workdir, "timelines", split.name)
     count = min(count, len(split))
-    if count:
-        make_folder(folder)
+    if not count:
+        return
+    from avvp_jax.reports.timelines import draw_timeline  # takes a second, for matplotlib
+
+    folder = os.path.join(workdir, "timelines", split.name)
+    make_folder(folder)
     truth = None if split.truth is None else split.truth[:count] > 0
-    each = None if truth is None or not count else per_video(segments[:count], truth)
+    each = None if truth is None else per_video(segments[:count], truth)
     for row in range(count):
         name = split.filenames[row]
         picture = draw_timeline(

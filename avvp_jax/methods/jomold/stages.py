@@ -20,7 +20,6 @@ from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios, write_noise_
 from avvp_jax.methods.losses import mmil_losses, weighted_mean
 from avvp_jax.methods.targets import targets, weak_targets
 from avvp_jax.nn.parser import Parser
-from avvp_jax.reports.bars import draw_bars
 from avvp_jax.reports.tables import ratios_table
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
@@ -129,6 +128,8 @@ def estimated_ratios(run: Run, probs: dict[str, np.ndarray]) -> NoiseRatios:
 
 def show_ratios(run: Run, ratios: NoiseRatios, chart: str, index: int, writer: Writer) -> None:
     """Draws a seed's noise ratios, logs and prints them."""
+    from avvp_jax.reports.bars import draw_bars  # takes a second, for matplotlib
+
     classes = run.spec.task.classes
     picture = draw_bars(chart, "Noise ratios", classes, ratios._asdict())
     table = ratios_table(classes, *ratios)
