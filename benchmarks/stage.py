@@ -20,7 +20,6 @@ from avvp_jax.metrics.scores import device_scores
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.fit import first_states, make_trainer
-from avvp_jax.training.optimizer import rates_of
 from avvp_jax.training.predictor import probabilities
 from avvp_jax.training.run import Run
 from avvp_jax.training.state import BatchArrays
@@ -82,7 +81,7 @@ class Bench:
         state, own = jax.tree.map(lambda x: x[0], (self._state, data.own))
         arrays = data.arrays | own | BatchArrays({"features": data.train.features.arrays})
         rows = jnp.arange(job.settings.train.batch_size)
-        batch, rates = take_batch(arrays, rows, jnp.int32(0)), rates_of(job.schedule, 1)
+        batch, rates = take_batch(arrays, rows, jnp.int32(0)), job.schedule(1)
         call = (step, state, batch, keys.root_key(0), rates)
         return machine.matrix_flops(*call), machine.compiled_flops(*call)
 

@@ -200,8 +200,8 @@ class Watched(Trainer):
 
 def facts(program: jax.stages.Compiled) -> dict:
     """Of a compiled training: the specs of its inputs' shardings, and its collectives."""
-    state, arrays, data, *_ = program.input_shardings[0]
-    inputs = {"state": state, "arrays": arrays}
+    state, arrays, data, rates, *_ = program.input_shardings[0]
+    inputs = {"state": state, "arrays": arrays, "rates": rates}
     inputs |= {name: getattr(data, name) for name in ("own", "order", "block")}
     specs = {
         name: sorted({str(x.spec) for x in jax.tree.leaves(tree)}) for name, tree in inputs.items()

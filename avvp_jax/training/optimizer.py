@@ -6,20 +6,21 @@ the epoch's learning rate, so every schedule is a function of the epoch.
 
 import functools
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Float, PyTree
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from avvp_jax.errors import UserError
-from avvp_jax.runtime.mesh import host_device
 
 # One learning rate, or name of a network -> the rate of its parameters (DHHN).
 Rates = Float[ArrayLike, ""] | dict[str, Float[ArrayLike, ""]]
-Schedule = Callable[[Int[Array, ""]], Rates]
+Schedule = Callable[[int], Rates]
 
 # PyTorch's clip_grad_norm_ divides by the norm plus this much.
 CLIP_MARGIN = 1e-6
@@ -67,45 +68,33 @@ def make_schedule(config: ConfigDict, epochs: int) -> Schedule:
     warmup_epochs, then a half cosine from learning_rate to final_learning_rate at `epochs`.
     With warmup_epochs=0 there is no warm-up, and the cosine falls from the first epoch on.
 
-    learning_rate may be a dict with a value for each network.
-
-    Equal arguments give the same function, as in make_optimizer.
+    learning_rate may be a dict with a value for each network. Rates are computed by NumPy, so that
+    they are the same for every kind of device and wait for none.
     """
-    return _schedule(FrozenConfigDict(config), epochs if config.kind == "warmup_cosine" else 0)
-
-
-@functools.lru_cache(64)
-def _schedule(config: FrozenConfigDict, epochs: int) -> Schedule:
-    rates = config.learning_rate
-    rates = rates.to_dict() if isinstance(rates, FrozenConfigDict) else rates
-
-    def step(epoch):
-        drops = (epoch - 1) // config.every_epochs
-        return jax.tree.map(lambda rate: rate * jnp.float32(config.factor) ** drops, rates)
-
-    def warmup_cosine(epoch):
-        warmup = config.warmup_epochs
-        passed = (epoch - warmup) / max(epochs - warmup, 1)
-
-        def at(rate):
-            final = config.final_learning_rate
-            cosine = final + (rate - final) / 2 * (1 + jnp.cos(jnp.pi * passed))
-            return jnp.where(epoch < warmup, rate * epoch / max(warmup, 1), cosine)
-
-        return jax.tree.map(at, rates)
-
-    kinds = {"step": step, "warmup_cosine": warmup_cosine}
+    kinds = {"step": _step, "warmup_cosine": _warmup_cosine}
     if config.kind not in kinds:
         raise UserError(
             f"config.schedule.kind={config.kind!r} is unknown; known: {', '.join(kinds)}"
         )
-    return jax.jit(kinds[config.kind])
+    largest = config.to_dict()["learning_rate"]
+
+    def rates(epoch: int) -> Rates:
+        at = partial(kinds[config.kind], config, epoch, epochs)
+        return jax.tree.map(lambda rate: at(np.float32(rate)), largest)
+
+    return rates
 
 
-def rates_of(schedule: Schedule, epoch: int) -> Rates:
-    """The learning rates of an epoch, computed on the host: the same for every kind of device."""
-    with jax.default_device(host_device()):
-        return jax.device_get(schedule(jnp.int32(epoch)))
+def _step(config: ConfigDict, epoch: int, epochs: int, rate: np.float32) -> np.float32:
+    return rate * np.float32(config.factor) ** ((epoch - 1) // config.every_epochs)
+
+
+def _warmup_cosine(config: ConfigDict, epoch: int, epochs: int, rate: np.float32) -> np.float32:
+    warmup, final = config.warmup_epochs, np.float32(config.final_learning_rate)
+    if epoch < warmup:
+        return rate * np.float32(epoch) / np.float32(warmup)
+    passed = np.float32((epoch - warmup) / max(epochs - warmup, 1))
+    return final + (rate - final) / 2 * (1 + np.cos(np.float32(np.pi) * passed))
 
 
 def descend(params: PyTree, direction: PyTree, rates: Rates) -> PyTree:

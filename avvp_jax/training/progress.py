@@ -11,7 +11,7 @@ from avvp_jax.errors import UserError, warn
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.reports.writers import Writer
 from avvp_jax.training.job import Job
-from avvp_jax.training.optimizer import Rates, rates_of
+from avvp_jax.training.optimizer import Rates
 from avvp_jax.training.order import EpochOrder
 
 
@@ -60,7 +60,7 @@ class Log:
           UserError: the run's only seed has diverged.
         """
         self.report()
-        rates = rates_of(self._job.schedule, epoch)
+        rates = self._job.schedule(epoch)
         self._unreported = EpochNumbers(epoch, rates, means, scores, stopped)
 
     def report(self) -> None:

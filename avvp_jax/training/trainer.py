@@ -23,7 +23,7 @@ from avvp_jax.runtime.mesh import (
 )
 from avvp_jax.training import keys
 from avvp_jax.training.feed import Feed
-from avvp_jax.training.optimizer import Rates, Schedule, rates_of
+from avvp_jax.training.optimizer import Rates, Schedule
 from avvp_jax.training.order import EpochOrder
 from avvp_jax.training.state import BatchArrays, EpochData, State
 from avvp_jax.training.step import Step, take_batch
@@ -112,7 +112,7 @@ class Trainer:
         return replace(state, sums=place(zeros, by_seed(self._mesh)))
 
     def _rates(self, epoch: int) -> Rates:
-        return place(rates_of(self._schedule, epoch), everywhere(self._mesh))
+        return place(self._schedule(epoch), everywhere(self._mesh))
 
 
 class Programs(NamedTuple):

@@ -89,7 +89,7 @@ def test_pre_norm_has_the_final_norms_among_its_parameters(published_state):
 def test_the_learning_rate_is_the_published_one_in_every_epoch(golden, name):
     config = get_config(VARIANTS[name])
     schedule = make_schedule(config.schedule, config.train.epochs)
-    rates = [float(schedule(jnp.int32(epoch))) for epoch in range(1, 61)]
+    rates = [float(schedule(epoch)) for epoch in range(1, 61)]
     largest = {"valor": 1e-4}.get(name, 3e-4)
     by_hand = [
         largest * e / 10
@@ -103,13 +103,12 @@ def test_the_learning_rate_is_the_published_one_in_every_epoch(golden, name):
     np.testing.assert_allclose(rates, scale * golden(name)["schedule/lr"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_without_warm_up_the_learning_rate_is_a_half_cosine(jit):
+def test_without_warm_up_the_learning_rate_is_a_half_cosine():
     config = get_config()
     config.schedule.warmup_epochs = 0
     check_config(config)
     schedule = make_schedule(config.schedule, 4)
-    rates = [float((jax.jit(schedule) if jit else schedule)(epoch)) for epoch in range(1, 5)]
+    rates = [float(schedule(epoch)) for epoch in range(1, 5)]
     low, high = config.schedule.final_learning_rate, config.schedule.learning_rate
     shares = [1 / 2 + np.sqrt(2) / 4, 1 / 2, 1 / 2 - np.sqrt(2) / 4, 0]
     np.testing.assert_allclose(rates, [low + s * (high - low) for s in shares], rtol=1e-5)

@@ -76,7 +76,7 @@ def test_the_state_is_shared_out_and_gradients_are_summed(method, eight):
     assert record["state"] == [by_seed]
     assert record["own"] in ([by_seed], [])
     assert record["order"] == [str(PartitionSpec(SEEDS, None, BATCH))]
-    assert record["arrays"] == [whole]
+    assert record["arrays"] == record["rates"] == [whole]
     block = [str(PartitionSpec(SEEDS, None, BATCH))] if method == STREAMED else []
     assert record["block"] == block
     assert "all-reduce" in record["collectives"]

@@ -35,6 +35,7 @@ def test_a_training_that_is_stopped_ends_with_the_same_bits(config, tmp_path, mo
     """In the middle of the first epoch, at the end of it, and in the middle of the last."""
     config.train.epochs, config.train.steps_per_call, config.train.batch_size = 3, 1, 1
     config.train.save_seconds, config.model.dropout = 3600.0, 0.1
+    config.schedule.every_epochs = 1
     run(config, str(tmp_path / "whole"), "train")
     workdir, saved = tmp_path / "stopped", []
     stop_at(2, 4, 11)

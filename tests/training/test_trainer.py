@@ -100,8 +100,26 @@ def test_logged_numbers_are_means_over_steps(small_model):
 
 
 def test_the_learning_rate_drops_every_ten_epochs():
-    rates = [float(make_schedule(STEP, 40)(jnp.int32(epoch))) for epoch in (1, 10, 11, 20, 21, 40)]
+    rates = [float(make_schedule(STEP, 40)(epoch)) for epoch in (1, 10, 11, 20, 21, 40)]
     np.testing.assert_allclose(rates, [3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-7], rtol=1e-6)
+
+
+def test_every_epoch_and_training_has_its_own_rate_and_the_same_program(small_model):
+    """At a rate of zero from the second epoch on, nothing moves any more."""
+    network = parser_network(WIDTHS, len(LLP.classes), small_model | {"dropout": 0.0})
+    optimizer, root = make_optimizer(ADAM), keys.root_key(5)
+    schedule = make_schedule(ConfigDict({**STEP, "factor": 0.0, "every_epochs": 1}), 40)
+    trainer = han_trainer(network, optimizer, schedule, root[None], data(8))
+    state = trainer.with_zero_sums(one_seed(begin(optimizer, network.init(keys.init_key(root)))))
+    params = [jax.device_get(state.params)]
+    for epoch in (1, 2):
+        state, _ = trainer.run_epoch(state, epoch)
+        params.append(jax.device_get(state.params))
+    assert_identical(params[1], params[2])
+    assert any((x != y).any() for x, y in zip(*map(jax.tree.leaves, params[:2]), strict=True))
+    assert trainer._run_steps._cache_size() == 1
+    other = han_trainer(network, optimizer, make_schedule(STEP, 40), root[None], data(8))
+    assert other._run_steps is trainer._run_steps
 
 
 def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
