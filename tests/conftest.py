@@ -7,6 +7,8 @@ import tempfile
 
 import pytest
 
+from tests.xla_flags import with_quick_flags
+
 # Files that one worker takes together: they train with the same compiled programs, or fork from
 # the same process.
 TRAININGS = ("test_seeds", "test_stages", "test_fit", "test_modes", "test_checkpoints")
@@ -14,10 +16,12 @@ TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
 PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
 FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_variants", "test_other_task", "test_feed")
 
-# Of programs that take long to compile, for all processes of this test run; see compilation.py.
+# What all processes of this test run share; see compilation.py.
 if "AVVP_TESTS_CACHE" not in os.environ:
     _CACHE = tempfile.TemporaryDirectory()
     os.environ["AVVP_TESTS_CACHE"] = _CACHE.name
+    if "AVVP_AS_USERS_COMPILE" not in os.environ:
+        os.environ["XLA_FLAGS"] = with_quick_flags(os.environ.get("XLA_FLAGS", ""))
 
 
 def pytest_configure(config: pytest.Config) -> None:
