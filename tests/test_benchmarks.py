@@ -26,3 +26,12 @@ def test_a_stage_is_trained_and_scored(method, small_config, tmp_path, monkeypat
     in_products, counted = bench.train_flops()
     assert counted > 0
     assert 0 < bench.eval_flops() < in_products
+
+
+def test_two_checkouts_are_compared_by_their_rounds(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from compare import row
+
+    # Seconds of the other checkout and of this one: twice as fast, as fast, half as fast.
+    line = row("han train", 12, [(4.0, 2.0), (2.0, 2.0), (1.0, 2.0)])
+    assert line.split()[2:] == ["6", "6", "1.00", "(0.50", "to", "2.00)"]
