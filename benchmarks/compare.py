@@ -1,10 +1,12 @@
 """How fast two checkouts of this repository train and evaluate, in turn, on a noisy machine.
 
-  python benchmarks/compare.py OTHER [--configs han valor:plus] [--videos 128] [--rounds 30]
+  python benchmarks/compare.py OTHER [--configs han valor:plus] [--videos 128] [--batch 16]
+                                     [--seeds 1] [--rounds 30]
 
-OTHER is the folder of another checkout. Both have a process that has compiled; then each trains an
-epoch and evaluates it, and the next round begins with the other one. A machine whose speed moves
-within minutes moves for both, so the ratio of two neighbours says more than two separate rates.
+OTHER is the folder of another checkout. Both are compiled first, each in a process of its own. In
+each round both train an epoch, then both evaluate; who goes first alternates. A machine whose speed
+moves within minutes moves for both, so the ratio of two neighbours says more than two separate
+rates. Two processes share the device, which a TPU does not allow.
 """
 
 import argparse
@@ -17,14 +19,15 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "benchmarks"))
+NEEDED = ("machine.py", "stage.py", "throughput.py")
 
 
 def work(task: dict) -> None:
     """Answers each line of standard input, "train" or "evaluate", with the seconds it took."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what the checkout prints is not an answer
-    sys.path[:0] = [task["checkout"], f"{task['checkout']}/benchmarks"]
+    # In place of this file's folder, which belongs to only one of the checkouts.
+    sys.path[:1] = [task["checkout"], f"{task['checkout']}/benchmarks"]
     import machine
     import stage
     import throughput
@@ -44,45 +47,62 @@ class Worker:
     """A process that trains one stage as one checkout does."""
 
     def __init__(self, task: dict):
-        command = [sys.executable, __file__, "--task", json.dumps(task), task["checkout"]]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, cwd=task["checkout"], **pipes)
-        self._answer()
+        self._checkout, self._log = task["checkout"], tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--task", json.dumps(task), task["checkout"]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=task["checkout"],
+            # Neither takes the whole memory of a GPU.
+            env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        )
 
     def seconds(self, what: str) -> float:
+        """How long it takes to "train" or "evaluate"."""
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        return self._answer()
+        return self.answer()
 
-    def end(self) -> None:
-        self._process.communicate()
-
-    def _answer(self) -> float:
+    def answer(self) -> float:
+        """What it says next; the first answer says that it has compiled."""
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"a process of {self._process.args[-1]} ended; see its message above")
+            self._log.seek(0)
+            raise SystemExit(f"{self._log.read()}\nthe process of {self._checkout} ended")
         return float(line)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 def compare(tasks: list[dict], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Seconds of the two checkouts, per round, of training an epoch and of evaluating it."""
-    workers = [Worker(task) for task in tasks]
+    workers = []
     times = {"train": [], "evaluate": []}
-    for number in range(rounds):
-        order = (0, 1) if number % 2 == 0 else (1, 0)
-        for what, pairs in times.items():
-            taken = {index: workers[index].seconds(what) for index in order}
-            pairs.append((taken[0], taken[1]))
-    for worker in workers:
-        worker.end()
+    try:
+        for task in tasks:
+            workers.append(Worker(task))
+            workers[-1].answer()
+        for number in range(rounds):
+            order = (0, 1) if number % 2 == 0 else (1, 0)
+            for what, pairs in times.items():
+                taken = {index: workers[index].seconds(what) for index in order}
+                pairs.append((taken[0], taken[1]))
+    finally:
+        for worker in workers:
+            worker.end()
     return times
 
 
 def row(name: str, videos: int, pairs: list[tuple[float, float]]) -> str:
     """One line: medians of both rates, and the quartiles of the rounds' ratios."""
     theirs, ours = (videos / statistics.median(column) for column in zip(*pairs, strict=True))
-    low, middle, high = statistics.quantiles([other / own for other, own in pairs])
-    return f"{name:32}{theirs:10.0f}{ours:10.0f}{middle:10.2f}    ({low:.2f} to {high:.2f})"
+    ratios = [other / own for other, own in pairs]
+    low, middle, high = statistics.quantiles(ratios, method="inclusive")
+    return f"{name:32}{theirs:10.0f}{ours:10.0f}{middle:12.2f}  ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
@@ -94,25 +114,33 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=128, help="in an epoch")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=1, help="at once")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=30, help="2 or more")
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.task:
         work(args.task)
         return
-    if not (args.other / "benchmarks" / "stage.py").is_file():
-        parser.error(f"{args.other} is no checkout with benchmarks/stage.py")
-    measure(args)
+    for name in NEEDED:
+        if not (args.other / "benchmarks" / name).is_file():
+            parser.error(f"{args.other} is no checkout: it has no benchmarks/{name}")
+    if args.rounds < 2:
+        parser.error(f"--rounds={args.rounds}: quartiles need two or more")
+    measure(args, parser)
 
 
-def measure(args) -> None:
+def measure(args, parser) -> None:
     """Compares every training stage of the configs, and prints a line for each."""
     import throughput
 
+    configs = [name for given in args.configs for name in given.split(",")]
+    for name in configs:
+        if name not in throughput.CONFIGS:
+            known = ", ".join(throughput.CONFIGS)
+            parser.error(f"--configs: {name!r} is unknown; known: {known}")
     checkouts = [str(args.other.resolve()), str(ROOT)]
     print(f"{'videos/s':32}{'other':>10}{'this':>10}{'this/other':>12}  (quartiles of rounds)")
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.configs:
+        for name in configs:
             for stage in throughput.training_stages(throughput.load_config(name)):
                 common = {"config": name, "stage": stage.name, "seeds": args.seeds}
                 common |= {"videos": args.videos, "batch": args.batch}

@@ -1,4 +1,4 @@
-"""How the tests are distributed; what they share is in fixtures.py."""
+"""How the tests are distributed and compiled; what they share is in fixtures.py."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
 PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
 FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_variants", "test_other_task", "test_feed")
 
-# What all processes of this test run share; see compilation.py.
+# What all processes of this test run share; see compilation.py and xla_flags.py.
 if "AVVP_TESTS_CACHE" not in os.environ:
     _CACHE = tempfile.TemporaryDirectory()
     os.environ["AVVP_TESTS_CACHE"] = _CACHE.name

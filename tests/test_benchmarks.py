@@ -34,4 +34,4 @@ def test_two_checkouts_are_compared_by_their_rounds(monkeypatch):
 
     # Seconds of the other checkout and of this one: twice as fast, as fast, half as fast.
     line = row("han train", 12, [(4.0, 2.0), (2.0, 2.0), (1.0, 2.0)])
-    assert line.split()[2:] == ["6", "6", "1.00", "(0.50", "to", "2.00)"]
+    assert line.split()[2:] == ["6", "6", "1.00", "(0.75", "to", "1.50)"]

@@ -3,16 +3,21 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 # Most of the tests' time is compilation, of what then runs for a moment. It is shorter with XLA's
-# older code generator for CPUs (until JAX 0.10), and where a program is not split among threads.
+# older code generator for CPUs (which JAX 0.11 no longer has), and where a program is not split
+# among threads.
 QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+PATIENCE = 300  # seconds
 
 
 def with_quick_flags(given: str) -> str:
-    """The flags of XLA_FLAGS and those of `QUICK` that it does not set and that XLA knows."""
+    """What XLA_FLAGS says, and those flags of `QUICK` that it does not set and that XLA knows."""
+    if given.strip() and not given.lstrip().startswith("-"):
+        return given  # the name of a file of flags
     missing = [flag for flag in QUICK if flag.partition("=")[0] not in given]
-    return " ".join([*given.split(), *known_to_xla(missing)])
+    return " ".join(filter(None, [given, *known_to_xla(missing)]))
 
 
 def known_to_xla(flags: list[str]) -> list[str]:
@@ -20,10 +25,14 @@ def known_to_xla(flags: list[str]) -> list[str]:
 
     XLA ends a process over a flag that it does not know, and has no list of those that it knows.
     """
+    # The flags are for CPUs, and an accelerator may be in use.
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", "import jax; jax.devices()"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    starts = []
-    for flag in flags:
-        environment = os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
-        starts.append(subprocess.Popen(command, env=environment, **quiet))
-    return [flag for flag, start in zip(flags, starts, strict=True) if start.wait() == 0]
+    with tempfile.TemporaryDirectory() as folder:  # a process that is ended may leave its memory
+        starts = [
+            subprocess.Popen(command, env=environment | {"XLA_FLAGS": flag}, cwd=folder, **quiet)
+            for flag in flags
+        ]
+        ends = [start.wait(PATIENCE) for start in starts]
+    return [flag for flag, end in zip(flags, ends, strict=True) if end == 0]
