@@ -7,17 +7,23 @@ import time
 import jax
 import jax.numpy as jnp
 
+from avvp_jax.nn.layers import PRECISIONS
+
 # Sizes at which a product is limited by arithmetic only, and a sum by memory only.
 MATRIX = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 VECTOR = 2**27
 REPEATS = 7
 
 
-def peak_flops(dtype: str) -> float:
-    """Multiplications and additions per second of a large product, at JAX's default precision."""
+def peak_flops(dtype: str, precision: str) -> float:
+    """Multiplications and additions per second of a large product.
+
+    Args:
+      dtype, precision: as in `config.model`.
+    """
     size = MATRIX.get(jax.default_backend(), 2048)
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
-    square = jax.jit(lambda x: x @ x)
+    square = jax.jit(lambda x: jnp.matmul(x, x, precision=PRECISIONS[precision]))
     jax.block_until_ready(square(x))
     return 2 * size**3 / min(seconds(lambda: square(x)) for _ in range(REPEATS))
 

@@ -58,9 +58,10 @@ def measure(task: dict) -> list[dict]:
         config = load_config(task["config"])
         config.data.data_dir = task["data_dir"]
         config.train.batch_size = task["batch"]
-        peak, bandwidth = machine.peak_flops(config.model.dtype), machine.peak_bandwidth()
+        arithmetic = config.model.dtype, config.model.precision
+        peak, bandwidth = machine.peak_flops(*arithmetic), machine.peak_bandwidth()
         # Measured twice, in case something else ran the first time.
-        peak = max(peak, machine.peak_flops(config.model.dtype))
+        peak = max(peak, machine.peak_flops(*arithmetic))
         common = {key: task[key] for key in ("config", "seeds", "batch", "videos")}
         common |= {"device": jax.devices()[0].device_kind, "peak_gflops": peak / 1e9}
         common |= {"bandwidth_gb_s": bandwidth / 1e9}

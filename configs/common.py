@@ -59,6 +59,7 @@ def _model() -> ConfigDict:
     model.norm = None
     model.cross_attention = True
     model.dtype = "float32"  # or bfloat16: compute only, parameters stay float32
+    model.precision = "highest"  # of float32 products; or high, fastest: see docs/performance.md
     return model
 
 

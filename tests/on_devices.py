@@ -3,7 +3,8 @@
   python -m tests.on_devices FOLDER METHOD ...
 
 leaves FOLDER/METHOD, a stage's checkpoints, and FOLDER/METHOD.json: what was logged, how the
-inputs of the compiled training are placed on the devices, and what devices tell each other.
+inputs of the compiled training are placed on the devices, what devices tell each other, and the
+precision of matrix products.
 FOLDER/two goes on from the first method's checkpoint on two of the devices.
 """
 
@@ -35,7 +36,7 @@ from avvp_jax.training.run import Run, all_seeds
 from avvp_jax.training.selection import parts_of
 from avvp_jax.training.stages import Training
 from avvp_jax.training.trainer import Trainer
-from tests.programs import still
+from tests.programs import precisions_of, still
 
 STREAMED = "han-streamed"
 METHODS = {
@@ -176,11 +177,16 @@ def last_model(method: str, folder: pathlib.Path) -> dict:
 COMPILED = {}  # trainings, by function and shapes
 
 
-def _compiled(jitted, *inputs) -> jax.stages.Compiled:
-    """A training compiled, once where two methods have the same (VALOR and VALOR+, so small)."""
+def _compiled(jitted, *inputs) -> tuple[jax.stages.Compiled, list[str]]:
+    """A training compiled, once where two methods have the same (VALOR and VALOR+, so small).
+
+    Also the precisions that its products ask for.
+    """
     shapes = str(jax.tree.map(jax.typeof, inputs))
     if (jitted, shapes) not in COMPILED:
-        COMPILED[jitted, shapes] = jitted.lower(*inputs).compile()
+        lowered = jitted.lower(*inputs)
+        precisions = precisions_of(lowered.as_text())
+        COMPILED[jitted, shapes] = lowered.compile(), precisions
     return COMPILED[jitted, shapes]
 
 
@@ -192,7 +198,8 @@ class Watched(Trainer):
         jitted = self._run_steps
 
         def compile_and_run(*inputs):
-            type(self).program = self._run_steps = _compiled(jitted, *inputs)
+            self._run_steps, precisions = _compiled(jitted, *inputs)
+            type(self).program, type(self).precisions = self._run_steps, precisions
             return self._run_steps(*inputs)
 
         self._run_steps = compile_and_run
@@ -214,6 +221,7 @@ def main(folder: str, *methods: str) -> None:
     for method in methods:
         logged = train(method, pathlib.Path(folder) / method, streamed=method == STREAMED)
         record = {"logged": logged, **facts(Watched.program)}
+        record["precisions"] = Watched.precisions
         partial = pathlib.Path(folder) / f"{method}.partial"
         partial.write_text(json.dumps(record))
         partial.rename(partial.with_suffix(".json"))

@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,14 @@ from avvp_jax.experiment.settings import flat_config
 # Compiled code that lets other threads run, for hours.
 BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
 PATIENCE = 900  # seconds, after which a process hangs, however slow the machine
+
+
+def precisions_of(lowered: str) -> list[str]:
+    """What the matrix products of a lowered program (StableHLO) ask for: each precision once."""
+    products = [line for line in lowered.splitlines() if "stablehlo.dot_general" in line]
+    assert products and "stablehlo.convolution" not in lowered
+    asked = [re.search(r"precision = \[(\w+), (\w+)\]", line) for line in products]
+    return sorted({name for found in asked for name in (found.groups() if found else ("none",))})
 
 
 def started(program: str) -> subprocess.Popen:

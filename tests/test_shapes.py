@@ -10,14 +10,16 @@ from jaxtyping import TypeCheckError
 from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.metrics.scores import counts
 from avvp_jax.nn.functional import parser_network
-from avvp_jax.nn.layers import Attention
+from avvp_jax.nn.layers import Arithmetic, Attention
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import take_batch
 from tests.fixtures import SMALL_MODEL
 
 
 def attend(query: tuple, context: tuple):
-    attention = Attention(8, 2, dropout=0.0, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    attention = Attention(
+        8, 2, dropout=0.0, arithmetic=Arithmetic.named("float32", "highest"), rngs=nnx.Rngs(0)
+    )
     return attention.to_context(jnp.zeros(query), jnp.zeros(context))
 
 

@@ -108,6 +108,8 @@ def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
     way_out = "put a copy back, or give --config=configs/METHOD.py (to train, and a new --workdir)"
     try:
         record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique_keys)
+        # A file from before there was a choice.
+        record["config"].get("model", {}).setdefault("precision", "highest")
         config = ConfigDict(_to_tuples(record["config"]))
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None

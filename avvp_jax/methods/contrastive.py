@@ -17,11 +17,13 @@ SMOOTHING = 0.1
 
 
 def contrastive_logits(
-    audio: Float[Array, "videos segments width"], visual: Float[Array, "videos segments width"]
+    audio: Float[Array, "videos segments width"],
+    visual: Float[Array, "videos segments width"],
+    precision: jax.lax.Precision,
 ) -> Float[Array, "videos segments segments"]:
     """Cosine similarities divided by 0.2; row = audio segment, column = visual segment."""
     audio, visual = (_unit(x.astype(jnp.float32)) for x in (audio, visual))
-    return jnp.einsum("btd,bsd->bts", audio, visual) / TEMPERATURE
+    return jnp.einsum("btd,bsd->bts", audio, visual, precision=precision) / TEMPERATURE
 
 
 def smoothed_cross_entropy(

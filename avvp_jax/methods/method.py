@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ml_collections import ConfigDict
 
 from avvp_jax.interchange.layouts import Layout
+from avvp_jax.nn.layers import PRECISIONS
 from avvp_jax.reports.published_scores import Published
 from avvp_jax.schema import DEPTH, SHARE, SWITCH, WIDTH, Field, Fields, Overrides, choice
 from avvp_jax.training.run import Stage
@@ -22,6 +23,7 @@ PARSER: Fields = {
     "norm": Field(choice("post", "pre")),
     "cross_attention": Field(SWITCH, weightless=True),
     "dtype": Field(choice("float32", "bfloat16"), weightless=True),
+    "precision": Field(choice(*PRECISIONS), weightless=True),
 }
 
 

@@ -5,13 +5,11 @@ Jiang et al., ACM Multimedia 2022.
 
 from typing import Literal
 
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.hybrid import copies, feed_forward
-from avvp_jax.nn.layers import Attention, dropout, keys_of_parts, layer_norm, linear
+from avvp_jax.nn.layers import Arithmetic, Attention, dropout, keys_of_parts, layer_norm, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import SegmentPooling
 
@@ -25,7 +23,7 @@ class GuidingNetwork(nnx.Module):
       stream_widths: widths of the audio, visual and snippet features.
       classes: number of classes.
       modality: the modality that it reads.
-      width, dtype: as in Parser.
+      width, dtype, precision: as in Parser.
       heads, feed_forward, dropout: of an encoder layer.
       layers: number of encoder layers, which start as copies of one.
       repeats: how often x becomes x + encoder(x), always with the same weights.
@@ -44,19 +42,22 @@ class GuidingNetwork(nnx.Module):
         layers: int,
         repeats: int,
         dtype: str,
+        precision: str,
         rngs: nnx.Rngs,
     ):
         audio_width, visual_width, snippet_width = stream_widths
-        compute = jnp.dtype(dtype)
+        compute = Arithmetic.named(dtype, precision)
         if modality == "audio":
-            self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
+            self.fc_a = linear(audio_width, width, arithmetic=compute, rngs=rngs)
         else:
             self.visual_tokens = VisualTokens(
-                visual_width, snippet_width, width, dtype=compute, rngs=rngs
+                visual_width, snippet_width, width, arithmetic=compute, rngs=rngs
             )
-        first = EncoderLayer(width, heads, feed_forward, dropout=dropout, dtype=compute, rngs=rngs)
+        first = EncoderLayer(
+            width, heads, feed_forward, dropout=dropout, arithmetic=compute, rngs=rngs
+        )
         self.self_encoder = GuidingEncoder(first, layers)
-        self.pooling = SegmentPooling(width, classes, dtype=compute, rngs=rngs)
+        self.pooling = SegmentPooling(width, classes, arithmetic=compute, rngs=rngs)
         self.modality, self.repeats = modality, repeats
 
     def __call__(
@@ -94,14 +95,16 @@ class EncoderLayer(nnx.Module):
         feed_forward: int,
         *,
         dropout: float,
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
         rngs: nnx.Rngs,
     ):
-        self.self_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
-        self.linear1 = linear(width, feed_forward, dtype=dtype, rngs=rngs)
-        self.linear2 = linear(feed_forward, width, dtype=dtype, rngs=rngs)
-        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.self_attention = Attention(
+            width, heads, dropout=dropout, arithmetic=arithmetic, rngs=rngs
+        )
+        self.linear1 = linear(width, feed_forward, arithmetic=arithmetic, rngs=rngs)
+        self.linear2 = linear(feed_forward, width, arithmetic=arithmetic, rngs=rngs)
+        self.norm1 = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
         self.dropout = dropout
 
     def __call__(self, x: Stream, key: PRNGKeyArray | None = None) -> Stream:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hybrid import HybridEncoder
-from avvp_jax.nn.layers import TimeConvolution, dropout, keys_of_parts, linear
+from avvp_jax.nn.layers import Arithmetic, TimeConvolution, dropout, keys_of_parts, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import MMIL, PROBABILITIES
 
@@ -27,7 +27,8 @@ class HierarchicalParser(nnx.Module):
     all scales share the encoder and MMIL.
 
     Args:
-      stream_widths, classes, width, visual_dropout, cross_attention, dtype: as in Parser.
+      stream_widths, classes, width, visual_dropout, cross_attention, dtype, precision: as in
+        Parser.
       encoder: the other arguments of the HybridEncoder, as in Parser.
     """
 
@@ -40,19 +41,22 @@ class HierarchicalParser(nnx.Module):
         visual_dropout: float,
         cross_attention: bool,
         dtype: str,
+        precision: str,
         rngs: nnx.Rngs,
         **encoder,
     ):
         audio_width, visual_width, snippet_width = stream_widths
-        compute = jnp.dtype(dtype)
-        self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
+        compute = Arithmetic.named(dtype, precision)
+        self.fc_a = linear(audio_width, width, arithmetic=compute, rngs=rngs)
         self.visual_tokens = VisualTokens(
-            visual_width, snippet_width, width, dtype=compute, rngs=rngs
+            visual_width, snippet_width, width, arithmetic=compute, rngs=rngs
         )
-        self.encoder = HybridEncoder(width, **encoder, dtype=compute, rngs=rngs)
-        self.mmil = MMIL(width, classes, dtype=compute, rngs=rngs)
+        self.encoder = HybridEncoder(width, **encoder, arithmetic=compute, rngs=rngs)
+        self.mmil = MMIL(width, classes, arithmetic=compute, rngs=rngs)
         self.audio_scales, self.visual_scales = (
-            nnx.List([TimeConvolution(width, *scale, dtype=compute, rngs=rngs) for scale in SCALES])
+            nnx.List(
+                [TimeConvolution(width, *scale, arithmetic=compute, rngs=rngs) for scale in SCALES]
+            )
             for _ in range(2)
         )
         self.visual_dropout = visual_dropout
@@ -108,8 +112,8 @@ class JointNetworks(nnx.Module):
     Args:
       stream_widths, classes: as in Parser.
       model: arguments of the hierarchical parser.
-      audio_net, video_net: arguments of the guiding networks, which have the parser's width
-        and dtype.
+      audio_net, video_net: arguments of the guiding networks, which have the parser's width,
+        dtype and precision.
     """
 
     def __init__(
@@ -122,7 +126,7 @@ class JointNetworks(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        shared = {"width": model["width"], "dtype": model["dtype"], "rngs": rngs}
+        shared = {name: model[name] for name in ("width", "dtype", "precision")} | {"rngs": rngs}
         self.hcmn = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
         self.audio_net = GuidingNetwork(stream_widths, classes, "audio", **audio_net, **shared)
         self.video_net = GuidingNetwork(stream_widths, classes, "visual", **video_net, **shared)

@@ -11,10 +11,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from avvp_jax.nn.layers import Attention, dropout, keys_of_parts, layer_norm, linear
+from avvp_jax.nn.layers import Arithmetic, Attention, dropout, keys_of_parts, layer_norm, linear
 
 Stream = Float[Array, "videos segments width"]
 Pair = Float[Array, "videos 2 segments width"]  # the audio and the visual stream, stacked
@@ -35,15 +34,19 @@ class HybridLayer(nnx.Module):
         *,
         dropout: float,
         norm: Literal["post", "pre"],
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
         rngs: nnx.Rngs,
     ):
-        self.self_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
-        self.cross_attention = Attention(width, heads, dropout=dropout, dtype=dtype, rngs=rngs)
-        self.linear1 = linear(width, feed_forward, dtype=dtype, rngs=rngs)
-        self.linear2 = linear(feed_forward, width, dtype=dtype, rngs=rngs)
-        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.self_attention = Attention(
+            width, heads, dropout=dropout, arithmetic=arithmetic, rngs=rngs
+        )
+        self.cross_attention = Attention(
+            width, heads, dropout=dropout, arithmetic=arithmetic, rngs=rngs
+        )
+        self.linear1 = linear(width, feed_forward, arithmetic=arithmetic, rngs=rngs)
+        self.linear2 = linear(feed_forward, width, arithmetic=arithmetic, rngs=rngs)
+        self.norm1 = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
         self.dropout = dropout
         self.pre_norm = norm == "pre"
 
@@ -115,16 +118,16 @@ class HybridEncoder(nnx.Module):
         dropout: float,
         order: Literal["parallel", "sequential"],
         norm: Literal["post", "pre"],
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
         rngs: nnx.Rngs,
     ):
         first = HybridLayer(
-            width, heads, feed_forward, dropout=dropout, norm=norm, dtype=dtype, rngs=rngs
+            width, heads, feed_forward, dropout=dropout, norm=norm, arithmetic=arithmetic, rngs=rngs
         )
         self.layers = copies(first, layers)
         if norm == "pre":
-            self.final_norm_a = layer_norm(width, dtype=dtype, rngs=rngs)
-            self.final_norm_v = layer_norm(width, dtype=dtype, rngs=rngs)
+            self.final_norm_a = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
+            self.final_norm_v = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
         self.pre_norm = norm == "pre"
         self.sequential = order == "sequential"
 

@@ -6,6 +6,8 @@ No module holds random state. Calls that draw random numbers take a key; `key=No
 evaluation, without dropout.
 """
 
+import dataclasses
+import functools
 import math
 
 import jax
@@ -20,6 +22,33 @@ NORM_EPSILON = 1e-5
 STATISTICS_STEP = 0.1
 
 
+# The names of `config.model.precision`. On a CPU all of them are float32.
+PRECISIONS = {
+    "highest": jax.lax.Precision.HIGHEST,  # float32, also on NVIDIA and TPU
+    "high": jax.lax.Precision.HIGH,  # three passes of bfloat16 on a TPU, TF32 on NVIDIA
+    "fastest": jax.lax.Precision.DEFAULT,  # one pass of bfloat16 on a TPU, TF32 on NVIDIA
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+    """How a network computes.
+
+    Attributes:
+      dtype: of activations; parameters stay float32.
+      precision: of matrix products of float32. Each product carries it, so that it depends
+        neither on the device nor on JAX's global setting.
+    """
+
+    dtype: DTypeLike
+    precision: jax.lax.Precision
+
+    @classmethod
+    def named(cls, dtype: str, precision: str) -> "Arithmetic":
+        """That of `config.model.dtype` and `config.model.precision`."""
+        return cls(jnp.dtype(dtype), PRECISIONS[precision])
+
+
 def uniform_fan_in(fan_in: int):
     """The published initialiser of weights and biases: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
     bound = fan_in**-0.5
@@ -30,31 +59,37 @@ def uniform_fan_in(fan_in: int):
     return init
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product(
-    x: Float[Array, "*rows inputs"], kernel: Float[ArrayLike, "inputs outputs"]
+    x: Float[Array, "*rows inputs"],
+    kernel: Float[ArrayLike, "inputs outputs"],
+    precision: jax.lax.Precision,
 ) -> Float[Array, "*rows outputs"]:
     """`x @ kernel`, with a gradient in the memory layout of the kernel.
 
     JAX's own rule computes the kernel's gradient transposed. On a CPU the optimizer then
     reads it with large strides, which takes longer than the product itself.
     """
-    return x @ kernel
+    return jnp.matmul(x, kernel, precision=precision)
 
 
-def _product_gradient(saved, upstream):
+def _product_forward(x, kernel, precision):
+    return product(x, kernel, precision), (x, kernel)
+
+
+def _product_gradient(precision, saved, upstream):
     x, kernel = saved
-    rows = tuple(range(x.ndim - 1))
-    of_kernel = jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())))
-    of_x = jax.lax.dot_general(upstream, kernel, (((x.ndim - 1,), (1,)), ((), ())))
+    rows, last = tuple(range(x.ndim - 1)), x.ndim - 1
+    of_kernel = jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())), precision)
+    of_x = jax.lax.dot_general(upstream, kernel, (((last,), (1,)), ((), ())), precision)
     return of_x, of_kernel
 
 
-product.defvjp(lambda x, kernel: (product(x, kernel), (x, kernel)), _product_gradient)
+product.defvjp(_product_forward, _product_gradient)
 
 
 def linear(
-    inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs, bias_init=None
+    inputs: int, outputs: int, *, arithmetic: Arithmetic, rngs: nnx.Rngs, bias_init=None
 ) -> nnx.Linear:
     """A linear layer with the published initialisation; parameters stay float32."""
     return nnx.Linear(
@@ -62,8 +97,9 @@ def linear(
         outputs,
         kernel_init=uniform_fan_in(inputs),
         bias_init=bias_init or uniform_fan_in(inputs),
-        dtype=dtype,
-        dot_general=lambda x, kernel, *_, **__: product(x, kernel),
+        dtype=arithmetic.dtype,
+        precision=arithmetic.precision,
+        dot_general=lambda x, kernel, _, precision, **__: product(x, kernel, precision),
         rngs=rngs,
     )
 
@@ -154,13 +190,13 @@ class TimeConvolution(nnx.Module):
         stride: int,
         padding: int,
         *,
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
         rngs: nnx.Rngs,
     ):
         init = uniform_fan_in(width * kernel)
         self.taps = nnx.Param(init(rngs.params(), (kernel, width, width)))
-        self.norm = BatchNorm(width, dtype=dtype)
-        self.stride, self.padding, self.dtype = stride, padding, dtype
+        self.norm = BatchNorm(width, dtype=arithmetic.dtype)
+        self.stride, self.padding, self.arithmetic = stride, padding, arithmetic
 
     def __call__(
         self, x: Float[Array, "videos time width"], weight: Float[ArrayLike, " videos"] | None
@@ -174,7 +210,8 @@ class TimeConvolution(nnx.Module):
         index = np.arange(steps)[:, None] * self.stride + np.arange(taps)
         windows = padded[:, index].reshape(len(x), steps, taps * width)
         kernel = self.taps[...].reshape(taps * width, width)
-        convolved = windows.astype(self.dtype) @ kernel.astype(self.dtype)
+        windows, kernel = (x.astype(self.arithmetic.dtype) for x in (windows, kernel))
+        convolved = jnp.matmul(windows, kernel, precision=self.arithmetic.precision)
         return jax.nn.relu(self.norm(convolved, weight))
 
 
@@ -186,15 +223,15 @@ class Attention(nnx.Module):
     bias and the output's bias start at zero.
     """
 
-    def __init__(self, width: int, heads: int, *, dropout: float, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, heads: int, *, dropout: float, arithmetic: Arithmetic, rngs: nnx.Rngs
+    ):
         xavier = nnx.initializers.xavier_uniform()
         self.in_kernel = nnx.Param(xavier(rngs.params(), (width, 3 * width), jnp.float32))
         self.in_bias = nnx.Param(jnp.zeros(3 * width, jnp.float32))
         zeros = nnx.initializers.zeros_init()
-        self.out_proj = linear(width, width, dtype=dtype, rngs=rngs, bias_init=zeros)
-        self.heads = heads
-        self.dropout = dropout
-        self.dtype = dtype
+        self.out_proj = linear(width, width, arithmetic=arithmetic, rngs=rngs, bias_init=zeros)
+        self.heads, self.dropout, self.arithmetic = heads, dropout, arithmetic
 
     def to_itself(
         self, x: Float[Array, "*batch time width"], key: PRNGKeyArray | None = None
@@ -231,10 +268,12 @@ class Attention(nnx.Module):
         """Scaled dot-product attention for each head, and the output projection."""
         shape = q.shape
         q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
-        logits = jnp.einsum("...thd,...shd->...hts", q, k) * q.shape[-1] ** -0.5
+        precision = self.arithmetic.precision
+        logits = jnp.einsum("...thd,...shd->...hts", q, k, precision=precision)
+        logits = logits * q.shape[-1] ** -0.5
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(q.dtype)
         weights = dropout(weights, self.dropout, key)
-        mixed = jnp.einsum("...hts,...shd->...thd", weights, v)
+        mixed = jnp.einsum("...hts,...shd->...thd", weights, v, precision=precision)
         return self.out_proj(mixed.reshape(shape))
 
     def _project(
@@ -242,5 +281,5 @@ class Attention(nnx.Module):
     ) -> Float[Array, "*batch time {stop-start}"]:
         """The part of the packed projection from column `start` to `stop`."""
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
-        x, kernel, bias = (y.astype(self.dtype) for y in (x, kernel, bias))
-        return product(x, kernel) + bias
+        x, kernel, bias = (y.astype(self.arithmetic.dtype) for y in (x, kernel, bias))
+        return product(x, kernel, self.arithmetic.precision) + bias

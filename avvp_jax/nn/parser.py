@@ -5,12 +5,12 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.hybrid import HybridEncoder
+from avvp_jax.nn.layers import Arithmetic, keys_of_parts, linear
 from avvp_jax.nn.layers import dropout as drop
-from avvp_jax.nn.layers import keys_of_parts, linear
 from avvp_jax.nn.pooling import MMIL
 
 # By role. A type checker looks at one value of a dict, and at all leaves of a tree.
@@ -26,12 +26,12 @@ class VisualTokens(nnx.Module):
         snippet_width: int,
         width: int,
         *,
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
         rngs: nnx.Rngs,
     ):
-        self.fc_v = linear(frame_width, width, dtype=dtype, rngs=rngs)
-        self.fc_st = linear(snippet_width, width, dtype=dtype, rngs=rngs)
-        self.fc_fusion = linear(2 * width, width, dtype=dtype, rngs=rngs)
+        self.fc_v = linear(frame_width, width, arithmetic=arithmetic, rngs=rngs)
+        self.fc_st = linear(snippet_width, width, arithmetic=arithmetic, rngs=rngs)
+        self.fc_fusion = linear(2 * width, width, arithmetic=arithmetic, rngs=rngs)
 
     def __call__(
         self,
@@ -55,6 +55,7 @@ class Parser(nnx.Module):
       order, norm: see HybridEncoder.
       cross_attention: False leaves out cross-modal attention (JoMoLD's noise estimator).
       dtype: compute dtype; parameters and probabilities are float32.
+      precision: of matrix products; see layers.PRECISIONS.
     """
 
     def __init__(
@@ -72,13 +73,14 @@ class Parser(nnx.Module):
         norm: Literal["post", "pre"],
         cross_attention: bool,
         dtype: str,
+        precision: str,
         rngs: nnx.Rngs,
     ):
         audio_width, visual_width, snippet_width = stream_widths
-        compute = jnp.dtype(dtype)
-        self.fc_a = linear(audio_width, width, dtype=compute, rngs=rngs)
+        compute = Arithmetic.named(dtype, precision)
+        self.fc_a = linear(audio_width, width, arithmetic=compute, rngs=rngs)
         self.visual_tokens = VisualTokens(
-            visual_width, snippet_width, width, dtype=compute, rngs=rngs
+            visual_width, snippet_width, width, arithmetic=compute, rngs=rngs
         )
         self.encoder = HybridEncoder(
             width,
@@ -88,10 +90,11 @@ class Parser(nnx.Module):
             dropout=dropout,
             order=order,
             norm=norm,
-            dtype=compute,
+            arithmetic=compute,
             rngs=rngs,
         )
-        self.mmil = MMIL(width, classes, dtype=compute, rngs=rngs)
+        self.mmil = MMIL(width, classes, arithmetic=compute, rngs=rngs)
+        self.arithmetic = compute
         self.visual_dropout = visual_dropout
         self.cross_attention = cross_attention
 

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PyTree
 
-from avvp_jax.nn.layers import linear
+from avvp_jax.nn.layers import Arithmetic, linear
 
 # The probabilities that a parser can output; DHHN's result has no global_prob.
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
@@ -48,9 +47,9 @@ def segment_scores(
 class SegmentPooling(nnx.Module):
     """Attentive pooling of one modality over time."""
 
-    def __init__(self, width: int, classes: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
-        self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
+    def __init__(self, width: int, classes: int, *, arithmetic: Arithmetic, rngs: nnx.Rngs):
+        self.fc_prob = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
+        self.fc_frame_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
 
     def __call__(self, x: Stream) -> PyTree[Float[Array, "videos ... classes"]]:
         """frame_prob [videos, segments, classes] and prob [videos, classes]."""
@@ -61,10 +60,10 @@ class SegmentPooling(nnx.Module):
 class MMIL(nnx.Module):
     """Attentive pooling over time for each modality, and over time and modalities together."""
 
-    def __init__(self, width: int, classes: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.fc_prob = linear(width, classes, dtype=dtype, rngs=rngs)
-        self.fc_frame_att = linear(width, classes, dtype=dtype, rngs=rngs)
-        self.fc_av_att = linear(width, classes, dtype=dtype, rngs=rngs)
+    def __init__(self, width: int, classes: int, *, arithmetic: Arithmetic, rngs: nnx.Rngs):
+        self.fc_prob = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
+        self.fc_frame_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
+        self.fc_av_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
 
     def __call__(self, audio: Stream, visual: Stream) -> PyTree[Float[Array, "videos ... classes"]]:
         """Logits and probabilities, always float32.

@@ -51,7 +51,9 @@ class Predictor:
     """Compiled prediction with one network, on the devices of a mesh."""
 
     def __init__(self, network: Network, video_filter: str, batch_size: int, mesh: Mesh):
-        self._probabilities, self._segments = _compiled(network, video_filter, batch_size, mesh)
+        self._probabilities, self._segments = compiled_prediction(
+            network, video_filter, batch_size, mesh
+        )
         self._batch_size = batch_size
 
     def segments(
@@ -77,7 +79,7 @@ class Predictor:
 
 
 @functools.lru_cache(64)
-def _compiled(
+def compiled_prediction(
     network: Network, video_filter: str, batch_size: int, mesh: Mesh
 ) -> tuple[Callable, Callable]:
     """Compiled: probabilities with one seed's variables, and segments with several seeds'."""

@@ -42,3 +42,11 @@ def test_a_damaged_config_is_named(tmp_path, damage):
     (tmp_path / "config.json").write_text(damage)
     with pytest.raises(UserError, match=r"config\.json: (damaged|is empty).*; put a copy back"):
         recall(str(tmp_path))
+
+
+def test_a_file_from_before_precision_was_a_choice_is_of_the_highest(tmp_path):
+    remember(get_config(), str(tmp_path), data_spec("base"))
+    record = json.loads((tmp_path / "config.json").read_text())
+    del record["config"]["model"]["precision"]
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    assert recall(str(tmp_path)).model.precision == "highest"

@@ -49,7 +49,13 @@ def test_every_number_of_heads_divides_the_width(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_do_not_depend_on_these(method):
-    assert set(weightless(method)) == {"dropout", "visual_dropout", "cross_attention", "dtype"}
+    assert set(weightless(method)) == {
+        "dropout",
+        "visual_dropout",
+        "cross_attention",
+        "dtype",
+        "precision",
+    }
 
 
 def test_every_key_is_required_but_those_that_a_choice_needs():

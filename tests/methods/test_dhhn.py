@@ -10,6 +10,7 @@ from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.dhhn import stages as dhhn
+from avvp_jax.methods.han.method import MODEL
 from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.guiding import GuidingNetwork
@@ -33,7 +34,11 @@ def guide_layout(name: str) -> Layout:
     """What a guiding network's weights would look like in a published file."""
     modality, section = {"audio": ("audio", "audio_net"), "visual": ("visual", "video_net")}[name]
     config = get_config()
-    model = config[section].to_dict() | STILL | {"width": 512, "dtype": "float32"}
+    model = (
+        config[section].to_dict()
+        | STILL
+        | {name: MODEL[name] for name in ("width", "dtype", "precision")}
+    )
     model["modality"] = modality
     return Layout(
         f"dhhn_{name}",

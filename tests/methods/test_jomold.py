@@ -68,7 +68,9 @@ def test_forward_equals_the_published_program(numbers, published_network, recipe
     name = "forward" if cross else "forward_no_cross_attention"
     for prob in ("frame_prob", "global_prob", "audio_prob", "visual_prob"):
         np.testing.assert_allclose(output[prob], numbers[f"{name}/{prob}"], rtol=1e-5)
-    logits = contrastive_logits(output["audio_stream"], output["visual_stream"])
+    logits = contrastive_logits(
+        output["audio_stream"], output["visual_stream"], jax.lax.Precision.HIGHEST
+    )
     expected = numbers[f"{name}/contrast_logits"]
     np.testing.assert_allclose(logits.reshape(40, 10), expected, atol=1e-5)
 

@@ -68,7 +68,9 @@ def test_contrast_compares_sound_after_the_encoder_with_frames_before(
     numbers = golden("ma_base")
     network, variables, _ = published_network("ma", int(numbers["seed"]))
     output = network.module(variables)(recipe_batch(4, int(numbers["seed"]))["features"])
-    logits = contrastive_logits(output["audio_stream"], output["visual_tokens"])
+    logits = contrastive_logits(
+        output["audio_stream"], output["visual_tokens"], jax.lax.Precision.HIGHEST
+    )
     expected = numbers["forward/contrast_logits"]
     np.testing.assert_allclose(logits.reshape(40, 10), expected, atol=1e-5)
     for prob in ("frame_prob", "global_prob", "audio_prob", "visual_prob"):

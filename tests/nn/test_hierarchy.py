@@ -10,7 +10,7 @@ from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hierarchy import SCALES, JointNetworks, resized
-from avvp_jax.nn.layers import BatchNorm, TimeConvolution
+from avvp_jax.nn.layers import Arithmetic, BatchNorm, TimeConvolution
 from avvp_jax.task import LLP
 from tests.fixtures import SMALL_MODEL
 
@@ -78,7 +78,9 @@ def test_padding_does_not_touch_the_statistics():
 @pytest.mark.parametrize("scale", SCALES)
 def test_convolutions_over_time_are_pytorchs(scale):
     torch = pytest.importorskip("torch")
-    ours = TimeConvolution(6, *scale, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    ours = TimeConvolution(
+        6, *scale, arithmetic=Arithmetic.named("float32", "highest"), rngs=nnx.Rngs(0)
+    )
     kernel, stride, padding = scale
     theirs = torch.nn.Conv1d(6, 6, kernel, stride, padding, bias=False)
     theirs.load_state_dict({"weight": torch.from_numpy(np.array(ours.taps[...]).T.copy())})
@@ -99,7 +101,7 @@ def test_shorter_streams_are_resized_by_nearest_neighbour():
 def test_the_guides_encoder_is_pytorchs():
     """Two stacked encoder layers, run twice with a residual around them."""
     torch = pytest.importorskip("torch")
-    options = GUIDE | {"layers": 2, "width": 16, "dtype": "float32"}
+    options = GUIDE | {"layers": 2, "width": 16, "dtype": "float32", "precision": "highest"}
     network = make_network(GuidingNetwork, WIDTHS, len(LLP.classes), "visual", **options)
     module = network.module(network.init(jax.random.key(0)))
     layers = []

@@ -174,9 +174,11 @@ def test_attention_is_pytorchs(heads):
     torch = pytest.importorskip("torch")
     from flax import nnx
 
-    from avvp_jax.nn.layers import Attention
+    from avvp_jax.nn.layers import Arithmetic, Attention
 
-    ours = Attention(8, heads, dropout=0.0, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    ours = Attention(
+        8, heads, dropout=0.0, arithmetic=Arithmetic.named("float32", "highest"), rngs=nnx.Rngs(0)
+    )
     ours.in_bias[...] = jax.random.normal(jax.random.key(1), (24,))
     theirs = torch.nn.MultiheadAttention(8, heads, batch_first=True)
     weights = {

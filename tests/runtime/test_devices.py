@@ -82,6 +82,11 @@ def test_the_state_is_shared_out_and_gradients_are_summed(method, eight):
     assert "all-reduce" in record["collectives"]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_product_of_a_training_is_of_float32_on_any_device(method, eight):
+    assert json.loads(eight(f"{method}.json").read_text())["precisions"] == ["HIGHEST"]
+
+
 def test_a_checkpoint_of_eight_devices_goes_on_on_one_and_on_two(eight, tmp_path, capsys):
     two, one = eight("two.done").with_suffix(""), tmp_path / "one"
     assert "going on after epoch 2" in (two.parent / "log").read_text()

@@ -24,6 +24,7 @@ MODEL = {
     "norm": "post",
     "cross_attention": True,
     "dtype": "float32",
+    "precision": "highest",
 }
 
 

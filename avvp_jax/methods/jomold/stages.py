@@ -36,7 +36,7 @@ AUDIO_WEIGHT = 2.0
 
 def estimator_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of both streams after the encoder."""
-    parts = _losses(parser(batch["features"], key), batch["targets"], batch["weight"])
+    parts = _losses(parser, batch, key, batch["targets"])
     return sum(parts.values()), parts
 
 
@@ -59,14 +59,16 @@ def denoised_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndPart
         counts["visual"][row],
         batch["weight"],
     )
-    parts = _losses(parser(batch["features"], key), edited, batch["weight"])
+    parts = _losses(parser, batch, key, edited)
     total = sum(parts.values()) + (AUDIO_WEIGHT - 1) * parts["loss/audio"]
     return total, parts | _removed_shares(batch["targets"], edited, batch["weight"])
 
 
-def _losses(output, batch_targets, weight):
+def _losses(parser, batch, key, batch_targets):
+    output, weight = parser(batch["features"], key), batch["weight"]
     parts = mmil_losses(output, batch_targets, weight)
-    logits = contrastive_logits(output["audio_stream"], output["visual_stream"])
+    streams = output["audio_stream"], output["visual_stream"]
+    logits = contrastive_logits(*streams, parser.arithmetic.precision)
     return parts | {"loss/contrastive": expected_probability(logits, weight)}
 
 

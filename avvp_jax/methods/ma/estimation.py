@@ -63,7 +63,9 @@ def draw_partner(
     key: PRNGKeyArray, own: Float[ArrayLike, " classes"], labels: Float[ArrayLike, "videos classes"]
 ) -> Int[Array, ""]:
     """Draws one of the videos that share no label with `own`, uniformly; -1 if there is none."""
-    strangers = labels @ own == 0
+    # Numbers of labels that both have; exact whatever the device.
+    shared = jnp.matmul(labels, own, precision=jax.lax.Precision.HIGHEST)
+    strangers = shared == 0
     chance = jnp.where(strangers, jax.random.uniform(key, strangers.shape), -1.0)
     return jnp.where(strangers.any(), jnp.argmax(chance), -1)
 

@@ -38,7 +38,8 @@ def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of audio after the encoder and frames before it."""
     output = parser(batch["features"], key)
     parts = mmil_losses(output, batch["targets"], batch["weight"])
-    logits = contrastive_logits(output["audio_stream"], output["visual_tokens"])
+    streams = output["audio_stream"], output["visual_tokens"]
+    logits = contrastive_logits(*streams, parser.arithmetic.precision)
     parts["loss/contrastive"] = smoothed_cross_entropy(logits, batch["weight"])
     return sum(parts.values()), parts
 
