@@ -1,0 +1,68 @@
+"""A job's programs lowered for a mesh of any devices, described ones too, from shapes alone."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from avvp_jax.runtime.mesh import whole_batch
+from avvp_jax.training.job import Job
+from avvp_jax.training.predictor import compiled_prediction
+from avvp_jax.training.selection import add_seeds_axis, no_best, parts_of
+from avvp_jax.training.state import BatchArrays, EpochData, State, init_state
+from avvp_jax.training.step import make_step
+from avvp_jax.training.trainer import programs
+
+
+def training(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
+    """A compiled call of training.
+
+    Args:
+      job: what to train; only the shapes of its data are read.
+      mesh: the devices, for the job's seeds.
+      videos: number of training videos, in place of the job's.
+    """
+    batch = min(job.settings.train.batch_size, videos)
+    steps, rows = -(-videos // batch), whole_batch(batch, mesh)
+    step = make_step(job.model.network, job.model.loss, job.optimizer)
+    compiled = programs(step, steps, mesh)
+    features = {"features": job.data.train.features.arrays}
+    arrays = job.data.arrays | BatchArrays(videos=features)
+    arrays = replace(arrays, videos=of_videos(arrays.videos, videos, axis=0))
+    own = replace(job.data.own, videos=of_videos(job.data.own.videos, videos, axis=1))
+    order = jax.ShapeDtypeStruct((len(job.seeds), steps, rows), jnp.int32)
+    data = EpochData(own, order, jax.eval_shape(lambda: job.roots), {})
+    rates, state = job.schedule(1), first_state(job)
+    sums = compiled.logged.eval_shape(state, arrays, data, rates)
+    return compiled.run_steps.lower(replace(state, sums=sums), arrays, data, rates, 0, steps)
+
+
+def first_state(job: Job) -> State:
+    """The shapes of all seeds' states, without sums."""
+    select = tuple(parts_of(job.settings.eval.select))
+
+    def start(variables):
+        return init_state(job.optimizer, variables, no_best(job.model.keep(variables), select))
+
+    variables = add_seeds_axis(job.model.network.shapes(), len(job.seeds))
+    return jax.eval_shape(jax.vmap(start), variables)
+
+
+def evaluation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
+    """The prediction of all seeds' segments for so many videos, as validation does it."""
+    settings, result = job.settings.eval, job.model.result
+    compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
+    variables = add_seeds_axis(result.shapes(), len(job.seeds))
+    features = of_videos(job.data.train.features.arrays, videos, axis=0)
+    return compiled[1].lower(variables, features)
+
+
+def of_videos(tree: PyTree, videos: int, axis: int) -> PyTree:
+    """Shapes of arrays with another number of videos."""
+
+    def shape(x):
+        return jax.ShapeDtypeStruct((*x.shape[:axis], videos, *x.shape[axis + 1 :]), x.dtype)
+
+    return jax.tree.map(shape, tree)

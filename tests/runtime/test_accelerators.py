@@ -1,0 +1,68 @@
+"""Programs compiled for accelerators that are only described show what a CPU cannot.
+
+Run alone, with what the targets need in a folder of its own: see .ci/run.
+"""
+
+import pathlib
+import sys
+
+import jax
+import pytest
+
+from avvp_jax.nn.layers import PRECISIONS
+from tests.on_devices import run_of
+
+sys.path.append(str(pathlib.Path(__file__).parent.parent.parent / "benchmarks"))
+import hlo  # noqa: E402
+import lowering  # noqa: E402
+from targets import NotInstalled, target  # noqa: E402
+
+# With two seeds, the four chips share out each seed's batches in two, the eight GPUs in four.
+CASES = [(name, method) for name in ("v5e:2x2", "h100") for method in ("han", "ma", "jomold")]
+CASES += [(name, method) for name in ("v5e:2x2", "h100") for method in ("valor", "dhhn")]
+CASES += [("h100x8", "han")]
+VIDEOS = 64
+
+
+def installed(name: str):
+    """A target; the test is skipped where what compiles for it is not there."""
+    found = target(name)
+    try:
+        found.devices()
+    except NotInstalled as missing:
+        pytest.skip(str(missing))
+    return found
+
+
+def job_of(method: str, folder: pathlib.Path, precision: str = "highest"):
+    run, stage = run_of(method, folder)
+    run.config.model.precision = precision
+    return stage.job(run)
+
+
+@pytest.mark.parametrize(("name", "method"), CASES)
+def test_training_is_of_float32_and_shared_out(name, method, tmp_path):
+    """Every product has full precision, nothing is double, nothing calls the host."""
+    accelerator, job = installed(name), job_of(method, tmp_path)
+    mesh = accelerator.mesh(len(job.seeds))
+    program = accelerator.compile(lowering.training(job, mesh, VIDEOS))
+    text = program.as_text()
+    assert set(hlo.product_precisions(text)) == {"highest"}
+    assert not hlo.has_double_precision(text)
+    assert not hlo.has_callbacks(text)
+    state, arrays, data, *_ = program.input_shardings[0]
+    assert all(x.spec[0] == "seeds" for x in jax.tree.leaves(state))
+    assert all(x.is_fully_replicated for x in jax.tree.leaves(arrays))
+    assert tuple(data.order.spec) == ("seeds", None, "batch")
+    batch_is_shared_out = mesh.shape["batch"] > 1
+    assert ("all-reduce" in hlo.collectives(text)) == batch_is_shared_out
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["v5e:2x2", "h100"])
+def test_the_precision_that_is_asked_for_arrives(name, precision, tmp_path):
+    accelerator, job = installed(name), job_of("han", tmp_path, precision)
+    mesh = accelerator.mesh(len(job.seeds))
+    program = accelerator.compile(lowering.evaluation(job, mesh, VIDEOS))
+    asked = {"fastest": "default"}.get(precision, precision)
+    assert set(hlo.product_precisions(program.as_text())) == {asked}
