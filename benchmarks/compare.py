@@ -6,7 +6,8 @@
 OTHER is the folder of another checkout. Both are compiled first, each in a process of its own. In
 each round both train an epoch, then both evaluate; who goes first alternates. A machine whose speed
 moves within minutes moves for both, so the ratio of two neighbours says more than two separate
-rates. Two processes share the device, which a TPU does not allow.
+rates. Two processes share the device, which a TPU does not allow. Each has its own config: a
+checkout from before `model.precision` multiplies with fewer digits on an accelerator.
 """
 
 import argparse

@@ -20,6 +20,7 @@ from avvp_jax.metrics.scores import device_scores
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.fit import first_states, make_trainer
+from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import probabilities
 from avvp_jax.training.run import Run
 from avvp_jax.training.state import BatchArrays
@@ -42,14 +43,7 @@ class Bench:
     """
 
     def __init__(self, config, name: str, seeds: int, videos: int):
-        stage = next(stage for stage in stages_of(config) if stage.name == name)
-        chosen = range(config.seed, config.seed + seeds)
-        data = FirstVideos(config.data, videos)
-        run = Run(config, config.data.data_dir, [stage], data, chosen)
-        write_artefacts(run)
-        job = stage.job(run)
-        # Also replaces the batch size of a stage that has its own.
-        job.settings.train.batch_size = min(config.train.batch_size, videos)
+        job = make_job(config, name, seeds, videos)
         self.name, self._job = name, job
         self._trainer, self._validation = make_trainer(job), Validation(job)
         self._state, self._numbers = first_states(job, self._trainer), itertools.count(1)
@@ -94,6 +88,18 @@ class Bench:
             lambda v: probabilities(model.result, model.keep(v), features, 1, self._job.mesh),
             variables,
         )
+
+
+def make_job(config, name: str, seeds: int, videos: int) -> Job:
+    """A training stage as a job; see Bench."""
+    stage = next(stage for stage in stages_of(config) if stage.name == name)
+    chosen = range(config.seed, config.seed + seeds)
+    run = Run(config, config.data.data_dir, [stage], FirstVideos(config.data, videos), chosen)
+    write_artefacts(run)
+    job = stage.job(run)
+    # Also replaces the batch size of a stage that has its own.
+    job.settings.train.batch_size = min(config.train.batch_size, videos)
+    return job
 
 
 def write_artefacts(run: Run) -> None:

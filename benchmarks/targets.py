@@ -105,20 +105,22 @@ class Target:
         return Mesh(devices.reshape(first, -1), (SEEDS, BATCH))
 
     def compile(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-        """A program, lowered for this target's devices, as it would run there."""
+        """Compiles a program that was lowered for these devices, but without trying kernels."""
         options = dict(self.options)
-        if self.platform == "cuda" and (toolkit := _cuda_toolkit()):
-            options["xla_gpu_cuda_data_dir"] = toolkit
+        if self.platform == "cuda":
+            options["xla_gpu_cuda_data_dir"] = _cuda_toolkit()
         return lowered.compile(compiler_options=options)
 
     def _require(self) -> None:
         """Raises NotInstalled if a package is missing."""
-        for package, module in self.packages:
-            if importlib.util.find_spec(module) is None:
-                raise NotInstalled(
-                    f"{self.name}: to compile for it, pip install --no-deps {package} "
-                    f"(of JAX {jax.__version__})"
-                )
+        missing = [package for package, module in self.packages if not _is_there(module)]
+        if self.platform == "cuda" and not _cuda_toolkit():
+            missing.append("nvidia-cuda-nvcc")
+        if missing:
+            raise NotInstalled(
+                f"{self.name}: to compile for it, pip install --no-deps {' '.join(missing)} "
+                f"(those of JAX {jax.__version__})"
+            )
 
 
 def target(name: str) -> Target:
@@ -135,6 +137,13 @@ def target(name: str) -> Target:
     if generation in ("v5e", "v5p", "v6e") and shape:
         return Target(name, "tpu", (("libtpu", "libtpu"),), {})
     raise ValueError(f"{name!r} is no target; known: h100, h100x8, v5e:2x2, v5p:2x2x4, v6e:4x4")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that would hold it
+        return False
 
 
 def _cuda_toolkit() -> str:

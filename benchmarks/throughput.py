@@ -64,6 +64,7 @@ def measure(task: dict) -> list[dict]:
         peak = max(peak, machine.peak_flops(*arithmetic))
         common = {key: task[key] for key in ("config", "seeds", "batch", "videos")}
         common |= {"device": jax.devices()[0].device_kind, "peak_gflops": peak / 1e9}
+        common |= {"precision": config.model.precision}
         common |= {"bandwidth_gb_s": bandwidth / 1e9}
         common["scores_ms"] = 1e3 * scores_seconds(SCORED_VIDEOS, 9)
         results = []
@@ -126,7 +127,8 @@ def table(results: list[dict]) -> str:
         cells.append([f"{result['config']} {result['stage']}", *row])
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(x.rjust(w) for x, w in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join([results[0]["device"], *lines])
+    title = f"{results[0]['device']}, products: {results[0]['precision']}"
+    return "\n".join([title, *lines])
 
 
 def plot(results: list[dict], path: str) -> None:

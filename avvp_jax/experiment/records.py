@@ -108,9 +108,9 @@ def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
     way_out = "put a copy back, or give --config=configs/METHOD.py (to train, and a new --workdir)"
     try:
         record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique_keys)
-        # A file from before there was a choice.
-        record["config"].get("model", {}).setdefault("precision", "highest")
         config = ConfigDict(_to_tuples(record["config"]))
+        if isinstance(config.get("model"), ConfigDict) and "precision" not in config.model:
+            config.model.precision = _precision_before(record)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
     # RecursionError: brackets nested too deeply.
@@ -124,6 +124,12 @@ def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
         return config, _spec(record, config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+
+
+def _precision_before(record: dict) -> str:
+    """What products had before precision was a choice: float32 on CPUs, else the device's own."""
+    on_cpu = all("cpu" in str(device).lower() for device in record.get("devices", []))
+    return "highest" if on_cpu else "fastest"
 
 
 def _spec(record: dict, config: ConfigDict) -> DataSpec:

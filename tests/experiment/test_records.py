@@ -44,9 +44,12 @@ def test_a_damaged_config_is_named(tmp_path, damage):
         recall(str(tmp_path))
 
 
-def test_a_file_from_before_precision_was_a_choice_is_of_the_highest(tmp_path):
+@pytest.mark.parametrize(("device", "precision"), [("", "highest"), ("cuda:0", "fastest")])
+def test_a_file_from_before_precision_was_a_choice(device, precision, tmp_path):
+    """Such a run had the device's own, so it goes on with that."""
     remember(get_config(), str(tmp_path), data_spec("base"))
     record = json.loads((tmp_path / "config.json").read_text())
     del record["config"]["model"]["precision"]
+    record["devices"] = [device] if device else record["devices"]
     (tmp_path / "config.json").write_text(json.dumps(record))
-    assert recall(str(tmp_path)).model.precision == "highest"
+    assert recall(str(tmp_path)).model.precision == precision

@@ -21,7 +21,7 @@ FEATURES = {
 }
 
 
-@pytest.fixture(params=["default", "bfloat16", "highest"], autouse=True)
+@pytest.fixture(params=["bfloat16", "float32"], autouse=True)
 def of_jax(request):
     """JAX's setting for products that name no precision."""
     with jax.default_matmul_precision(request.param):
