@@ -29,6 +29,7 @@ NO_TPU = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no process holds the device
 }
 # NVIDIA H100 SXM5 as its driver describes it: 132 multiprocessors, compute capability 9.0.
 H100 = """
