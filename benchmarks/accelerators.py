@@ -100,12 +100,13 @@ def keep(folder: str | None, row: dict) -> pathlib.Path | None:
 
 def table(rows: list[dict]) -> str:
     """The rows as a table for a page of documentation."""
-    lines = ["| " + " | ".join(title for title, _ in COLUMNS.values()) + " |"]
-    lines.append("|" + "---|" * len(COLUMNS))
-    for row in rows:
-        cells = [f"{row[name]:{form}}" for name, (_, form) in COLUMNS.items()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    titles = "| " + " | ".join(title for title, _ in COLUMNS.values()) + " |"
+    return "\n".join([titles, "|" + "---|" * len(COLUMNS), *map(line, rows)])
+
+
+def line(row: dict) -> str:
+    """One row of the table."""
+    return "| " + " | ".join(f"{row[name]:{form}}" for name, (_, form) in COLUMNS.items()) + " |"
 
 
 def main() -> None:
@@ -140,7 +141,7 @@ def main() -> None:
                 for batch in args.batches:
                     for seeds in args.seeds:
                         new = measure(name, args, target, seeds, batch, folder)
-                        print(table(new), file=sys.stderr, flush=True)
+                        print("\n".join(map(line, new)), file=sys.stderr, flush=True)
                         rows += new
                         if args.json:
                             text = json.dumps(rows, indent=2)

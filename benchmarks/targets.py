@@ -86,11 +86,16 @@ class Target:
 
         Raises:
           NotInstalled: a package is missing, or JAX has dropped it.
+          ValueError: there are no TPUs of this shape.
         """
         self._require()
         if self.platform == "tpu":
-            with _environment(NO_TPU):
-                return np.array(topologies.get_topology_desc(self.name, platform="tpu").devices)
+            try:
+                with _environment(NO_TPU):
+                    described = topologies.get_topology_desc(self.name, platform="tpu")
+            except jax.errors.JaxRuntimeError as error:
+                raise ValueError(f"{self.name}: {str(error).splitlines()[0]}") from None
+            return np.array(described.devices)
         count = self.name.partition("x")[2] or "1"
         options = {"topology": f"1x1x{count}", "target_config": H100}
         try:
