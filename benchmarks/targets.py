@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from avvp_jax.runtime.mesh import BATCH, SEEDS
+from avvp_jax.runtime.mesh import arranged
 
 # What libtpu asks the machine for, where there is no TPU to ask.
 NO_TPU = {
@@ -100,15 +100,13 @@ class Target:
         options = {"topology": f"1x1x{count}", "target_config": H100}
         try:
             described = topologies.get_topology_desc("h100", platform="cuda", **options)
-        except NotImplementedError:
-            raise NotInstalled(f"{self.name}: set JAX_PLATFORMS=cpu to compile for it") from None
+        except NotImplementedError as error:
+            raise NotInstalled(f"{self.name}: {error}; try with JAX_PLATFORMS=cpu") from None
         return np.array(described.devices)
 
     def mesh(self, seeds: int) -> Mesh:
-        """The mesh of these devices for seeds that train together, as runtime.mesh makes it."""
-        devices = self.devices()
-        first = np.gcd(seeds, devices.size)
-        return Mesh(devices.reshape(first, -1), (SEEDS, BATCH))
+        """The mesh of these devices for seeds that train together."""
+        return arranged(self.devices(), seeds)
 
     def compile(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
         """Compiles a program that was lowered for these devices, but without trying kernels."""

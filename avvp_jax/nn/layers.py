@@ -25,7 +25,7 @@ STATISTICS_STEP = 0.1
 # The names of `config.model.precision`. On a CPU all of them are float32.
 PRECISIONS = {
     "highest": jax.lax.Precision.HIGHEST,  # float32, also on NVIDIA and TPU
-    "high": jax.lax.Precision.HIGH,  # three passes of bfloat16 on a TPU, TF32 on NVIDIA
+    "high": jax.lax.Precision.HIGH,  # three passes of bfloat16 on a TPU, TF32 or float32 on NVIDIA
     "fastest": jax.lax.Precision.DEFAULT,  # one pass of bfloat16 on a TPU, TF32 on NVIDIA
 }
 

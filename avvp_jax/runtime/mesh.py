@@ -43,8 +43,13 @@ def make_mesh(together: int = 1, *, devices: int = 0, seeds: int = 0) -> Mesh:
         )
     if seeds and count % seeds:
         raise UserError(f"config.mesh.seeds={seeds} must divide the {count} devices, or be 0")
-    first = math.gcd(together, seeds or count)
-    return Mesh(np.array(found[:count]).reshape(first, -1), (SEEDS, BATCH))
+    return arranged(np.array(found[:count]), together, seeds)
+
+
+def arranged(devices: np.ndarray, together: int, seeds: int = 0) -> Mesh:
+    """The mesh of given devices; see make_mesh."""
+    first = math.gcd(together, seeds or devices.size)
+    return Mesh(devices.reshape(first, -1), (SEEDS, BATCH))
 
 
 def own_mesh() -> Mesh:
