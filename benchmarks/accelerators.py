@@ -67,11 +67,8 @@ def facts(target, lowered, path: pathlib.Path | None) -> dict:
 
     start = time.perf_counter()
     program = target.compile(lowered)
-    seconds, text, memory = (
-        time.perf_counter() - start,
-        program.as_text(),
-        program.memory_analysis(),
-    )
+    seconds = time.perf_counter() - start
+    text, memory = program.as_text(), program.memory_analysis()
     if path:
         path.write_text(text)
     read = hlo.read(text)
@@ -125,9 +122,7 @@ def main() -> None:
     parser.add_argument("--json", help="also write the rows here")
     parser.add_argument("--hlo", help="keep each optimised program as text in this folder")
     args = parser.parse_args()
-    for name in args.configs:
-        if name not in throughput.CONFIGS:
-            parser.error(f"--configs: {name!r} is unknown; known: {', '.join(throughput.CONFIGS)}")
+    configs = throughput.config_names(args.configs, parser)
     try:
         chosen = [targets.target(name) for name in args.targets]
         for target in chosen:
@@ -136,7 +131,7 @@ def main() -> None:
         parser.error(f"--targets: {error}")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.configs:
+        for name in configs:
             for target in chosen:
                 for batch in args.batches:
                     for seeds in args.seeds:

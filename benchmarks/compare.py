@@ -133,11 +133,7 @@ def measure(args, parser) -> None:
     """Compares every training stage of the configs, and prints a line for each."""
     import throughput
 
-    configs = [name for given in args.configs for name in given.split(",")]
-    for name in configs:
-        if name not in throughput.CONFIGS:
-            known = ", ".join(throughput.CONFIGS)
-            parser.error(f"--configs: {name!r} is unknown; known: {known}")
+    configs = throughput.config_names(args.configs, parser)
     checkouts = [str(args.other.resolve()), str(ROOT)]
     print(f"{'videos/s':32}{'other':>10}{'this':>10}{'this/other':>12}  (quartiles of rounds)")
     with tempfile.TemporaryDirectory() as folder:

@@ -111,6 +111,15 @@ def load_config(name: str, variant: str = "synthetic"):
     return module.get_config(",".join(filter(None, (own, variant))))
 
 
+def config_names(given: list[str], parser) -> list[str]:
+    """The configs that a command line names, apart by spaces or commas; unknown ones end it."""
+    names = [name for some in given for name in some.split(",")]
+    for name in names:
+        if name not in CONFIGS:
+            parser.error(f"--configs: {name!r} is unknown; known: {', '.join(CONFIGS)}")
+    return names
+
+
 def training_stages(config) -> list:
     """The stages of a config that train a network."""
     from avvp_jax.methods import stages_of
@@ -192,9 +201,7 @@ def main() -> None:
 
 def tasks(args, parser, folder: str):
     """The tasks to measure, each in a process of its own."""
-    for name in (name for given in args.configs for name in given.split(",")):
-        if name not in CONFIGS:
-            parser.error(f"--configs: {name!r} is unknown; known: {', '.join(CONFIGS)}")
+    for name in config_names(args.configs, parser):
         stages = [stage.name for stage in training_stages(load_config(name))]
         for videos in args.videos:
             for batch in args.batches:
