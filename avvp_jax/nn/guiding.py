@@ -8,8 +8,9 @@ from typing import Literal
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from avvp_jax.nn.hybrid import copies, feed_forward
-from avvp_jax.nn.layers import Arithmetic, Attention, dropout, keys_of_parts, layer_norm, linear
+from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
+from avvp_jax.nn.hybrid import copies, dropout_entries, feed_forward
+from avvp_jax.nn.layers import Arithmetic, Attention, layer_norm, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import SegmentPooling
 
@@ -68,8 +69,11 @@ class GuidingNetwork(nnx.Module):
             x = self.fc_a(features["audio"])
         else:
             x = self.visual_tokens(features["visual"], features["snippet"])
-        for repeat_key in keys_of_parts(key, self.repeats):
-            x = x + self.self_encoder(x, repeat_key)
+        layers = self.self_encoder.layers
+        entries = self.repeats * sum(dropout_entries(y, x.shape[1], 1) for y in layers)
+        drop = Dropout.drawn(key, len(x), entries)
+        for _ in range(self.repeats):
+            x = x + self.self_encoder(x, drop)
         return self.pooling(x)
 
 
@@ -79,9 +83,9 @@ class GuidingEncoder(nnx.Module):
     def __init__(self, first: "EncoderLayer", layers: int):
         self.layers = copies(first, layers)
 
-    def __call__(self, x: Stream, key: PRNGKeyArray | None) -> Stream:
-        for layer, layer_key in zip(self.layers, keys_of_parts(key, len(self.layers)), strict=True):
-            x = layer(x, layer_key)
+    def __call__(self, x: Stream, drop: Dropout = NO_DROPOUT) -> Stream:
+        for layer in self.layers:
+            x = layer(x, drop)
         return x
 
 
@@ -107,10 +111,7 @@ class EncoderLayer(nnx.Module):
         self.norm2 = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
         self.dropout = dropout
 
-    def __call__(self, x: Stream, key: PRNGKeyArray | None = None) -> Stream:
-        # A HybridLayer uses the first of its three keys for cross-modal attention.
-        _, self_key, ff_key = keys_of_parts(key, 3)
-        weights_key, out_key = keys_of_parts(self_key, 2)
-        update = self.self_attention.to_itself(x, weights_key)
-        x = self.norm1(x + dropout(update, self.dropout, out_key))
-        return self.norm2(x + feed_forward(x, self.linear1, self.linear2, self.dropout, ff_key))
+    def __call__(self, x: Stream, drop: Dropout = NO_DROPOUT) -> Stream:
+        update = self.self_attention.to_itself(x, drop)
+        x = self.norm1(x + drop(update, self.dropout))
+        return self.norm2(x + feed_forward(x, self.linear1, self.linear2, self.dropout, drop))

@@ -10,9 +10,10 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from avvp_jax.nn.dropout import dropout, keys_of_parts
 from avvp_jax.nn.guiding import GuidingNetwork
 from avvp_jax.nn.hybrid import HybridEncoder
-from avvp_jax.nn.layers import Arithmetic, TimeConvolution, dropout, keys_of_parts, linear
+from avvp_jax.nn.layers import Arithmetic, TimeConvolution, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import MMIL, PROBABILITIES
 

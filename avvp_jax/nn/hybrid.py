@@ -4,16 +4,17 @@ Tian, Li and Xu, ECCV 2020, section 4.2 (HAN); Lai, Chen and Wang, NeurIPS 2023
 (VALOR: sequential update, several layers, pre-norm).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from avvp_jax.nn.layers import Arithmetic, Attention, dropout, keys_of_parts, layer_norm, linear
+from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
+from avvp_jax.nn.layers import Arithmetic, Attention, layer_norm, linear
 
 Stream = Float[Array, "videos segments width"]
 Pair = Float[Array, "videos 2 segments width"]  # the audio and the visual stream, stacked
@@ -50,47 +51,39 @@ class HybridLayer(nnx.Module):
         self.dropout = dropout
         self.pre_norm = norm == "pre"
 
-    def update_pair(self, pair: Pair, key: PRNGKeyArray | None = None) -> Pair:
+    def update_pair(self, pair: Pair, drop: Dropout = NO_DROPOUT) -> Pair:
         """Updates both streams in parallel: each attends to the other's input to this layer."""
-        cross_key, self_key, ff_key = keys_of_parts(key, 3)
         query = self._query(pair)
-        update = self._attend(self.self_attention.to_itself, query, key=self_key)
+        update = self._attend(self.self_attention.to_itself, query, drop=drop)
         if self.pre_norm:  # cross-modal queries are normalised, keys and values are not
             attend, read = self.cross_attention.to_context, (query, pair[:, ::-1])
         else:
             attend, read = self.cross_attention.to_each_other, (query,)
-        update = update + self._attend(attend, *read, key=cross_key)
-        return self._update(pair, update, ff_key)
+        update = update + self._attend(attend, *read, drop=drop)
+        return self._update(pair, update, drop)
 
-    def update_from(self, own: Stream, other: Stream, key: PRNGKeyArray | None = None) -> Stream:
+    def update_from(self, own: Stream, other: Stream, drop: Dropout = NO_DROPOUT) -> Stream:
         """Updates `own`, which attends to itself and to `other`."""
-        cross_key, self_key, ff_key = keys_of_parts(key, 3)
         query = self._query(own)
-        update = self._attend(self.self_attention.to_itself, query, key=self_key)
-        cross = self._attend(self.cross_attention.to_context, query, other, key=cross_key)
-        return self._update(own, update + cross, ff_key)
+        update = self._attend(self.self_attention.to_itself, query, drop=drop)
+        cross = self._attend(self.cross_attention.to_context, query, other, drop=drop)
+        return self._update(own, update + cross, drop)
 
-    def update_alone(self, own: StreamOrPair, key: PRNGKeyArray | None = None) -> StreamOrPair:
+    def update_alone(self, own: StreamOrPair, drop: Dropout = NO_DROPOUT) -> StreamOrPair:
         """Updates `own` by self-attention only, without cross-modal attention."""
-        _, self_key, ff_key = keys_of_parts(key, 3)
-        update = self._attend(self.self_attention.to_itself, self._query(own), key=self_key)
-        return self._update(own, update, ff_key)
+        update = self._attend(self.self_attention.to_itself, self._query(own), drop=drop)
+        return self._update(own, update, drop)
 
     def _query(self, own: StreamOrPair) -> StreamOrPair:
         return self.norm1(own) if self.pre_norm else own
 
-    def _attend(
-        self, attend: Callable, *streams: StreamOrPair, key: PRNGKeyArray | None
-    ) -> StreamOrPair:
-        weights_key, out_key = keys_of_parts(key, 2)
-        return dropout(attend(*streams, weights_key), self.dropout, out_key)
+    def _attend(self, attend: Callable, *streams: StreamOrPair, drop: Dropout) -> StreamOrPair:
+        return drop(attend(*streams, drop), self.dropout)
 
-    def _update(
-        self, own: StreamOrPair, update: StreamOrPair, key: PRNGKeyArray | None
-    ) -> StreamOrPair:
+    def _update(self, own: StreamOrPair, update: StreamOrPair, drop: Dropout) -> StreamOrPair:
         """Adds the attention's update to `own`, then that of the feed-forward network."""
         feed = partial(
-            feed_forward, inner=self.linear1, outer=self.linear2, rate=self.dropout, key=key
+            feed_forward, inner=self.linear1, outer=self.linear2, rate=self.dropout, drop=drop
         )
         own = own + update
         if self.pre_norm:
@@ -135,40 +128,45 @@ class HybridEncoder(nnx.Module):
         self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
     ) -> tuple[Stream, Stream]:
         """Both streams after all layers."""
-        for layer, layer_key in self._layers(key):
+
+        def update(layer: HybridLayer, audio: Stream, visual: Stream, drop: Dropout):
             if self.sequential:
-                audio_key, visual_key = keys_of_parts(layer_key, 2)
-                audio = layer.update_from(audio, visual, audio_key)
-                visual = layer.update_from(visual, audio, visual_key)
-            else:
-                # Stacked, so that both directions share each matrix product.
-                pair = layer.update_pair(jnp.stack([audio, visual], axis=1), layer_key)
-                audio, visual = pair[:, 0], pair[:, 1]
-        return self._normalise(audio, visual)
+                audio = layer.update_from(audio, visual, drop)
+                return audio, layer.update_from(visual, audio, drop)
+            # Stacked, so that both directions share each matrix product.
+            pair = layer.update_pair(jnp.stack([audio, visual], axis=1), drop)
+            return pair[:, 0], pair[:, 1]
+
+        return self._through(update, audio, visual, key, attentions=2)
 
     def without_cross_attention(
         self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
     ) -> tuple[Stream, Stream]:
         """Both streams after all layers, with self-attention only: neither attends to the other.
 
-        JoMoLD's noise estimator is such a network (Cheng et al., ECCV 2022). Dropout draws the
-        same masks as it does with cross-modal attention.
+        JoMoLD's noise estimator is such a network (Cheng et al., ECCV 2022).
         """
-        for layer, layer_key in self._layers(key):
+
+        def update(layer: HybridLayer, audio: Stream, visual: Stream, drop: Dropout):
             if self.sequential:
-                audio_key, visual_key = keys_of_parts(layer_key, 2)
-                audio = layer.update_alone(audio, audio_key)
-                visual = layer.update_alone(visual, visual_key)
-            else:
-                pair = layer.update_alone(jnp.stack([audio, visual], axis=1), layer_key)
-                audio, visual = pair[:, 0], pair[:, 1]
-        return self._normalise(audio, visual)
+                return layer.update_alone(audio, drop), layer.update_alone(visual, drop)
+            pair = layer.update_alone(jnp.stack([audio, visual], axis=1), drop)
+            return pair[:, 0], pair[:, 1]
 
-    def _layers(self, key: PRNGKeyArray | None):
-        """The layers with their keys."""
-        return zip(self.layers, keys_of_parts(key, len(self.layers)), strict=True)
+        return self._through(update, audio, visual, key, attentions=1)
 
-    def _normalise(self, audio: Stream, visual: Stream) -> tuple[Stream, Stream]:
+    def _through(
+        self,
+        update: Callable[..., tuple[Stream, Stream]],
+        audio: Stream,
+        visual: Stream,
+        key: PRNGKeyArray | None,
+        attentions: int,
+    ) -> tuple[Stream, Stream]:
+        """Both streams, updated by all layers, each with so many attentions."""
+        entries = 2 * dropout_entries(self.layers[0], audio.shape[1], attentions)
+        drop = Dropout.drawn(key, len(audio), entries * len(self.layers))
+        audio, visual = through_layers(self.layers, update, (audio, visual), drop, entries)
         if self.pre_norm:
             return self.final_norm_a(audio), self.final_norm_v(visual)
         return audio, visual
@@ -179,10 +177,54 @@ def copies(first: nnx.Module, count: int) -> nnx.List:
     return nnx.List([first, *(nnx.clone(first) for _ in range(count - 1))])
 
 
+def through_layers(
+    layers: Sequence[nnx.Module], update: Callable, streams: PyTree, drop: Dropout, entries: int
+) -> PyTree:
+    """Streams after `update(layer, *streams, drop)` by each of several equal layers.
+
+    For a TPU the layers are a loop, because products take so long to compile there; elsewhere a
+    loop would only copy.
+
+    Args:
+      entries: how many numbers of a video a layer drops or keeps.
+    """
+
+    def one_by_one(streams):
+        for layer in layers:
+            streams = update(layer, *streams, drop)
+        return streams
+
+    def in_a_loop(streams):
+        graphdef = nnx.graphdef(layers[0])
+        states = jax.tree.map(lambda *x: jnp.stack(x), *map(nnx.state, layers))
+
+        def body(streams, each):
+            state, index = each
+            own = drop.part(index * entries, entries)
+            return update(nnx.merge(graphdef, state), *streams, own), None
+
+        return jax.lax.scan(body, streams, (states, jnp.arange(len(layers))))[0]
+
+    if len(layers) == 1:
+        return one_by_one(streams)
+    return jax.lax.platform_dependent(streams, tpu=in_a_loop, default=one_by_one)
+
+
 def feed_forward(
-    x: StreamOrPair, inner: nnx.Linear, outer: nnx.Linear, rate: float, key: PRNGKeyArray | None
+    x: StreamOrPair, inner: nnx.Linear, outer: nnx.Linear, rate: float, drop: Dropout
 ) -> StreamOrPair:
     """A position-wise feed-forward network: linear, ReLU, dropout, linear, dropout."""
-    hidden_key, out_key = keys_of_parts(key, 2)
-    hidden = dropout(jax.nn.relu(inner(x)), rate, hidden_key)
-    return dropout(outer(hidden), rate, out_key)
+    hidden = drop(jax.nn.relu(inner(x)), rate)
+    return drop(outer(hidden), rate)
+
+
+def dropout_entries(layer: nnx.Module, segments: int, attentions: int) -> int:
+    """How many numbers of one stream a transformer layer drops or keeps.
+
+    They are each attention's weights and output, and the feed-forward's hidden units and output.
+    """
+    if not layer.dropout:
+        return 0
+    width, hidden = layer.linear1.in_features, layer.linear1.out_features
+    attended = layer.self_attention.heads * segments**2 + segments * width
+    return attentions * attended + segments * (hidden + width)

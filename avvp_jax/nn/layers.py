@@ -1,21 +1,23 @@
-"""Layers that the networks share: linear maps, norms, convolution, attention and dropout.
+"""Layers that the networks share: linear maps, norms, convolution and attention.
 
 Every matrix product of the networks is in this file.
 
-No module holds random state. Calls that draw random numbers take a key; `key=None` means
-evaluation, without dropout.
+No module holds random state. Networks take a key, and None in evaluation; layers take what drops
+entries (dropout.py).
 """
 
 import dataclasses
 import functools
-import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float
+
+from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 
 NORM_EPSILON = 1e-5
 # Weight of a batch's statistics in the update of batch norm's running statistics.
@@ -107,34 +109,6 @@ def linear(
 def layer_norm(width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Layer normalisation as published (epsilon 1e-5, scale 1, bias 0)."""
     return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
-
-
-def keys_of_parts(
-    key: PRNGKeyArray | None, count: int
-) -> Key[Array, " {count}"] | tuple[None, ...]:
-    """`count` keys for the parts of a module; in evaluation, `count` times None."""
-    return (None,) * count if key is None else jax.random.split(key, count)
-
-
-def dropout(
-    x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None
-) -> Float[Array, "*shape"]:
-    """Zeroes entries with probability `rate` and scales the others by 1 / (1 - rate)."""
-    if key is None or rate == 0.0:
-        return x
-    return jnp.where(kept(key, rate, x.shape), x / (1.0 - rate), jnp.zeros_like(x))
-
-
-def kept(key: PRNGKeyArray, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
-    """A dropout mask: True with probability 1 - `rate`, rounded to a multiple of 2 ** -16.
-
-    Each 32-bit word serves two entries, because drawing random bits takes a good part of a
-    training step. The bits of an entry of the first axis do not depend on that axis's length.
-    """
-    entries = math.prod(shape[1:])
-    words = jax.random.bits(key, (shape[0], -(-entries // 2)), jnp.uint32)
-    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(shape[0], -1)
-    return (halves >= round(rate * 2**16))[:, :entries].reshape(shape)
 
 
 class BatchNorm(nnx.Module):
@@ -234,46 +208,47 @@ class Attention(nnx.Module):
         self.heads, self.dropout, self.arithmetic = heads, dropout, arithmetic
 
     def to_itself(
-        self, x: Float[Array, "*batch time width"], key: PRNGKeyArray | None = None
+        self, x: Float[Array, "*batch time width"], drop: Dropout = NO_DROPOUT
     ) -> Float[Array, "*batch time width"]:
         """Self-attention of every stream; streams may be stacked on a batch axis."""
-        return self._attend(*jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1), key)
+        return self._attend(*jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1), drop)
 
     def to_each_other(
-        self, pair: Float[Array, "videos 2 time width"], key: PRNGKeyArray | None = None
+        self, pair: Float[Array, "videos 2 time width"], drop: Dropout = NO_DROPOUT
     ) -> Float[Array, "videos 2 time width"]:
         """Cross-attention of two stacked streams: each attends to the other."""
         q, k, v = jnp.split(self._project(pair, 0, 3 * pair.shape[-1]), 3, axis=-1)
-        return self._attend(q, k[:, ::-1], v[:, ::-1], key)
+        return self._attend(q, k[:, ::-1], v[:, ::-1], drop)
 
     def to_context(
         self,
         query: Float[Array, "*batch time width"],
         context: Float[Array, "*batch steps width"],
-        key: PRNGKeyArray | None = None,
+        drop: Dropout = NO_DROPOUT,
     ) -> Float[Array, "*batch time width"]:
         """Cross-attention of `query` to `context`, which may have another length."""
         width = query.shape[-1]
         q = self._project(query, 0, width)
         k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
-        return self._attend(q, k, v, key)
+        return self._attend(q, k, v, drop)
 
     def _attend(
         self,
         q: Float[Array, "*batch time width"],
         k: Float[Array, "*batch steps width"],
         v: Float[Array, "*batch steps width"],
-        key: PRNGKeyArray | None,
+        drop: Dropout,
     ) -> Float[Array, "*batch time width"]:
         """Scaled dot-product attention for each head, and the output projection."""
         shape = q.shape
         q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
-        precision = self.arithmetic.precision
-        logits = jnp.einsum("...thd,...shd->...hts", q, k, precision=precision)
-        logits = logits * q.shape[-1] ** -0.5
+        einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
+        products = functools.partial(einsum, "...thd,...shd->...hts")
+        logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(q.dtype)
-        weights = dropout(weights, self.dropout, key)
-        mixed = jnp.einsum("...hts,...shd->...thd", weights, v, precision=precision)
+        weights = drop(weights, self.dropout)
+        products = functools.partial(einsum, "...hts,...shd->...thd")
+        mixed = _small(products, _mixed_by_sums, weights, v)
         return self.out_proj(mixed.reshape(shape))
 
     def _project(
@@ -283,3 +258,26 @@ class Attention(nnx.Module):
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
         x, kernel, bias = (y.astype(self.arithmetic.dtype) for y in (x, kernel, bias))
         return product(x, kernel, self.arithmetic.precision) + bias
+
+
+def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
+    """Matrix products of a few segments: on a CPU as such, elsewhere as sums that XLA fuses.
+
+    They are too small for an accelerator's matrix unit, and for a TPU each takes as long to
+    compile as a large one. Sums are of float32, whatever the precision.
+    """
+    return jax.lax.platform_dependent(x, y, cpu=products, default=sums)
+
+
+def _logits_by_sums(
+    q: Float[Array, "*batch time heads part"], k: Float[Array, "*batch steps heads part"]
+) -> Float[Array, "*batch heads time steps"]:
+    pairs = q[..., :, None, :, :] * k[..., None, :, :, :]
+    return jnp.moveaxis(pairs.sum(axis=-1), -1, -3)
+
+
+def _mixed_by_sums(
+    weights: Float[Array, "*batch heads time steps"], v: Float[Array, "*batch steps heads part"]
+) -> Float[Array, "*batch time heads part"]:
+    weighted = jnp.moveaxis(weights, -3, -1)[..., None] * v[..., None, :, :, :]
+    return weighted.sum(axis=-3)

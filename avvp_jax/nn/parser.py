@@ -8,9 +8,10 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from avvp_jax.nn.dropout import dropout as drop
+from avvp_jax.nn.dropout import keys_of_parts
 from avvp_jax.nn.hybrid import HybridEncoder
-from avvp_jax.nn.layers import Arithmetic, keys_of_parts, linear
-from avvp_jax.nn.layers import dropout as drop
+from avvp_jax.nn.layers import Arithmetic, linear
 from avvp_jax.nn.pooling import MMIL
 
 # By role. A type checker looks at one value of a dict, and at all leaves of a tree.

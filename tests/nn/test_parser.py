@@ -107,36 +107,6 @@ def test_pre_norm_adds_a_final_norm_per_stream(small_model):
         np.testing.assert_allclose(stream.std(axis=-1), 1, atol=1e-2)
 
 
-def test_dropout_follows_the_key_and_rests_without_one(small_model):
-    network, variables = make(small_model)
-    parser, inputs = network.module(variables), features()
-
-    def prob(key):
-        return parser(inputs, key)["frame_prob"]
-
-    np.testing.assert_array_equal(prob(None), prob(None))
-    np.testing.assert_array_equal(prob(jax.random.key(1)), prob(jax.random.key(1)))
-    assert np.abs(prob(jax.random.key(1)) - prob(jax.random.key(2))).max() > 1e-4
-    assert np.abs(prob(jax.random.key(1)) - prob(None)).max() > 1e-4
-
-
-def test_visual_dropout_spares_the_audio_stream(small_model):
-    network, variables = make(small_model | {"dropout": 0.0, "visual_dropout": 0.5})
-    parser, inputs = network.module(variables), features()
-    rest, drawn = (parser(inputs, key)["frame_prob"] for key in (None, jax.random.key(0)))
-    np.testing.assert_array_equal(rest[:, :, 0], drawn[:, :, 0])
-    assert np.abs(rest[:, :, 1] - drawn[:, :, 1]).max() > 1e-3
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_dropout_keeps_the_mean(rate):
-    from avvp_jax.nn.layers import dropout
-
-    dropped = dropout(jnp.ones((1000, 100)), rate, jax.random.key(0))
-    assert abs(float((dropped == 0).mean()) - rate) < 0.01
-    assert abs(float(dropped.mean()) - 1) < 0.01
-
-
 def test_bfloat16_computes_close_to_float32(small_model):
     network, variables = make(small_model)
     half, _ = make(small_model | {"dtype": "bfloat16"})
@@ -214,29 +184,3 @@ def test_pre_norm_normalises_the_query_and_not_the_other_stream(small_model):
     np.testing.assert_allclose(
         layer.update_from(own, other), expected + layer.linear2(hidden), atol=1e-5
     )
-
-
-def test_dropout_is_where_the_paper_has_it(small_model, monkeypatch):
-    """On both attentions' weights and outputs, twice in the feed-forward, and before MMIL."""
-    import avvp_jax.nn.hybrid
-    import avvp_jax.nn.layers
-    import avvp_jax.nn.parser
-
-    seen = []
-
-    def spy(x, rate, key):
-        seen.append((x.shape, rate, tuple(jax.random.key_data(key).tolist())))
-        return x
-
-    monkeypatch.setattr(avvp_jax.nn.layers, "dropout", spy)
-    monkeypatch.setattr(avvp_jax.nn.hybrid, "dropout", spy)
-    monkeypatch.setattr(avvp_jax.nn.parser, "drop", spy)
-    network, variables = make(small_model | {"visual_dropout": 0.5})
-    network.module(variables)(features(), jax.random.key(0))
-    attention, stream, hidden = (3, 2, 2, 10, 10), (3, 2, 10, 16), (3, 2, 10, 24)
-    inside = [attention, stream, attention, stream, hidden, stream]
-    assert [(shape, rate) for shape, rate, _ in seen] == [
-        *((shape, 0.1) for shape in inside),
-        ((3, 10, 16), 0.5),
-    ]
-    assert len({key for _, _, key in seen}) == len(seen)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import parser_network
-from avvp_jax.nn.layers import kept, product
+from avvp_jax.nn.layers import product
 from avvp_jax.task import LLP
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
@@ -139,27 +139,6 @@ def test_every_step_and_epoch_has_dropout_of_its_own(small_model):
             state, logged = trainer.run_epoch(state, epoch)
             losses[name, epoch] = float(logged["loss"][0])
     assert len(set(losses.values())) == 4
-
-
-def test_another_generator_draws_other_bits():
-    """The hardware's generator is opt-in, because its bits depend on vmap."""
-    masks = [kept(keys.root_key(3, name), 0.5, (8, 30)) for name in keys.GENERATORS]
-    assert (masks[0] != masks[1]).any()
-
-
-def test_dropout_of_a_video_does_not_depend_on_how_many_there_are():
-    """Sizes that devices do not divide are padded, which must change nothing."""
-    key = keys.root_key(0)
-    for shape in ((3,), (2, 5, 7), (4, 10)):
-        few, many = (kept(key, 0.3, (videos, *shape)) for videos in (4, 9))
-        np.testing.assert_array_equal(few, many[:4])
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_dropout_keeps_its_share(rate):
-    mask = np.asarray(kept(keys.root_key(1), rate, (500, 1001)))
-    # Five standard deviations of the share.
-    assert abs(mask.mean() - (1 - rate)) < 5 * (rate * (1 - rate) / mask.size) ** 0.5
 
 
 def test_a_product_has_jaxs_gradients():
