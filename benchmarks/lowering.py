@@ -29,7 +29,7 @@ def training(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     step = make_step(job.model.network, job.model.loss, job.optimizer)
     compiled = programs(step, steps, mesh)
     features = {"features": job.data.train.features.arrays}
-    arrays = job.data.arrays | BatchArrays(videos=features)
+    arrays = (job.data.arrays | BatchArrays(videos=features)).flat()
     arrays = replace(arrays, videos=of_videos(arrays.videos, videos, axis=0))
     own = replace(job.data.own, videos=of_videos(job.data.own.videos, videos, axis=1))
     order = jax.ShapeDtypeStruct((len(job.seeds), steps, rows), jnp.int32)

@@ -7,12 +7,14 @@ None.
 """
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import PyTree
+from jax.typing import ArrayLike
+from jaxtyping import Array, Int, PyTree, Shaped
 
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime.mesh import by_seed, by_step
@@ -89,6 +91,35 @@ class BatchArrays:
 
     def __or__(self, other: "BatchArrays") -> "BatchArrays":
         return BatchArrays(self.videos | other.videos, self.shared | other.shared)
+
+    def flat(self) -> "BatchArrays":
+        """The same with `videos` as Flat arrays."""
+        return BatchArrays(jax.tree.map(Flat.of, self.videos), self.shared)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["shape"])
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    """An array with an entry for each video, in which the numbers of a video are in one row.
+
+    A TPU pads the last two axes of an array to whole tiles, ten segments to sixteen. A program
+    that takes videos from such an array first copies all of it into that form.
+
+    Attributes:
+      rows: [videos, numbers of a video].
+      shape: of a video.
+    """
+
+    rows: PyTree
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, x: Shaped[ArrayLike, "videos ..."]) -> "Flat":
+        return cls(x.reshape(len(x), -1), x.shape[1:])
+
+    def take(self, rows: Int[ArrayLike, " batch"]) -> Shaped[Array, "batch ..."]:
+        """Some videos, in their own shape."""
+        return jnp.take(self.rows, rows, axis=0).reshape(len(rows), *self.shape)
 
 
 @jax.tree_util.register_dataclass

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.functional import Network, variables_of
 from avvp_jax.training.optimizer import Rates, descend
-from avvp_jax.training.state import BatchArrays, State
+from avvp_jax.training.state import BatchArrays, Flat, State
 
 # The loss, and further numbers to log.
 LossAndParts = tuple[Float[Array, ""], PyTree[Float[Array, ""]]]
@@ -71,7 +71,7 @@ def take_batch(
     """Takes the batch of some videos from the arrays of all.
 
     Args:
-      arrays: of all training videos.
+      arrays: of all training videos, Flat or not.
       rows: the videos of the batch; -1 is padding.
       step: number of the step in the whole training, from 0.
       sharding: of the batch's axis of videos.
@@ -80,7 +80,12 @@ def take_batch(
       The rows of every array of `arrays.videos` (targets, features); `arrays.shared`;
       `weight` [batch], which is 1 for a video and 0 for padding; and `step`.
     """
-    batch = jax.tree.map(lambda x: jnp.take(x, jnp.maximum(rows, 0), axis=0), arrays.videos)
+    there = jnp.maximum(rows, 0)
+
+    def take(x):
+        return x.take(there) if isinstance(x, Flat) else jnp.take(x, there, axis=0)
+
+    batch = jax.tree.map(take, arrays.videos, is_leaf=lambda x: isinstance(x, Flat))
     batch["weight"] = (rows >= 0).astype(jnp.float32)
     if sharding is not None:
         batch = jax.lax.with_sharding_constraint(batch, sharding)

@@ -62,7 +62,8 @@ class Trainer:
     ):
         self.steps = order.steps
         self.order, self._feed, self._schedule, self._mesh = order, feed, schedule, mesh
-        self._arrays = place(arrays | BatchArrays(videos=feed.videos), everywhere(mesh))
+        arrays = (arrays | BatchArrays(videos=feed.videos)).flat()
+        self._arrays = place(arrays, everywhere(mesh))
         self._own = place(own or BatchArrays(), by_seed(mesh))
         self._run_steps, self._logged, self._end = programs(step, order.steps, mesh)
 
