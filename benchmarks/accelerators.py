@@ -1,14 +1,16 @@
-"""What training and evaluation ask of accelerators, read from programs compiled for them.
+"""What training and parsing ask of accelerators, read from programs compiled for them.
 
   python benchmarks/accelerators.py [--configs han valor:plus_plus] [--targets v5e:2x2 h100]
                                     [--seeds 1 64] [--batches 16] [--json FILE] [--hlo FOLDER]
 
 No accelerator is needed: XLA compiles for devices that are described (targets.py says what must be
 installed). So everything here is computed, nothing measured. --batches 0 takes each config's own
-batch size. What the columns mean is in docs/performance.md.
+batch size. Rows that the JSON file has already are not made again. What the columns mean is in
+docs/performance.md.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -21,92 +23,150 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # a GPU here would not be what is
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-COLUMNS = {
-    "target": ("target", "s"),
-    "program": ("program", "s"),
-    "seeds": ("seeds", "d"),
-    "batch": ("batch", "d"),
-    "compile_s": ("compile s", ".0f"),
-    "arguments_mib": ("arguments MiB", ".0f"),
-    "temporaries_mib": ("temporaries MiB", ".0f"),
-    "kernels": ("kernels a step", "d"),
-    "collectives": ("collectives KiB", "s"),
-    "precision": ("products", "s"),
-    "double": ("double", "s"),
-    "callbacks": ("callbacks", "s"),
-}
-VIDEOS = {"train": 10_000, "evaluate": 649}  # LLP's training and validation videos
+TRAIN, VAL, TEST = 10_000, 649, 1_200  # LLP's videos
 MADE_UP = 64  # videos that the shapes come from
+MIB, MS = 2**20, 1e3
+COLUMNS = {
+    "target": lambda r: r["target"],
+    "program": lambda r: f"{r['config']} {r['stage']}, {r['what']}",
+    "seeds": lambda r: r["seeds"],
+    "batch": lambda r: r["batch"],
+    "compile s": lambda r: f"{r['compile_s']:.0f}",
+    "arguments MiB": lambda r: f"{r['arguments'] / MIB:.0f}",
+    "temporaries MiB": lambda r: f"{r['temporaries'] / MIB:.0f}",
+    "kernels": lambda r: r["kernels"],
+    "GFLOP": lambda r: f"{r['flops'] / 1e9:.2f}",
+    "MB": lambda r: f"{r['bytes'] / 1e6:.0f}",
+    "collectives KiB": lambda r: listed({k: f"{x / 2**10:.0f}" for k, x in collectives(r)}),
+    "products": lambda r: listed({f"{n}": name for name, n in r["products"].items()}),
+    "double, callbacks": lambda r: f"{yes(r['double'])}, {yes(r['callbacks'])}",
+    "floor ms": lambda r: f"{MS * max(r['floors'].values()):.3f} {bound(r)}",
+    "schedule s": lambda r: f"{r['schedule_s']:.1f}" if "schedule_s" in r else "",
+}
 
 
-def measure(config_name: str, args, target, seeds: int, batch: int, data_dir: str) -> list[dict]:
-    """One row for the training, and one for the evaluation, of each stage of a config."""
+def collectives(row: dict):
+    return row["collectives"].items()
+
+
+def listed(named: dict) -> str:
+    return ", ".join(f"{name} {value}" for name, value in named.items()) or "none"
+
+
+def yes(found: bool) -> str:
+    return "yes" if found else "no"
+
+
+def bound(row: dict) -> str:
+    """What a step waits for longest."""
+    return max(row["floors"], key=row["floors"].get)
+
+
+def programs(config_name: str, seeds: int, batch: int, data_dir: str):
+    """The programs of a config, as (row so far, how to lower it for a mesh, FLOPs of a video)."""
     import lowering
+    import machine
     import throughput
-    from stage import make_job
+    from stage import eval_flops, make_job
 
+    published = throughput.load_config(config_name, "")
     config = throughput.load_config(config_name)
     config.data.data_dir = data_dir
-    config.train.batch_size = batch or throughput.load_config(config_name, "").train.batch_size
-    rows = []
-    for stage in throughput.training_stages(config):
+    stages = throughput.training_stages(config)
+    for index, stage in enumerate(stages):
+        own = stage.settings(published).train
+        config.train.batch_size = batch or own.batch_size
         copy = config.copy_and_resolve_references()
         job = make_job(copy, stage.name, seeds, max(MADE_UP, config.train.batch_size))
-        for what, lower in (("train", lowering.training), ("evaluate", lowering.evaluation)):
-            mesh = target.mesh(seeds)
-            row = {"target": target.name, "program": f"{config_name} {stage.name}, {what}"}
-            row |= {"seeds": seeds, "batch": int(job.settings.train.batch_size)}
-            lowered = lower(job, mesh, VIDEOS[what])
-            rows.append(row | facts(target, lowered, keep(args.hlo, row)))
-    return rows
+        size, parsing = int(job.settings.train.batch_size), int(job.settings.eval.batch_size)
+        step, videos = machine.matrix_flops(*lowering.one_step(job)) / size, eval_flops(job)
+        row = {"config": config_name, "stage": stage.name, "seeds": seeds, "epochs": own.epochs}
+        train = row | {"what": "train", "batch": size, "videos": TRAIN}
+        yield train, job, lowering.training, step
+        row |= {"batch": parsing}
+        yield row | {"what": "evaluate", "videos": VAL}, job, lowering.evaluation, videos
+        row |= {"seeds": 1}
+        if stage.name == "base":
+            yield row | {"what": "estimate", "videos": TRAIN}, job, lowering.estimation, 3 * videos
+        if stage.name == "estimator":
+            yield row | {"what": "estimate", "videos": TRAIN}, job, lowering.prediction, videos
+        if index + 1 == len(stages):
+            yield row | {"what": "predict", "videos": TEST}, job, lowering.prediction, videos
 
 
-def facts(target, lowered, path: pathlib.Path | None) -> dict:
-    """Compiles a program for a target; reads what it asks of each device."""
+def facts(row: dict, target, job, lower, video_flops: float, folder: str | None) -> dict:
+    """Compiles a program for a target; reads what a step of it asks of each device."""
     import hlo
 
+    from avvp_jax.runtime.mesh import BATCH, whole_batch
+
+    mesh = target.mesh(row["seeds"])
+    lowered = lower(job, mesh, row["videos"])
     start = time.perf_counter()
     program = target.compile(lowered)
-    seconds = time.perf_counter() - start
+    row |= {"compile_s": time.perf_counter() - start}
     text, memory = program.as_text(), program.memory_analysis()
-    if path:
-        path.write_text(text)
+    if folder:
+        path_of(folder, row).write_text(text)
     read = hlo.read(text)
-    sent = hlo.collectives(read)
-    products = hlo.product_precisions(read)
-    return {
-        "compile_s": seconds,
-        "arguments_mib": memory.argument_size_in_bytes / 2**20,
-        "temporaries_mib": memory.temp_size_in_bytes / 2**20,
+    shared = row["seeds"] * whole_batch(row["batch"], mesh) / mesh.size
+    return row | {
+        "arguments": memory.argument_size_in_bytes,
+        "temporaries": memory.temp_size_in_bytes,
         "kernels": hlo.kernels_of_step(read),
-        "collectives": ", ".join(f"{kind} {x / 2**10:.0f}" for kind, x in sent.items()) or "none",
-        "precision": ", ".join(f"{count} {name}" for name, count in sorted(products.items())),
-        "double": "yes" if hlo.has_double_precision(read) else "no",
-        "callbacks": "yes" if hlo.has_callbacks(read) else "no",
+        "flops": video_flops * shared,
+        "bytes": hlo.bytes_of_step(read),
+        "collectives": hlo.collectives(read),
+        "products": hlo.product_precisions(read),
+        "double": hlo.has_double_precision(read),
+        "callbacks": hlo.has_callbacks(read),
+        "peers": mesh.shape[BATCH],
     }
 
 
-def keep(folder: str | None, row: dict) -> pathlib.Path | None:
-    """Where a program's text goes, if asked for."""
-    if not folder:
-        return None
+def path_of(folder: str, row: dict) -> pathlib.Path:
+    """Where a program's text goes."""
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    name = f"{row['target']} {row['program']} {row['seeds']} seeds batch {row['batch']}"
+    name = " ".join(str(row[key]) for key in KEY)
     return pathlib.Path(folder) / (re.sub(r"[^\w.]+", "-", name) + ".txt")
+
+
+KEY = ("target", "config", "stage", "what", "seeds", "batch")  # of a row
+
+
+def add_floors(rows: list[dict]) -> None:
+    """Adds to each row the least time of a step by what bounds it.
+
+    A training also gets the least time of its published epochs, with validation.
+    """
+    from floors import floors
+
+    for row in rows:
+        row["floors"] = floors(row["target"], row)
+    by_key = {tuple(row[key] for key in KEY[:-1]): row for row in rows}
+
+    def epoch(row):
+        return -(-row["videos"] // row["batch"]) * max(row["floors"].values())
+
+    for row in rows:
+        evaluation = by_key.get((*(row[name] for name in KEY[:3]), "evaluate", row["seeds"]))
+        if row["what"] == "train" and evaluation:
+            row["schedule_s"] = row["epochs"] * (epoch(row) + epoch(evaluation))
 
 
 def table(rows: list[dict]) -> str:
     """The rows as a table for a page of documentation."""
-    titles = "| " + " | ".join(title for title, _ in COLUMNS.values()) + " |"
+    titles = "| " + " | ".join(COLUMNS) + " |"
     return "\n".join([titles, "|" + "---|" * len(COLUMNS), *map(line, rows)])
 
 
 def line(row: dict) -> str:
     """One row of the table."""
-    return "| " + " | ".join(f"{row[name]:{form}}" for name, (_, form) in COLUMNS.items()) + " |"
+    return "| " + " | ".join(str(cell(row)) for cell in COLUMNS.values()) + " |"
 
 
-def main() -> None:
+def arguments():
+    """The command line; ends with one line if a target cannot be compiled for."""
     import targets
     import throughput
 
@@ -119,29 +179,42 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=["h100", "v5e:4x4"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--batches", nargs="+", type=int, default=[0], help="0: the config's own")
-    parser.add_argument("--json", help="also write the rows here")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the rows here")
     parser.add_argument("--hlo", help="keep each optimised program as text in this folder")
     args = parser.parse_args()
-    configs = throughput.config_names(args.configs, parser)
+    args.configs = throughput.config_names(args.configs, parser)
     try:
-        chosen = [targets.target(name) for name in args.targets]
-        for target in chosen:
+        args.targets = [targets.target(name) for name in args.targets]
+        for target in args.targets:
             target.devices()
     except (ValueError, targets.NotInstalled) as error:
         parser.error(f"--targets: {error}")
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in configs:
-            for target in chosen:
-                for batch in args.batches:
-                    for seeds in args.seeds:
-                        new = measure(name, args, target, seeds, batch, folder)
-                        print("\n".join(map(line, new)), file=sys.stderr, flush=True)
-                        rows += new
-                        if args.json:
-                            text = json.dumps(rows, indent=2)
-                            pathlib.Path(args.json).write_text(text + "\n")
-    print(table(rows))
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    there = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
+    rows = {tuple(row[key] for key in KEY): row for row in there}
+    with tempfile.TemporaryDirectory() as data_dir:
+        for name, batch, seeds in itertools.product(args.configs, args.batches, args.seeds):
+            for row, *program in programs(name, seeds, batch, data_dir):
+                for target in args.targets:
+                    row = row | {"target": target.name}
+                    key = tuple(row[each] for each in KEY)
+                    if key not in rows:
+                        rows[key] = facts(row, target, *program, args.hlo)
+                        write(args.json, rows)
+                        print(line(rows[key]), file=sys.stderr, flush=True)
+    write(args.json, rows)
+    print(table(sorted(rows.values(), key=lambda r: (r["target"], r["config"]))))
+
+
+def write(path: pathlib.Path | None, rows: dict) -> None:
+    """Adds floors to all rows, and keeps them."""
+    add_floors([*rows.values()])
+    if path:
+        path.write_text(json.dumps([*rows.values()], indent=1) + "\n")
 
 
 if __name__ == "__main__":

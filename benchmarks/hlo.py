@@ -1,8 +1,10 @@
 """What an optimised program (HLO text) asks of a device."""
 
 import json
+import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -10,41 +12,52 @@ PRODUCTS = ("dot", "convolution", "ragged-dot", "scaled-dot")
 # Instructions that start nothing on the device.
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 FREE |= {"partition-id", "replica-id", "opt-barrier", "domain"}
+# What reads or writes some rows of its first operand.
+ROWS = ("gather", "dynamic-slice", "dynamic-update-slice")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8}
 BYTES |= {"s64": 8, "u64": 8, "c64": 8, "c128": 16}  # anything else has four
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
 # A name, the type of its result, and what it does.
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\(")
-_SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+_SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\](\{[^}]*\})?")
 
 
 class Instruction(NamedTuple):
-    """One instruction: the type of its result, what it does, and its line."""
+    """One instruction: its name, the type of its result, what it does, and its line."""
 
+    name: str
     type: str
     kind: str
     line: str
 
+    @property
+    def operands(self) -> list[str]:
+        """The names of what it is given."""
+        given = self.line[self.line.index(f" {self.kind}(") :].partition(")")[0]
+        return re.findall(r"%([\w.\-]+)", given)
+
 
 class Program(NamedTuple):
-    """The computations of a program, by name, and the name of the first."""
+    """The computations of a program by name, the name of the first, and all results' types."""
 
     computations: dict[str, list[Instruction]]
     entry: str
+    types: dict[str, str]
 
 
 def read(text: str) -> Program:
     """Takes a program apart."""
-    computations, entry, name = {}, "", ""
+    computations, entry, name, types = {}, "", "", {}
     for line in text.splitlines():
         if opened := _COMPUTATION.match(line):
             name = opened[2]
             computations[name] = []
             entry = name if opened[1] else entry
         elif name and (found := _INSTRUCTION.match(line)):
-            computations[name].append(Instruction(found[2], found[3], line))
-    return Program(computations, entry)
+            computations[name].append(Instruction(*found.groups(), line))
+            types[found[1]] = found[2]
+    return Program(computations, entry, types)
 
 
 def product_precisions(program: Program) -> Counter:
@@ -80,42 +93,107 @@ def collectives(program: Program) -> Counter:
     return sent
 
 
-def size(type_: str) -> int:
-    """Bytes of an array, or of all arrays of a tuple, from its type."""
+def size(type_: str, on_chip: bool = True) -> int:
+    """Bytes of an array, or of all arrays of a tuple, from its type.
+
+    Args:
+      on_chip: whether arrays in a TPU's own memory (S(1) and so on) count.
+    """
     total = 0
-    for name, shape in _SHAPE.findall(type_):
-        count = 1
-        for length in filter(None, shape.split(",")):
-            count *= int(length)
-        total += count * BYTES.get(name, 4)
+    for name, shape, layout in _SHAPE.findall(type_):
+        if on_chip or "S(" not in layout:
+            lengths = (int(length) for length in shape.split(",") if length)
+            total += math.prod(lengths) * BYTES.get(name, 4)
     return total
 
 
 def kernels_of_step(program: Program) -> int:
     """How much a device starts in one pass of the longest loop of the first computation.
 
-    Loops inside count as often as they run, of a branch the longer side.
+    Loops inside count as often as they run, of a branch the longer side. A program without a loop
+    is one step.
     """
+    return _of_step(program, lambda _: 1)
+
+
+def bytes_of_step(program: Program) -> int:
+    """About how many bytes a step reads from a device's memory and writes to it.
+
+    They are those of every kernel's operands and results, without what stays in a TPU's own
+    memory. Of an array that a kernel takes rows from, or writes rows to, these rows.
+    """
+    return _of_step(program, lambda instruction: _traffic(program, instruction))
+
+
+def _of_step(program: Program, cost: Callable[[Instruction], int]) -> int:
     loops = [x for x in program.computations[program.entry] if x.kind == "while"]
-    bodies = [_called(loop.line, "body") for loop in loops]
-    return max((_kernels(program, body) for body in bodies), default=0)
+    bodies = [_called(loop.line, "body") for loop in loops] or [program.entry]
+    return max(_sum(program, body, cost) for body in bodies)
 
 
-def _kernels(program: Program, name: str) -> int:
+def _sum(program: Program, name: str, cost: Callable[[Instruction], int]) -> int:
     total = 0
     for instruction in program.computations[name]:
         kind, line = instruction.kind, instruction.line
         if kind == "while":
             trips = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', line)
             times = int(trips[1]) if trips else 1
-            total += times * (_kernels(program, _called(line, "body")))
+            total += times * _sum(program, _called(line, "body"), cost)
         elif kind == "conditional":
-            total += max(_kernels(program, branch) for branch in _branches(line))
+            total += max(_sum(program, branch, cost) for branch in _branches(line))
         elif kind == "call":
-            total += _kernels(program, _called(line, "to_apply"))
+            total += _sum(program, _called(line, "to_apply"), cost)
         elif kind not in FREE and not kind.endswith("-done"):
-            total += 1
+            total += cost(instruction)
     return total
+
+
+def _traffic(program: Program, instruction: Instruction) -> int:
+    result, operands = instruction.type, instruction.operands
+    if instruction.kind == "custom-call":
+        result = re.sub(r"\bs8\[\d+\]\S*", "", result)  # room to work in
+    if instruction.kind == "copy-start":
+        return size(result, on_chip=False)  # holds what it copies from, too
+    if instruction.kind != "fusion":
+        taken, written = _rows(program, instruction)
+        return taken + (size(result, on_chip=False) if written is None else written)
+    inside = program.computations[_called(instruction.line, "calls")]
+    given = {int(_number(x)): x.name for x in inside if x.kind == "parameter"}
+    total = sum(
+        _read(program, inside, given[index], size(program.types[operand], on_chip=False))
+        for index, operand in enumerate(operands)
+    )
+    written = _rows(program, inside[-1])[1]
+    return total + (size(result, on_chip=False) if written is None else written)
+
+
+def _read(program: Program, inside: list[Instruction], name: str, whole: int) -> int:
+    """Bytes that a fusion reads of an operand of `whole` bytes: all, or only rows."""
+    total = 0
+    for user in inside:
+        if name in user.operands:
+            if user.kind in ("bitcast", "reshape"):
+                total += _read(program, inside, user.name, whole)
+            elif user.kind in ROWS and user.operands[0] == name:
+                total += 0 if user.kind == "dynamic-update-slice" else size(user.type)
+            else:
+                return whole
+    return min(total, whole)
+
+
+def _rows(program: Program, instruction: Instruction) -> tuple[int, int | None]:
+    """Bytes read of an instruction's operands, and those it writes if that is not its result."""
+    kind, operands = instruction.kind, instruction.operands
+    sizes = [size(program.types[operand], on_chip=False) for operand in operands]
+    if kind == "dynamic-update-slice":
+        return sizes[1], sizes[1]
+    if kind in ROWS:
+        return size(instruction.type, on_chip=False), None
+    return sum(sizes), None
+
+
+def _number(parameter: Instruction) -> str:
+    return re.search(r"parameter\((\d+)\)", parameter.line)[1]
 
 
 def _called(line: str, role: str) -> str:

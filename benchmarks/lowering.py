@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from avvp_jax.methods.ma.estimation import compiled_views
 from avvp_jax.runtime.mesh import whole_batch
+from avvp_jax.training import keys
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import compiled_prediction
 from avvp_jax.training.selection import add_seeds_axis, no_best, parts_of
 from avvp_jax.training.state import BatchArrays, EpochData, State, init_state
-from avvp_jax.training.step import make_step
+from avvp_jax.training.step import make_step, take_batch
 from avvp_jax.training.trainer import programs
 
 
@@ -57,6 +60,35 @@ def evaluation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     variables = add_seeds_axis(result.shapes(), len(job.seeds))
     features = of_videos(job.data.train.features.arrays, videos, axis=0)
     return compiled[1].lower(variables, features)
+
+
+def prediction(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
+    """One seed's probabilities for so many videos, as in predicting and JoMoLD's estimation."""
+    settings, result = job.settings.eval, job.model.result
+    compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
+    features = of_videos(job.data.train.features.arrays, videos, axis=0)
+    return compiled[0].lower(result.shapes(), features)
+
+
+def estimation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
+    """MA's three views of a batch of videos, with one seed."""
+    rows = whole_batch(min(job.settings.eval.batch_size, videos), mesh)
+    features = of_videos(job.data.train.features.arrays, rows, axis=0)
+    return compiled_views(job.model.result, mesh).lower(job.model.result.shapes(), *[features] * 2)
+
+
+def one_step(job: Job) -> tuple:
+    """The training step, and the shapes of what it is called with, for one seed."""
+    step = make_step(job.model.network, job.model.loss, job.optimizer)
+
+    def of_one(tree):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)
+
+    arrays = job.data.arrays | of_one(job.data.own)
+    arrays |= BatchArrays({"features": job.data.train.features.arrays})
+    rows = np.arange(job.settings.train.batch_size)
+    batch = jax.eval_shape(lambda arrays: take_batch(arrays, rows, np.int32(0)), arrays)
+    return step, of_one(first_state(job)), batch, keys.root_key(0), job.schedule(1)
 
 
 def of_videos(tree: PyTree, videos: int, axis: int) -> PyTree:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 
 import jax
-import jax.numpy as jnp
+import lowering
 import machine
 import numpy as np
 
@@ -18,13 +18,10 @@ from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.metrics.scores import device_scores
 from avvp_jax.task import LLP
-from avvp_jax.training import keys
 from avvp_jax.training.fit import first_states, make_trainer
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import probabilities
 from avvp_jax.training.run import Run
-from avvp_jax.training.state import BatchArrays
-from avvp_jax.training.step import make_step, take_batch
 from avvp_jax.training.validation import Validation
 
 
@@ -70,24 +67,20 @@ class Bench:
 
     def train_flops(self) -> tuple[float, float]:
         """Operations of a step of one seed: those in matrix products, and XLA's count of all."""
-        job, data = self._job, self._job.data
-        step = make_step(job.model.network, job.model.loss, job.optimizer)
-        state, own = jax.tree.map(lambda x: x[0], (self._state, data.own))
-        arrays = data.arrays | own | BatchArrays({"features": data.train.features.arrays})
-        rows = jnp.arange(job.settings.train.batch_size)
-        batch, rates = take_batch(arrays, rows, jnp.int32(0)), job.schedule(1)
-        call = (step, state, batch, keys.root_key(0), rates)
+        call = lowering.one_step(self._job)
         return machine.matrix_flops(*call), machine.compiled_flops(*call)
 
     def eval_flops(self) -> float:
         """Operations in matrix products to evaluate one video with one seed."""
-        model = self._job.model
-        variables = jax.tree.map(lambda x: x[0], self._state.variables)
-        features = self._job.data.train.features.take(np.arange(1))
-        return machine.matrix_flops(
-            lambda v: probabilities(model.result, model.keep(v), features, 1, self._job.mesh),
-            variables,
-        )
+        return eval_flops(self._job)
+
+
+def eval_flops(job: Job) -> float:
+    """Operations in matrix products to evaluate one video with one seed."""
+    result, features = job.model.result, job.data.train.features.take(np.arange(1))
+    return machine.matrix_flops(
+        lambda variables: probabilities(result, variables, features, 1, job.mesh), result.shapes()
+    )
 
 
 def make_job(config, name: str, seeds: int, videos: int) -> Job:

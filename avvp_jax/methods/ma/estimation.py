@@ -86,7 +86,7 @@ def estimate(
     """
     videos, batch = len(label), by_video(mesh)
     batch_size = whole_batch(min(batch_size, videos), mesh)
-    see, parts = _compiled_views(network, mesh), []
+    see, parts = compiled_views(network, mesh), []
     for start in range(0, videos, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
         partner = np.asarray(_draw_partners(key, rows, label))
@@ -103,7 +103,7 @@ def _draw_partners(key, rows, label) -> Int[Array, " rows"]:
 
 
 @functools.lru_cache(64)
-def _compiled_views(network: Network, mesh: Mesh) -> Callable:
+def compiled_views(network: Network, mesh: Mesh) -> Callable:
     """`views` with a network, on the devices."""
     whole, batch = everywhere(mesh), by_video(mesh)
     return jax.jit(partial(views, network), in_shardings=(whole, batch, batch), out_shardings=whole)
