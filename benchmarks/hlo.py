@@ -186,9 +186,9 @@ def _rows(program: Program, instruction: Instruction) -> tuple[int, int | None]:
     kind, operands = instruction.kind, instruction.operands
     sizes = [size(program.types[operand], on_chip=False) for operand in operands]
     if kind == "dynamic-update-slice":
-        return sizes[1], sizes[1]
-    if kind in ROWS:
-        return size(instruction.type, on_chip=False), None
+        return sizes[1], min(size(program.types[operands[1]]), sizes[0])
+    if kind in ROWS:  # from memory, also where they stay on the chip
+        return min(size(instruction.type), sizes[0]), None
     return sum(sizes), None
 
 
