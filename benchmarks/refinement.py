@@ -3,15 +3,16 @@
   python benchmarks/refinement.py WORKDIR [WORKDIR ...]
 
 A label is noise in a modality that its video's true segment labels lack. The work
-directories are finished runs of configs/ma.py:synthetic or configs/jomold.py:synthetic; of
-several seeds the first is looked at. MA removes labels once.
-JoMoLD removes some in every batch: counted over one epoch in data order with the
-final weights and dropout off.
+directories are finished runs of configs/ma.py:synthetic or configs/jomold.py:synthetic; each
+seed has lines of its own. MA removes labels once. JoMoLD removes some in every batch: counted
+over one epoch in data order with the final weights and dropout off.
 """
 
 import argparse
 import pathlib
+import statistics
 import sys
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +27,12 @@ from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.targets import RemovedLabels, targets
+from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import Run, whole_run
 from avvp_jax.training.selection import take_seed
+
+COLUMNS = ("removed", "recall, both", "precision, both", "recall, visual", "precision, visual")
+COLUMNS += ("base rate, both", "base rate, visual")
 
 
 def noise(run: Run) -> RemovedLabels:
@@ -38,17 +43,21 @@ def noise(run: Run) -> RemovedLabels:
     return RemovedLabels(
         *(
             label & ~np.stack([example[f"{modality}_label"].any(axis=0) for example in examples])
-            for modality in ("audio", "visual")
+            for modality in MODALITIES
         )
     )
 
 
-def removed_by_jomold(run: Run) -> RemovedLabels:
-    """The labels that denoised training would remove in one epoch with its final weights."""
+def removed_by_jomold(run: Run, index: int) -> RemovedLabels:
+    """The labels that a seed's denoised training would remove in one epoch with its final weights.
+
+    Args:
+      index: of the seed in `run.seeds`.
+    """
     stage = run.stages[-1]
     network = stage.result_network(run.config, run.spec)
-    variables, _, _ = take_seed(stage.models(run), 0)
-    arrays = jomold.denoising_arrays(run, 0)
+    variables, _, _ = take_seed(stage.models(run), index)
+    arrays = jomold.denoising_arrays(run, index)
     counts = {m: table[-1] for m, table in arrays.shared["removal_counts"].items()}
     label, size = run.train.weak_label, run.config.train.batch_size
 
@@ -69,22 +78,59 @@ def removed_by_jomold(run: Run) -> RemovedLabels:
     return removed
 
 
-def report(workdir: str) -> str:
-    """A line for each modality and one for both: base rate, recall, precision."""
+def counts(workdir: str) -> list[dict]:
+    """For each seed `seed`, and by modality how many labels there are, are noise, are removed.
+
+    `found` is how many are both noise and removed.
+    """
     config = recall(workdir)
     run = whole_run(config, workdir, stages_of(config))
-    removed = ma.removed_labels(run, 0) if config.method == "ma" else removed_by_jomold(run)
-    true, label = noise(run), run.train.weak_label > 0
+    true, labels = noise(run), int((run.train.weak_label > 0).sum())
+    removing = ma.removed_labels if config.method == "ma" else removed_by_jomold
+    seeds = []
+    for index, seed in enumerate(run.seeds):
+        removed, numbers = removing(run, index), {"seed": seed}
+        for modality, noisy, gone in zip(MODALITIES, true, removed, strict=True):
+            sums = {"noise": noisy, "removed": gone, "found": noisy & gone}
+            numbers[modality] = {"labels": labels} | {k: int(x.sum()) for k, x in sums.items()}
+        seeds.append(numbers)
+    return seeds
+
+
+def rates(seeds: Sequence[dict], modalities: Sequence[str] = MODALITIES) -> dict[str, float]:
+    """Means over seeds, from their counts: labels, base rate of noise, removed, recall, precision.
+
+    Args:
+      modalities: whose labels are looked at together.
+    """
+    each = []
+    for seed in seeds:
+        keys = ("labels", "noise", "removed", "found")
+        labels, noisy, gone, found = (sum(seed[m][key] for m in modalities) for key in keys)
+        rate = {"labels": labels, "base": noisy / labels, "removed": gone}
+        each.append(rate | {"recall": found / noisy, "precision": found / max(gone, 1)})
+    return {key: statistics.fmean(rate[key] for rate in each) for key in each[0]}
+
+
+def cells(seeds: Sequence[dict]) -> list[str]:
+    """A row of a table with COLUMNS, from the counts of several seeds."""
+    both, visual = rates(seeds), rates(seeds, ("visual",))
+    shares = [rate[key] for rate in (both, visual) for key in ("recall", "precision")]
+    shares += [both["base"], visual["base"]]
+    return [f"{both['removed']:.0f}", *(f"{share:.3f}" for share in shares)]
+
+
+def report(workdir: str) -> str:
+    """Lines for each seed, one for each modality and one for both: base rate, recall, precision."""
     lines = []
-    for name, chosen in {"audio": [0], "visual": [1], "both": [0, 1]}.items():
-        found = sum(int((removed[i] & true[i]).sum()) for i in chosen)
-        noisy = sum(int(true[i].sum()) for i in chosen)
-        gone = sum(int(removed[i].sum()) for i in chosen)
-        base = noisy / (len(chosen) * label.sum())
-        lines.append(
-            f"{workdir:<30}  {name:<6}  {base:9.3f}  {gone:7d}  {found / noisy:6.3f}  "
-            f"{found / max(gone, 1):9.3f}"
-        )
+    for numbers in counts(workdir):
+        name = f"{workdir}, seed {numbers['seed']}"
+        for part in (*MODALITIES, "both"):
+            rate = rates([numbers], MODALITIES if part == "both" else (part,))
+            lines.append(
+                f"{name:<30}  {part:<6}  {rate['base']:9.3f}  {rate['removed']:7.0f}  "
+                f"{rate['recall']:6.3f}  {rate['precision']:9.3f}"
+            )
     return "\n".join(lines)
 
 

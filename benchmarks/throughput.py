@@ -1,7 +1,8 @@
 """How fast each stage of each method trains and evaluates on the device at hand.
 
   python benchmarks/throughput.py [--configs han jomold] [--seeds 1,4,16,64] [--batches 16,128]
-                                  [--videos 320] [--epochs 3] [--json FILE] [--plot FILE.png]
+                                  [--videos 320] [--epochs 3] [--precision fastest]
+                                  [--json FILE] [--plot FILE.png]
 
 Every config, number of seeds and batch size is a process of its own, so that peak memory is its
 own. Videos are those of the synthetic set, as many as asked for and fill the last batch. Rates
@@ -20,6 +21,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 CONFIGS = ("han", "ma", "jomold", "valor", "valor:plus", "valor:plus_plus", "dhhn", "dhhn:origin")
+PRECISIONS = ("highest", "high", "fastest")  # of config.model
 COLUMNS = {
     "peak_gflops": ("peak GFLOP/s", ".0f"),
     "bandwidth_gb_s": ("GB/s", ".0f"),
@@ -58,6 +60,7 @@ def measure(task: dict) -> list[dict]:
         config = load_config(task["config"])
         config.data.data_dir = task["data_dir"]
         config.train.batch_size = task["batch"]
+        config.model.precision = task["precision"]
         arithmetic = config.model.dtype, config.model.precision
         peak, bandwidth = machine.peak_flops(*arithmetic), machine.peak_bandwidth()
         # Measured twice, in case something else ran the first time.
@@ -178,6 +181,9 @@ def main() -> None:
         "--videos", type=numbers, default=[320], help="in an epoch, comma separated"
     )
     parser.add_argument("--epochs", type=int, default=3, help="measured, after one that compiles")
+    parser.add_argument(
+        "--precision", default="highest", choices=PRECISIONS, help="of matrix products"
+    )
     parser.add_argument("--json", help="also write the results here")
     parser.add_argument("--plot", help="also draw throughput against seeds here")
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -208,6 +214,7 @@ def tasks(args, parser, folder: str):
                 for seeds in args.seeds:
                     task = {"config": name, "stages": stages, "seeds": seeds, "batch": batch}
                     whole = -(-videos // batch) * batch
+                    task["precision"] = args.precision
                     yield task | {"videos": whole, "epochs": args.epochs, "data_dir": folder}
 
 

@@ -27,7 +27,7 @@ DATASETS = {
 FEEDS = ("auto", "device", "stream")
 
 # Share of a device's memory that the features of training and validation may take.
-_SHARE = 0.25
+AUTO_SHARE = 0.25
 
 
 def open_dataset(config: ConfigDict):
@@ -113,7 +113,7 @@ def stays_on_disk(config: ConfigDict, builder) -> bool:
         return config.feed == "stream"
     videos = sum(builder.info.splits[name].num_examples for name in ("train", "val"))
     needed = videos * spec_of(builder, config.streams).video_bytes
-    return bool(processes.as_the_first(needed > _SHARE * device_memory()))
+    return bool(processes.as_the_first(needed > AUTO_SHARE * device_memory()))
 
 
 def load_features(folder: str, spec: DataSpec) -> Split:
