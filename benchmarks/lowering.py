@@ -14,7 +14,7 @@ from avvp_jax.training import keys
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import compiled_prediction
 from avvp_jax.training.selection import add_seeds_axis, no_best, parts_of
-from avvp_jax.training.state import BatchArrays, EpochData, State, init_state
+from avvp_jax.training.state import BatchArrays, EpochData, State, flat, init_state
 from avvp_jax.training.step import make_step, take_batch
 from avvp_jax.training.trainer import programs
 
@@ -58,7 +58,7 @@ def evaluation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     settings, result = job.settings.eval, job.model.result
     compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
     variables = add_seeds_axis(result.shapes(), len(job.seeds))
-    features = of_videos(job.data.train.features.arrays, videos, axis=0)
+    features = of_videos(flat(job.data.train.features.arrays), videos, axis=0)
     return compiled[1].lower(variables, features)
 
 
@@ -66,7 +66,7 @@ def prediction(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     """One seed's probabilities for so many videos, as in predicting and JoMoLD's estimation."""
     settings, result = job.settings.eval, job.model.result
     compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
-    features = of_videos(job.data.train.features.arrays, videos, axis=0)
+    features = of_videos(flat(job.data.train.features.arrays), videos, axis=0)
     return compiled[0].lower(result.shapes(), features)
 
 

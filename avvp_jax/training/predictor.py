@@ -16,17 +16,21 @@ from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
 from avvp_jax.nn.pooling import PROBABILITIES
 from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, whole_batch
+from avvp_jax.training.state import Flat, flat, take_videos
 
 # The least size of a padded batch, so that few programs are compiled for small numbers of videos.
 FEWEST = 32
 
 
 def probabilities(
-    network: Network, variables: Variables, features: Features, batch_size: int, mesh: Mesh
+    network: Network, variables: Variables, features: PyTree, batch_size: int, mesh: Mesh
 ) -> PyTree[Float[Array, "videos ..."]]:
     """Probabilities of all videos in evaluation mode, `batch_size` videos at a time.
 
     A pure function. Each batch is sharded over the mesh's axis "batch".
+
+    Args:
+      features: of all videos by role, Flat or not.
 
     Returns:
       frame_prob [videos, segments, 2, classes]; global_prob (where the network has it),
@@ -39,7 +43,7 @@ def probabilities(
     rows = jnp.minimum(jnp.arange(-(-videos // batch_size) * batch_size), videos - 1)
 
     def one_batch(batch_rows):
-        batch = jax.tree.map(lambda x: jnp.take(x, batch_rows, axis=0), features)
+        batch = take_videos(features, batch_rows)
         output = parser(jax.lax.with_sharding_constraint(batch, by_video(mesh)))
         return {name: output[name] for name in PROBABILITIES if name in output}
 
@@ -57,7 +61,7 @@ class Predictor:
         self._batch_size = batch_size
 
     def segments(
-        self, variables: Variables, features: Features
+        self, variables: Variables, features: dict[str, Flat]
     ) -> Bool[Array, "seeds videos segments 2 classes"]:
         """The segments that several seeds' models predict, on the devices."""
         return self._segments(variables, features)
@@ -74,7 +78,7 @@ class Predictor:
         videos = len(features["audio"])
         surplus = -videos % min(self._batch_size, max(videos, FEWEST))
         padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}
-        probs = jax.device_get(self._probabilities(variables, padded))
+        probs = jax.device_get(self._probabilities(variables, flat(padded)))
         return {name: x[:videos] for name, x in probs.items()}
 
 

@@ -94,7 +94,7 @@ class BatchArrays:
 
     def flat(self) -> "BatchArrays":
         """The same with `videos` as Flat arrays."""
-        return BatchArrays(jax.tree.map(Flat.of, self.videos), self.shared)
+        return BatchArrays(flat(self.videos), self.shared)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["shape"])
@@ -117,9 +117,28 @@ class Flat:
     def of(cls, x: Shaped[ArrayLike, "videos ..."]) -> "Flat":
         return cls(x.reshape(len(x), -1), x.shape[1:])
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def take(self, rows: Int[ArrayLike, " batch"]) -> Shaped[Array, "batch ..."]:
         """Some videos, in their own shape."""
         return jnp.take(self.rows, rows, axis=0).reshape(len(rows), *self.shape)
+
+
+def flat(arrays: PyTree[Shaped[ArrayLike, "videos ..."]]) -> PyTree[Flat]:
+    """All arrays with an entry for each video as Flat."""
+    return jax.tree.map(Flat.of, arrays)
+
+
+def take_videos(
+    arrays: PyTree[Flat | Shaped[ArrayLike, "videos ..."]], rows: Int[ArrayLike, " batch"]
+) -> PyTree[Shaped[Array, "batch ..."]]:
+    """Some videos of every array."""
+
+    def take(x):
+        return x.take(rows) if isinstance(x, Flat) else jnp.take(x, rows, axis=0)
+
+    return jax.tree.map(take, arrays, is_leaf=lambda x: isinstance(x, Flat))
 
 
 @jax.tree_util.register_dataclass

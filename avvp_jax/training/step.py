@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from avvp_jax.nn.functional import Network, variables_of
 from avvp_jax.training.optimizer import Rates, descend
-from avvp_jax.training.state import BatchArrays, Flat, State
+from avvp_jax.training.state import BatchArrays, State, take_videos
 
 # The loss, and further numbers to log.
 LossAndParts = tuple[Float[Array, ""], PyTree[Float[Array, ""]]]
@@ -80,12 +80,7 @@ def take_batch(
       The rows of every array of `arrays.videos` (targets, features); `arrays.shared`;
       `weight` [batch], which is 1 for a video and 0 for padding; and `step`.
     """
-    there = jnp.maximum(rows, 0)
-
-    def take(x):
-        return x.take(there) if isinstance(x, Flat) else jnp.take(x, there, axis=0)
-
-    batch = jax.tree.map(take, arrays.videos, is_leaf=lambda x: isinstance(x, Flat))
+    batch = take_videos(arrays.videos, jnp.maximum(rows, 0))
     batch["weight"] = (rows >= 0).astype(jnp.float32)
     if sharding is not None:
         batch = jax.lax.with_sharding_constraint(batch, sharding)

@@ -16,7 +16,7 @@ from avvp_jax.runtime.mesh import by_seed, everywhere, over_seeds, place
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.selection import Best, Ties, keep_best, parts_of, selection_score
-from avvp_jax.training.state import State
+from avvp_jax.training.state import State, flat
 
 Scores = Float[Array, "seeds names"]
 
@@ -31,7 +31,7 @@ class Validation:
             job.model.result, evaluation.video_filter, evaluation.batch_size, mesh
         )
         self._features, self._truth = val.features, place(val.truth > 0, everywhere(mesh))
-        self._arrays = place(val.features.arrays, everywhere(mesh))
+        self._arrays = place(flat(val.features.arrays), everywhere(mesh))
         select = tuple(parts_of(evaluation.select))
         self._score = _compiled_scores(mesh)
         self._select = _compiled_selection(self._keep, select, evaluation.ties, mesh)
@@ -39,7 +39,7 @@ class Validation:
     def scores(self, state: State) -> Scores:
         """The ten val scores of each seed's model, in the order of scores.NAMES."""
         variables = jax.vmap(self._keep)(state.variables)
-        parts = [self._arrays] if self._arrays else self._features.parts()
+        parts = [self._arrays] if self._arrays else map(flat, self._features.parts())
         segments = [self._predictor.segments(variables, part) for part in parts]
         return self._score(segments, self._truth)
 
