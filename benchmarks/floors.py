@@ -37,7 +37,7 @@ NUMBERS = {
         3.35e12,
         {"highest": 67e12, "high": 494.7e12, "default": 494.7e12},
         900e9,
-        1e-6,
+        0.8e-6,
         "NVIDIA's data sheet of the H100 SXM (dense TF32); start of a kernel measured",
     ),
     "v5e": _tpu(16e9, 819e9, 197e12, 400e9, "v5e"),

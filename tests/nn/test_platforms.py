@@ -1,0 +1,47 @@
+"""Networks compute the same for every kind of device, though not in the same way."""
+
+import jax
+import numpy as np
+import pytest
+
+from avvp_jax.nn.functional import parser_network
+
+WIDTHS, CLASSES = (6, 7, 5), 25
+MODELS = {
+    "HAN": {},
+    "VALOR+": {"order": "sequential", "layers": 3},
+    "pre-norm": {"norm": "pre", "layers": 2},
+    "estimator": {"cross_attention": False, "layers": 2},
+}
+
+
+def outputs_and_gradient(model: dict, key) -> dict:
+    network = parser_network(WIDTHS, CLASSES, model)
+    variables, rng = network.init(jax.random.key(0)), np.random.default_rng(0)
+    roles = zip(("audio", "visual", "snippet"), WIDTHS, strict=True)
+    features = {role: rng.standard_normal((3, 10, width), np.float32) for role, width in roles}
+
+    def loss(params):
+        output = network.module({"params": params, "stats": {}})(features, key)
+        return sum((x**2).sum() for x in output.values()), output
+
+    (_, output), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    return {"output": output, "gradient": gradient}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_accelerators_compute_what_a_cpu_does(name, small_model, monkeypatch):
+    """With dropout: its masks are the same too."""
+    model, key = small_model | MODELS[name], jax.random.key(1)
+    expected = outputs_and_gradient(model, key)
+    for platform in ("cuda", "tpu"):
+        asked = []
+
+        def as_there(*arrays, default, platform=platform, asked=asked, **by_platform):
+            asked.append(platform in by_platform)
+            return by_platform.get(platform, default)(*arrays)
+
+        monkeypatch.setattr(jax.lax, "platform_dependent", as_there)
+        found = outputs_and_gradient(model, key)
+        assert asked and any(asked) == (platform == "tpu" and model["layers"] > 1)
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-4, 1e-5), found, expected)
