@@ -264,9 +264,13 @@ def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
     """Matrix products of a few segments: on a CPU as such, elsewhere as sums that XLA fuses.
 
     They are too small for an accelerator's matrix unit, and for a TPU each takes as long to
-    compile as a large one. Sums are of float32, whatever the precision.
+    compile as a large one. Sums are of float32, whatever the precision and the dtype.
     """
-    return jax.lax.platform_dependent(x, y, cpu=products, default=sums)
+
+    def in_float32(*both):
+        return sums(*(array.astype(jnp.float32) for array in both)).astype(x.dtype)
+
+    return jax.lax.platform_dependent(x, y, cpu=products, default=in_float32)
 
 
 def _logits_by_sums(
