@@ -261,16 +261,17 @@ class Attention(nnx.Module):
 
 
 def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
-    """Matrix products of a few segments: on a CPU as such, elsewhere as sums that XLA fuses.
+    """Matrix products of a few segments: for a TPU as sums that XLA fuses, elsewhere as such.
 
-    They are too small for an accelerator's matrix unit, and for a TPU each takes as long to
-    compile as a large one. Sums are of float32, whatever the precision and the dtype.
+    They are too small for a TPU's matrix unit, and each takes as long to compile as a large one.
+    Sums are of float32, whatever the precision and the dtype. On a CPU they are far slower than
+    products; for a GPU XLA (of JAX 0.10) fails to compile them at some widths.
     """
 
     def in_float32(*both):
         return sums(*(array.astype(jnp.float32) for array in both)).astype(x.dtype)
 
-    return jax.lax.platform_dependent(x, y, cpu=products, default=in_float32)
+    return jax.lax.platform_dependent(x, y, tpu=in_float32, default=products)
 
 
 def _logits_by_sums(
