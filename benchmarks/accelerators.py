@@ -38,7 +38,7 @@ COLUMNS = {
     "GFLOP": lambda r: f"{r['flops'] / 1e9:.2f}",
     "MB": lambda r: f"{r['bytes'] / 1e6:.0f}",
     "collectives KiB": lambda r: listed({k: f"{x / 2**10:.0f}" for k, x in collectives(r)}),
-    "products": lambda r: listed({f"{n}": name for name, n in r["products"].items()}),
+    "products": lambda r: ", ".join(f"{n} {name}" for name, n in sorted(r["products"].items())),
     "double, callbacks": lambda r: f"{yes(r['double'])}, {yes(r['callbacks'])}",
     "floor ms": lambda r: f"{MS * max(r['floors'].values()):.3f} {bound(r)}",
     "schedule s": lambda r: f"{r['schedule_s']:.1f}" if "schedule_s" in r else "",

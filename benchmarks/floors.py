@@ -1,5 +1,6 @@
 """The least time that a device can take for a step: what bounds it, and the devices' numbers."""
 
+import math
 from typing import NamedTuple
 
 
@@ -38,7 +39,7 @@ NUMBERS = {
         {"highest": 67e12, "high": 494.7e12, "default": 494.7e12},
         900e9,
         0.8e-6,
-        "NVIDIA's data sheet of the H100 SXM (dense TF32); start of a kernel measured",
+        "NVIDIA's data sheet of the H100 SXM (dense TF32); docs/performance.md has the launch",
     ),
     "v5e": _tpu(16e9, 819e9, 197e12, 400e9, "v5e"),
     "v5p": _tpu(95e9, 2765e9, 459e12, 1200e9, "v5p"),
@@ -63,7 +64,7 @@ def floors(target: str, row: dict) -> dict[str, float]:
         precision, and `peers`, how many devices exchange what they have.
     """
     device, peers = numbers_of(target), row["peers"]
-    slowest = min(device.products[name] for name in row["products"])
+    slowest = min((device.products[name] for name in row["products"]), default=math.inf)
     sent = sum(SENT.get(kind, 1.0) * size for kind, size in row["collectives"].items())
     return {
         "launches": row["kernels"] * device.launch,

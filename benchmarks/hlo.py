@@ -15,12 +15,12 @@ FREE |= {"partition-id", "replica-id", "opt-barrier", "domain"}
 # What reads or writes some rows of its first operand.
 ROWS = ("gather", "dynamic-slice", "dynamic-update-slice")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8}
-BYTES |= {"s64": 8, "u64": 8, "c64": 8, "c128": 16}  # anything else has four
+BYTES |= {"s64": 8, "u64": 8, "c64": 8, "c128": 16, "token": 0}  # anything else here has four
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
 # A name, the type of its result, and what it does.
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\(")
-_SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\](\{[^}]*\})?")
+_SHAPE = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
 
 
 class Instruction(NamedTuple):
@@ -120,7 +120,8 @@ def bytes_of_step(program: Program) -> int:
     """About how many bytes a step reads from a device's memory and writes to it.
 
     They are those of every kernel's operands and results, without what stays in a TPU's own
-    memory. Of an array that a kernel takes rows from, or writes rows to, these rows.
+    memory. Of an array that a kernel takes rows from, or writes rows to, these rows. What stays in
+    a cache between kernels counts all the same.
     """
     return _of_step(program, lambda instruction: _traffic(program, instruction))
 
@@ -163,8 +164,18 @@ def _traffic(program: Program, instruction: Instruction) -> int:
         _read(program, inside, given[index], size(program.types[operand], on_chip=False))
         for index, operand in enumerate(operands)
     )
-    written = _rows(program, inside[-1])[1]
-    return total + (size(result, on_chip=False) if written is None else written)
+    by_name, last = {x.name: x for x in inside}, inside[-1]
+    roots = [by_name[name] for name in last.operands] if last.kind == "tuple" else [last]
+    types = [found[0] for found in _SHAPE.finditer(result)]
+    return total + sum(_written(program, by_name, *each) for each in zip(roots, types, strict=True))
+
+
+def _written(program: Program, by_name: dict[str, Instruction], root: Instruction, type_: str):
+    """Bytes that a fusion writes for one of its results, of this type."""
+    while root.kind == "bitcast":
+        root = by_name[root.operands[0]]
+    written = _rows(program, root)[1]
+    return size(type_, on_chip=False) if written is None else written
 
 
 def _read(program: Program, inside: list[Instruction], name: str, whole: int) -> int:

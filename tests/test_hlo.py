@@ -103,3 +103,79 @@ def test_what_a_device_should_not_do_is_found(old, new, found, hlo):
 
 def test_kernels_that_are_not_written_out_are_named(hlo):
     assert hlo.called_kernels(hlo.read(TEXT)) == {"__cublas$gemm"}
+
+
+def step(*lines: str, fused: str = "") -> str:
+    """A program whose loop takes one step, with a large array and a small one to work on."""
+    body = "\n".join(f"  {line}" for line in lines)
+    return f"""\
+HloModule jit_run_steps
+
+{fused}%body (b: (f32[1000,8], f32[2,8])) -> (f32[1000,8], f32[2,8]) {{
+  %b = (f32[1000,8]{{1,0}}, f32[2,8]{{1,0}}) parameter(0)
+  %large = f32[1000,8]{{1,0}} get-tuple-element(%b), index=0
+  %small = f32[2,8]{{1,0}} get-tuple-element(%b), index=1
+  %at = s32[2]{{0}} constant({{0, 1}})
+{body}
+  ROOT %t = (f32[1000,8]{{1,0}}, f32[2,8]{{1,0}}) tuple(%large, %small)
+}}
+
+ENTRY %main (x: (f32[1000,8], f32[2,8])) -> (f32[1000,8], f32[2,8]) {{
+  %x = (f32[1000,8]{{1,0}}, f32[2,8]{{1,0}}) parameter(0)
+  ROOT %l = (f32[1000,8]{{1,0}}, f32[2,8]{{1,0}}) while(%x), condition=%never, body=%body
+}}
+"""
+
+
+GATHER = """\
+%taken (p: f32[1000,8], q: s32[2]) -> f32[2,8] {
+  %p = f32[1000,8]{1,0} parameter(0)
+  %q = s32[2]{0} parameter(1)
+  %p.1 = f32[1000,8]{1,0} bitcast(%p)
+  ROOT %g = f32[2,8]{1,0} gather(%p.1, %q), offset_dims={1}
+}
+
+"""
+WRITE = """\
+%put (p: f32[1000,8], q: f32[2,8]) -> f32[1000,8] {
+  %p = f32[1000,8]{1,0} parameter(0)
+  %q = f32[2,8]{1,0} parameter(1)
+  %z = s32[] constant(0)
+  %u = f32[1000,8]{1,0} dynamic-update-slice(%p, %q, %z, %z)
+  ROOT %r = f32[1000,8]{1,0} bitcast(%u)
+}
+
+"""
+SMALL, LARGE, TWO = 2 * 8 * 4, 1000 * 8 * 4, 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("line", "fused", "expected"),
+    [
+        ("%n = f32[2,8]{1,0} negate(%small)", "", 2 * SMALL),
+        # What stays on the chip is no traffic.
+        ("%n = f32[2,8]{1,0:T(8,128)S(1)} negate(%small)", "", SMALL),
+        # Rows are read from a large array, and written: not all of it.
+        (
+            "%f = f32[2,8]{1,0} fusion(%large, %at), kind=kLoop, calls=%taken",
+            GATHER,
+            2 * SMALL + TWO,
+        ),
+        (
+            "%f = f32[2,8]{1,0:S(1)} fusion(%large, %at), kind=kLoop, calls=%taken",
+            GATHER,
+            SMALL + TWO,
+        ),
+        ("%f = f32[1000,8]{1,0} fusion(%large, %small), kind=kLoop, calls=%put", WRITE, 2 * SMALL),
+        ("%d = f32[2,8]{1,0} dynamic-slice(%large, %at)", "", 2 * SMALL),
+        # A product's room to work in is not counted.
+        (
+            '%g = (f32[2,8]{1,0}, s8[4096]{0}) custom-call(%small, %large), custom_call_target="x"',
+            "",
+            2 * SMALL + LARGE,
+        ),
+        ("%c = (f32[2,8]{1,0:S(1)}, f32[2,8]{1,0}, u32[]{:S(2)}) copy-start(%small)", "", SMALL),
+    ],
+)
+def test_the_traffic_of_a_step(line, fused, expected, hlo):
+    assert hlo.bytes_of_step(hlo.read(step(line, fused=fused))) == expected

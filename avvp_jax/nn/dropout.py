@@ -39,7 +39,7 @@ class Dropout:
     def __call__(self, x: Float[Array, "videos ..."], rate: float) -> Float[Array, "videos ..."]:
         """Zeroes entries with probability `rate`, and scales the others by 1 / (1 - rate).
 
-        The probability is rounded to a multiple of 2 ** -16. A rate of 0 takes no bits.
+        The probability is rounded to a multiple of 2 ** -16 below 1. A rate of 0 takes no bits.
         """
         if self._bits is None or rate == 0.0:
             return x
@@ -48,7 +48,7 @@ class Dropout:
     def _kept(self, shape: tuple[int, ...], rate: float) -> Bool[Array, "..."]:
         start, self._next = self._next, self._next + math.prod(shape[1:])
         bits = self._bits[:, start : self._next]
-        return (bits >= round(rate * 2**16)).reshape(shape)
+        return (bits >= min(round(rate * 2**16), 2**16 - 1)).reshape(shape)
 
 
 NO_DROPOUT = Dropout(None)
@@ -86,7 +86,7 @@ def _threefry(
     """Threefry-2x32 of 20 rounds (Salmon et al. 2011) of the numbers of a video and of a block.
 
     jax.random draws from the same function, but uses one of its two words, and on a CPU repeats a
-    loop over arrays larger than the caches, where this is one pass: VALOR+ trains a fifth faster.
+    loop over arrays larger than the caches, where this is one pass.
     """
     first, second = jax.random.key_data(key)
     schedule = (first, second, first ^ second ^ np.uint32(0x1BD11BDA))

@@ -221,7 +221,8 @@ def feed_forward(
 def dropout_entries(layer: nnx.Module, segments: int, attentions: int) -> int:
     """How many numbers of one stream a transformer layer drops or keeps.
 
-    They are each attention's weights and output, and the feed-forward's hidden units and output.
+    They are each attention's weights and output, and the feed-forward's hidden units and output;
+    all attentions of a layer have as many heads.
     """
     if not layer.dropout:
         return 0

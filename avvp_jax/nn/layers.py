@@ -39,7 +39,7 @@ class Arithmetic:
     Attributes:
       dtype: of activations; parameters stay float32.
       precision: of matrix products of float32. Each product carries it, so that it depends
-        neither on the device nor on JAX's global setting.
+        neither on the device nor on JAX's global setting. (What a TPU computes as sums is float32.)
     """
 
     dtype: DTypeLike

@@ -7,10 +7,12 @@ None.
 """
 
 import dataclasses
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.typing import ArrayLike
@@ -106,7 +108,7 @@ class Flat:
     that takes videos from such an array first copies all of it into that form.
 
     Attributes:
-      rows: [videos, numbers of a video].
+      rows: [videos, numbers of a video]; a PyTree as the fields above.
       shape: of a video.
     """
 
@@ -114,8 +116,8 @@ class Flat:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Shaped[ArrayLike, "videos ..."]) -> "Flat":
-        return cls(x.reshape(len(x), -1), x.shape[1:])
+    def of(cls, x: Shaped[Array | np.ndarray, "videos ..."]) -> "Flat":
+        return cls(x.reshape(len(x), math.prod(x.shape[1:])), x.shape[1:])
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,10 +1,13 @@
 """Networks compute the same on a TPU as elsewhere, though not in the same way."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from avvp_jax.nn.functional import parser_network
+from avvp_jax.nn.layers import Arithmetic, Attention
 
 WIDTHS, CLASSES = (6, 7, 5), 25
 MODELS = {
@@ -43,3 +46,27 @@ def test_a_tpu_computes_what_others_do(name, small_model, monkeypatch):
     found = outputs_and_gradient(model, key)
     assert asked
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-4, 1e-5), found, expected)
+
+
+def test_sums_of_bfloat16_lose_no_more_than_products(monkeypatch):
+    """Of one head of 512 numbers, in values and in gradients."""
+    shape, rng = (4, 10, 512), np.random.default_rng(0)
+    attention = Attention(
+        512, 1, dropout=0.0, arithmetic=Arithmetic.named("bfloat16", "highest"), rngs=nnx.Rngs(0)
+    )
+    x, upstream = (rng.standard_normal(shape, np.float32) for _ in range(2))
+
+    def gradient():
+        def mean(x):
+            return (attention.to_itself(x).astype(jnp.float32) * upstream).sum()
+
+        return np.asarray(jax.grad(mean)(jnp.asarray(x)), np.float64)
+
+    by_products = gradient()
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arrays, tpu, **_: tpu(*arrays))
+    by_sums = gradient()
+    attention.arithmetic = Arithmetic.named("float32", "highest")
+    attention.out_proj.dtype = jnp.float32
+    exact = gradient()
+    lost = [np.linalg.norm(found - exact) for found in (by_products, by_sums)]
+    assert 0 < lost[1] < 1.2 * lost[0]

@@ -18,8 +18,8 @@ from tests.runtime.test_accelerators import installed
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent.parent / "benchmarks"))
 import lowering  # noqa: E402
+from floors import numbers_of  # noqa: E402
 
-MEMORY = {"v5e:2x2": 16e9, "h100": 80e9}  # bytes of a device
 CASES = [("v5e:2x2", "han"), ("h100", "han"), ("h100", "valor-plus")]
 TRAIN = 10_000  # LLP's training videos
 # The parameters, their two moments and the best model: once more while a checkpoint is written.
@@ -39,7 +39,7 @@ def published(method: str, folder: pathlib.Path, seeds: int):
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_seeds_and_features_that_are_said_to_fit_do(name, method, tmp_path):
     """By what one and two seeds on a device take, with all features of LLP."""
-    accelerator, taken = installed(name), []
+    accelerator, taken, there = installed(name), [], numbers_of(name).memory
     devices = accelerator.devices().size
     for count in (1, 2):
         seeds = count * devices
@@ -50,8 +50,8 @@ def test_seeds_and_features_that_are_said_to_fit_do(name, method, tmp_path):
     seed = taken[1] - taken[0]
     features, spec = TRAIN * job.data.train.spec.video_bytes, job.data.train.spec
     # Neither padded nor copied, and held on a device of this memory.
-    assert features < taken[0] - seed < 1.2 * features < AUTO_SHARE * MEMORY[name]
-    fit = fitting(config, spec, stage, SHARE * MEMORY[name] - features)
+    assert features < taken[0] - seed < 1.2 * features < AUTO_SHARE * there
+    fit = fitting(config, spec, stage, SHARE * there - features)
     saved = 4 * STATE * parameters(config, spec, stage)
-    assert taken[0] + (fit - 1) * seed + fit * saved < MEMORY[name]
-    assert fit * seed > MEMORY[name] / 8  # nor is most of it left empty
+    assert taken[0] + (fit - 1) * seed + fit * saved < there
+    assert fit * seed > there / 8  # nor is most of it left empty
