@@ -165,7 +165,9 @@ def _traffic(program: Program, instruction: Instruction) -> int:
         for index, operand in enumerate(operands)
     )
     by_name, last = {x.name: x for x in inside}, inside[-1]
-    roots = [by_name[name] for name in last.operands] if last.kind == "tuple" else [last]
+    if last.kind != "tuple":
+        return total + _written(program, by_name, last, result)
+    roots = [by_name[name] for name in last.operands]
     types = [found[0] for found in _SHAPE.finditer(result)]
     return total + sum(_written(program, by_name, *each) for each in zip(roots, types, strict=True))
 
