@@ -1,7 +1,7 @@
 """Reads the published annotation files: the videos, their labels, and the times of events.
 
 Three files list the videos of a split and their weak labels. Two more have the dense audio and
-visual labels of val and test. All are tab-separated with a header line. Known oddities of the
+visual labels of val and test. All are tables with a header line. Known oddities of the
 real files are counted and reported; any other mistake raises a UserError.
 
 Source: github.com/YapengTian/AVVP-ECCV20, folder data.
@@ -156,9 +156,11 @@ def _video_ids(path: Path, rows: list[tuple[str, str]]) -> list[str]:
     matches = [(filename, _FILENAME.fullmatch(filename)) for filename, _ in rows]
     damaged = [_shown(filename) for filename, match in matches if match is None]
     if damaged:
+        spreadsheet = any(name.startswith("#") for name in damaged)
+        why = "; #... is what a spreadsheet makes of a name with a leading -" * spreadsheet
         raise UserError(
             f"{path}: video names must be ID_START_END with an ID of letters, digits, - and _; "
-            f"not so: {first_ten(damaged)}"
+            f"not so: {first_ten(damaged)}{why}"
         )
     return [match.group(1) for _, match in matches]
 
@@ -189,7 +191,7 @@ class _LabelReader:
 
     def weak(self, path: Path, rows: list[tuple[str, str]]) -> UInt8[np.ndarray, "videos classes"]:
         """The weak labels of the videos of a split."""
-        labels = [row_labels.split(",") for _, row_labels in rows]
+        labels = [[name.strip() for name in listed.split(",")] for _, listed in rows]
         self._refuse_unknown_classes(path, [name for names in labels for name in names])
         weak = np.zeros((len(rows), len(self._task.classes)), np.uint8)
         repeated = []

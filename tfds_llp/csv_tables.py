@@ -1,7 +1,12 @@
-"""Tab-separated tables with a header line, the format of the annotation files."""
+"""Tables with a header line, the format of the annotation files: tab-separated as published.
 
+A spreadsheet saves them otherwise: separated by commas or semicolons, lists in quotes, a
+byte-order mark in front, separators behind, empty lines below. All of that is read as meant.
+"""
+
+import codecs
 import csv
-import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,47 +15,85 @@ from avvp_jax.storage.reading import DamagedFile, read_bytes
 
 # The largest published file has 0.4 MB.
 _LARGEST_FILE = 64 << 20
+_SEPARATORS = ("\t", ",", ";")
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Reads the named columns, one tuple per row; blank lines are skipped.
+    """Reads the named columns, one tuple per row; lines without content are skipped.
+
+    Cells come without the spaces around them.
 
     Raises:
         UserError: the file is missing, unreadable, not UTF-8 text, lacks a column or has no
             rows.
     """
-    reader = csv.reader(
-        io.StringIO(_read_text(path), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE
-    )
-    try:
-        lines = [(reader.line_num, line) for line in reader if line]
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num} is not tab separated text ({error}); restore it"
-        ) from None
+    lines = _filled_lines(_read_text(path))
     if not lines:
         raise UserError(f"{path}: the file is empty; restore the published one")
-    header = lines[0][1]
-    missing = [column for column in columns if header.count(column) != 1]
+    separator = _separator(lines[0][1], columns)
+    header, *rows = (
+        (number, _without_empty_end(_cells(path, number, line, separator)))
+        for number, line in lines
+    )
+    names = header[1]
+    missing = [column for column in columns if names.count(column) != 1]
     if missing:
         raise UserError(
             f"{path}: the header line (tab separated) must name each of the columns "
             f"{', '.join(columns)} once; wrong: {', '.join(missing)}"
         )
-    if len(lines) == 1:
+    if not rows:
         raise UserError(f"{path}: nothing below the header line; restore the published file")
-    wrong = [str(number) for number, line in lines[1:] if len(line) != len(header)]
+    wrong = [str(number) for number, row in rows if not _reach(names, columns, row)]
     if wrong:
         raise UserError(
-            f"{path}: lines that do not have the header's {len(header)} columns: {first_ten(wrong)}"
+            f"{path}: lines that do not have the header's {len(names)} columns: {first_ten(wrong)}"
         )
-    places = [header.index(column) for column in columns]
-    return [tuple(line[place] for place in places) for _, line in lines[1:]]
+    places = [names.index(column) for column in columns]
+    return [tuple(row[place] for place in places) for _, row in rows]
+
+
+def _filled_lines(text: str) -> list[tuple[int, str]]:
+    """The lines with more than separators, and their numbers from 1."""
+    lines = enumerate(re.split("\r\n|\r|\n", text), 1)
+    return [(number, line) for number, line in lines if line.strip(' \t,;"')]
+
+
+def _separator(header: str, columns: tuple[str, ...]) -> str:
+    """What the header line separates the columns with; the published tab if nothing fits."""
+    for separator in _SEPARATORS:
+        if set(columns) <= {name.strip(' "') for name in header.split(separator)}:
+            return separator
+    return "\t"
+
+
+def _cells(path: Path, number: int, line: str, separator: str) -> list[str]:
+    try:
+        (cells,) = csv.reader([line], delimiter=separator, strict=True)
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: line {number} is not tab separated text ({error}); restore it"
+        ) from None
+    return [cell.strip() for cell in cells]
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _reach(names: list[str], columns: tuple[str, ...], row: list[str]) -> bool:
+    """Whether a row has all of the columns, and nothing beyond the header line."""
+    return max(map(names.index, columns)) < len(row) <= len(names)
 
 
 def _read_text(path: Path) -> str:
     try:
-        return read_bytes(path, _LARGEST_FILE).decode("utf-8-sig")
+        content = read_bytes(path, _LARGEST_FILE)
+        # What spreadsheets call Unicode text.
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if marked else "utf-8").lstrip("\ufeff")
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; put the published csv file there") from None
     except UnicodeDecodeError:

@@ -99,7 +99,6 @@ NAMES = [
         "bell\x07_0_10",
         "escape\x1b[2J_0_10",
         "$(touch executed)_0_10",
-        " padded_0_10",
         "one_10",
         "testvideo01_0_10`",
     )
@@ -108,16 +107,13 @@ NAMES = [
 TEXTS = [
     text(
         "wrong encoding",
-        "UTF-16",
-        "not UTF-8",
-        lambda b: b.decode().encode("utf-16"),
-        launched=True,
-    ),
-    text(
-        "wrong encoding",
         "UTF-16 without a mark",
         "the header line",
         lambda b: b.decode().encode("utf-16-le"),
+        launched=True,
+    ),
+    text(
+        "wrong encoding", "half of UTF-16", "not UTF-8", lambda b: b.decode().encode("utf-16")[:-1]
     ),
     text("wrong encoding", "Latin-1", "not UTF-8", lambda b: b + b"vid\xe9o_0_10\tDog\n"),
     text(
@@ -128,7 +124,11 @@ TEXTS = [
     ),
     text("wrong encoding", "a sign that turns text round", "\\u202e", swap("Banjo", "\u202eBanjo")),
     text("other format", "gzip", "not UTF-8", gzip.compress),
-    text("wrong columns", "commas for tabs", "event_labels", lambda b: b.replace(b"\t", b",")),
+    text("wrong columns", "commas for tabs", "2 columns: 2", lambda b: b.replace(b"\t", b",")),
+    text(
+        "wrong columns", "a quote without end", "line 2 is not", swap("Speech,Dog", '"Speech,Dog')
+    ),
+    text("wrong columns", "text behind a quote", "line 2 is not", swap("Speech,D", '"Speech",D')),
     text("wrong columns", "no header", "header line", lambda b: b.split(b"\n", 1)[1]),
     text("wrong columns", "one is missing", "wrong: onset", swap("onset", "start"), file=AUDIO),
     text("wrong columns", "one twice", "wrong: onset, offset", swap("onset", "offset"), file=AUDIO),
@@ -144,11 +144,17 @@ TEXTS = [
         file=VISUAL,
     ),
     text("wrong columns", "a header line below", "ID_START_END", lambda b: b + HEADER),
+    text(
+        "odd name",
+        "a leading dash in a spreadsheet",
+        "of a name with a leading -",
+        swap("-leadingdash_0_10", "#NAME?"),
+    ),
     text("truncated", "in a row", "4 columns", lambda b: b[:50], file=AUDIO),
     text("unknown name", "a class", "unknown class names: Bagpipe", swap("Banjo", "Bagpipe")),
     text("unknown name", "a class in another case", "banjo", swap("Banjo", "banjo")),
-    text("unknown name", "a class with a space", "' Dog'", swap("Speech,Dog", "Speech, Dog")),
-    text("unknown name", "a class with quotes", '"Banjo"', swap("Banjo", '"Banjo"')),
+    text("unknown name", "a class with a space", "Do g", swap("Speech,Dog", "Speech,Do g")),
+    text("unknown name", "a class in quotes", '"Dog"', swap("Speech,Dog", 'Speech,"Dog"')),
     text("unknown name", "no class", "''", swap("Speech,Dog", "Speech,,Dog")),
     text(
         "unknown name",

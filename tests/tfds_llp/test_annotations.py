@@ -117,6 +117,18 @@ def reorder(folder):
         write_csv(folder / name, swapped[0], swapped[1:])
 
 
+def quote(quoted, separator="\t"):
+    """Writes the tables as a spreadsheet does, with quotes around the cells that `quoted` names."""
+
+    def apply(folder):
+        for name in FILES:
+            lines = [line.split("\t") for line in (folder / name).read_text().splitlines()]
+            rows = [[f'"{cell}"' if quoted(cell) else cell for cell in line] for line in lines]
+            (folder / name).write_text("".join(separator.join(row) + "\r\n" for row in rows))
+
+    return apply
+
+
 HARMLESS = {
     "byte order mark": rewrite(lambda text: b"\xef\xbb\xbf" + text),
     "CRLF": rewrite(lambda text: text.replace(b"\n", b"\r\n")),
@@ -124,6 +136,23 @@ HARMLESS = {
     "no newline at the end": rewrite(lambda text: text.rstrip(b"\n")),
     "blank lines": rewrite(lambda text: text.replace(b"\n", b"\n\n")),
     "other order and more columns": reorder,
+    "UTF-16, a spreadsheet's Unicode text": rewrite(lambda text: text.decode().encode("utf-16")),
+    "two byte order marks": rewrite(lambda text: b"\xef\xbb\xbf\xef\xbb\xbf" + text),
+    "lists in quotes": quote(lambda cell: "," in cell),
+    "everything in quotes": quote(lambda cell: True),
+    "commas between columns": quote(lambda cell: "," in cell, ","),
+    "semicolons between columns": quote(lambda cell: False, ";"),
+    "trailing tabs": rewrite(lambda text: text.replace(b"\n", b"\t\t\n")),
+    "trailing tabs below the header": rewrite(
+        lambda text: text.replace(b"\n", b"\t\n").replace(b"\t\n", b"\n", 1)
+    ),
+    "lines of tabs and spaces": rewrite(lambda text: text.replace(b"\n", b"\n\t \t\n") + b"\t\n\n"),
+    "lines of commas": lambda folder: (
+        quote(lambda cell: "," in cell, ",")(folder),
+        rewrite(lambda text: text + b",\n,,,\r\n")(folder),
+    ),
+    "spaces around cells": rewrite(lambda text: text.replace(b"\t", b" \t ")),
+    "spaces in lists": rewrite(lambda text: text.replace(b",", b", ")),
     "floats": lambda folder: replace_text(folder / AUDIO_FILE, "\t0\t4\t", "\t0.0\t4.\t"),
     "bad times of unknown videos": lambda folder: replace_text(
         folder / VISUAL_FILE, "CSWQ_HzQ_10_20\t0\t10", "CSWQ_HzQ_10_20\tx\t-3"
