@@ -37,8 +37,10 @@ _TIME = re.compile(r"[0-9]{1,9}(?:\.[0-9]*)?")
 class AnnotatedVideos:
     """The videos of one split in the order of the csv file; labels are 0 or 1.
 
-    `audio_label` and `visual_label` are zero for train, which has no dense labels. `csv_row` is a
-    video's row below the header line, from 0; rows of videos that are left out are missing.
+    `ids` are YouTube's, or the whole filename (ID_START_END) of a video that shares its YouTube id
+    with another one. `audio_label` and `visual_label` are zero for train, which has no dense
+    labels. `csv_row` is a video's row below the header line, from 0; rows of videos that are left
+    out are missing.
     """
 
     ids: list[str]
@@ -110,8 +112,9 @@ def read_annotations(paths: dict[str, Path], task: Task) -> Annotations:
     }
 
     reader = _LabelReader(task, summary={})
+    _refuse_duplicates(rows)
     ids = {split: _video_ids(paths[SPLIT_FILES[split]], rows[split]) for split in rows}
-    _refuse_duplicates(ids)
+    ids = reader.whole_names_of_shared(ids, rows)
     weak_labels = {split: reader.weak(paths[SPLIT_FILES[split]], rows[split]) for split in rows}
     known = {filename for split in DENSELY_LABELLED for filename, _ in rows[split]}
     dense_labels = {
@@ -165,14 +168,14 @@ def _video_ids(path: Path, rows: list[tuple[str, str]]) -> list[str]:
     return [match.group(1) for _, match in matches]
 
 
-def _refuse_duplicates(ids: dict[str, list[str]]) -> None:
-    """Checks that no id occurs twice: features are stored by id, so an id must be one video.
+def _refuse_duplicates(rows: dict[str, list[tuple[str, str]]]) -> None:
+    """Checks that no video occurs twice.
 
     Raises:
-        UserError: names the ids that occur twice.
+        UserError: names the videos that occur twice.
     """
-    counts = Counter(video_id for split_ids in ids.values() for video_id in split_ids)
-    repeated = [video_id for video_id, count in counts.items() if count > 1]
+    counts = Counter(filename for split in rows.values() for filename, _ in split)
+    repeated = [_shown(filename) for filename, count in counts.items() if count > 1]
     if repeated:
         raise UserError(
             f"videos named more than once in {', '.join(SPLIT_FILES.values())}: "
@@ -188,6 +191,27 @@ class _LabelReader:
         self._class_index = {name: index for index, name in enumerate(task.classes)}
         boundaries = range(task.segments + 1)
         self._boundary_at = {Decimal(str(task.time(each))): each for each in boundaries}
+
+    def whole_names_of_shared(
+        self, ids: dict[str, list[str]], rows: dict[str, list[tuple[str, str]]]
+    ) -> dict[str, list[str]]:
+        """The ids, but the whole filename where several videos are cut from one YouTube video."""
+        counts = Counter(video_id for split in ids.values() for video_id in split)
+        shared = [
+            name
+            for s in rows
+            for i, (name, _) in zip(ids[s], rows[s], strict=True)
+            if counts[i] > 1
+        ]
+        self._note("videos that share their YouTube id with another", shared)
+        whole = set(shared)
+        return {
+            split: [
+                filename if filename in whole else video_id
+                for video_id, (filename, _) in zip(ids[split], rows[split], strict=True)
+            ]
+            for split in ids
+        }
 
     def weak(self, path: Path, rows: list[tuple[str, str]]) -> UInt8[np.ndarray, "videos classes"]:
         """The weak labels of the videos of a split."""

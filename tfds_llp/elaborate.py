@@ -34,7 +34,7 @@ from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import LLP, MODALITIES
 from tfds_llp.annotations import DENSELY_LABELLED, AnnotatedVideos, read_annotations
 from tfds_llp.flags import OneLineParser
-from tfds_llp.folder import annotations_in
+from tfds_llp.folder import annotations_in, stored_names
 
 BY_NAME = {teacher.name: teacher for teacher in TEACHERS.values()}
 
@@ -70,10 +70,14 @@ def write_pseudo_labels(
     splits = _splits(data)
     if allow_missing:
         splits = {
-            name: split.keep([os.path.lexists(folder / f"{i}.npy") for i in split.ids])
+            name: split.keep(
+                [os.path.lexists(folder / f"{file}.npy") for file in stored_names(folder, split)]
+            )
             for name, split in splits.items()
         }
-    videos = {name: (split.ids, split.weak_label) for name, split in splits.items()}
+    videos = {
+        name: (stored_names(folder, split), split.weak_label) for name, split in splits.items()
+    }
     labels = label_videos(folder, read_logits, teacher.thresholds, videos)
     write_labels(
         out,

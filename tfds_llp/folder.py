@@ -3,9 +3,12 @@
 DATA/AVVP_*.csv
 DATA/feats/{vggish,res152,r2plus1d_18}/ID.npy
 DATA/{CLIP,CLAP}/{features,segment_pseudo_labels}/ID.npy
+
+A file ID_START_END.npy is read in the place of ID.npy, so that two videos may be cut from one.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,16 +78,15 @@ def leave_out_incomplete(
         UserError: feature files are missing and that is not allowed, or no video of a split is
             complete.
     """
-    everything = [video_id for split in splits.values() for video_id in split.ids]
-    missing = [
-        file for stream in config.features for file in _missing(folder, stream.folder, everything)
-    ]
+    missing = _missing(folder, [stream.folder for stream in config.features], splits)
+    incomplete = {Path(file).stem for file in missing}
     if missing and not allow_missing_features:
+        whole = any(incomplete & set(split.filenames) for split in splits.values())
+        why = " (two videos cut from one YouTube video need files of their own)" * whole
         raise UserError(
-            f"{folder}: missing feature files ({len(missing)}): {first_ten(missing)}; get "
+            f"{folder}: missing feature files ({len(missing)}): {first_ten(missing)}{why}; get "
             f"{SOURCES}, or leave these videos out with allow_missing_features=True"
         )
-    incomplete = {Path(file).stem for file in missing}
     complete = {}
     for name, split in splits.items():
         complete[name] = split.keep([i not in incomplete for i in split.ids])
@@ -93,6 +95,7 @@ def leave_out_incomplete(
                 f"{folder}: no {name} video has all its feature files; missing "
                 f"({len(missing)}): {first_ten(missing)}; get {SOURCES}"
             )
+    everything = (video_id for split in splits.values() for video_id in split.ids)
     return complete, [video_id for video_id in everything if video_id in incomplete]
 
 
@@ -102,13 +105,8 @@ def has_pseudo_labels(folder: Path, splits: dict[str, AnnotatedVideos]) -> bool:
     Raises:
         UserError: they are there for some videos or for one teacher only.
     """
-    everything = [video_id for split in splits.values() for video_id in split.ids]
-    missing = [
-        file
-        for subfolder in PSEUDO_LABELS.values()
-        for file in _missing(folder, subfolder, everything)
-    ]
-    if missing and len(missing) < len(PSEUDO_LABELS) * len(everything):
+    missing = _missing(folder, list(PSEUDO_LABELS.values()), splits)
+    if missing and len(missing) < len(PSEUDO_LABELS) * sum(len(s.ids) for s in splits.values()):
         raise UserError(
             f"{folder}: segment pseudo labels must be there for all videos or for none; "
             f"missing ({len(missing)}): {first_ten(missing)}; get {SOURCES}, make them with "
@@ -126,10 +124,17 @@ def read_features_into(
     Raises:
         UserError: files are damaged; names up to ten and says what is wrong with each.
     """
-    rows = [(videos, row) for videos in splits.values() for row in range(len(videos))]
+    subfolders = [stream.folder for stream in config.features]
+    subfolders += PSEUDO_LABELS.values() if pseudo_labels else ()
+    rows = []
+    for videos in splits.values():
+        names = [stored_names(folder / subfolder, videos.labels) for subfolder in subfolders]
+        for row, of_row in enumerate(zip(*names, strict=True)):
+            files = map("{}/{}.npy".format, subfolders, of_row)
+            rows.append((videos, row, dict(zip(subfolders, files, strict=True))))
     readers, problems = ThreadPoolExecutor(_READERS), []
     try:
-        results = readers.map(lambda row: _read_video(folder, *row, config, pseudo_labels), rows)
+        results = readers.map(lambda row: _read_video(folder, *row, config), rows)
         progress = tqdm(results, "Reading features", len(rows), unit=" videos", mininterval=1.0)
         for found in progress:
             problems += found
@@ -144,20 +149,22 @@ def read_features_into(
 
 
 def _read_video(
-    folder: Path, videos: Videos, row: int, config: LlpConfig, pseudo_labels: bool
+    folder: Path, videos: Videos, row: int, files: Mapping[str, str], config: LlpConfig
 ) -> list[str]:
-    """Reads one video's files into its row of the arrays; returns the problems with them."""
-    name = f"{videos.labels.ids[row]}.npy"
+    """Reads one video's files into its row of the arrays; returns the problems with them.
+
+    Args:
+        files: subfolder -> the video's file in it, relative to `folder`.
+    """
     problems = []
     for stream in config.features:
-        file = f"{stream.folder}/{name}"
+        file = files[stream.folder]
         try:
             videos.streams[stream.name][row] = read_features(folder / file, stream, config.task)
         except DamagedFile as problem:
             problems.append(f"{file} {problem}")
-    if pseudo_labels:
-        for modality, labels in videos.pseudo_labels.items():
-            file = f"{PSEUDO_LABELS[modality]}/{name}"
+    for modality, labels in videos.pseudo_labels.items():
+        if file := files.get(PSEUDO_LABELS[modality]):
             try:
                 labels[row] = read_pseudo_labels(folder / file, config.task)
             except DamagedFile as problem:
@@ -165,9 +172,27 @@ def _read_video(
     return problems
 
 
-def _missing(folder: Path, subfolder: str, ids: list[str]) -> list[str]:
+def stored_names(folder: Path, videos: AnnotatedVideos) -> list[str]:
+    """The name under which a folder holds each video, without .npy: ID_START_END, or else ID."""
+    there = _listed(folder)
+    pairs = zip(videos.filenames, videos.ids, strict=True)
+    return [filename if f"{filename}.npy" in there else video_id for filename, video_id in pairs]
+
+
+def _listed(folder: Path) -> set[str]:
     try:
-        there = set(os.listdir(folder / subfolder))
+        return set(os.listdir(folder))
     except OSError:
-        there = set()
-    return [f"{subfolder}/{i}.npy" for i in ids if f"{i}.npy" not in there]
+        return set()
+
+
+def _missing(
+    folder: Path, subfolders: Sequence[str], splits: Mapping[str, AnnotatedVideos]
+) -> list[str]:
+    missing = []
+    for subfolder in subfolders:
+        there = _listed(folder / subfolder)
+        for split in splits.values():
+            names = stored_names(folder / subfolder, split)
+            missing += [f"{subfolder}/{name}.npy" for name in names if f"{name}.npy" not in there]
+    return missing

@@ -26,7 +26,8 @@ class Split:
 
     Attributes:
       name: "train", "val", "test" or "features".
-      ids: YouTube ids, which name the files of features.
+      ids: YouTube ids, which name the files of features; the whole filename of a video that
+        shares its YouTube id with another.
       filenames: id_start_end, as the annotation files name videos.
       spec: the task, and the streams of the features.
       csv_row: int [videos], the videos' rows in the split's csv; None without a csv.

@@ -173,7 +173,12 @@ TEXTS = [
     ),
     text("nul byte", "in a class", "Spee\\x00ch", swap("Speech", "Spee\0ch")),
     text("overlong", "a video's name", "ID_START_END", swap("trainvideo1", "a" * 10**5)),
-    text("duplicate", "in a split", "trainvideo1", swap("AP0061o0Nvk_101.8", "trainvideo1_1.8")),
+    text(
+        "duplicate",
+        "in a split",
+        "trainvideo1_30_40",
+        swap("AP0061o0Nvk_101.8_111.8", "trainvideo1_30_40"),
+    ),
     text(
         "duplicate",
         "in two splits",

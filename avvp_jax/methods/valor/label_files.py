@@ -48,16 +48,16 @@ def label_videos(
     """The pseudo labels of all videos, by split.
 
     Args:
-      folder: holds ID.npy for each video.
-      videos: split -> the videos' ids and weak labels.
+      folder: holds NAME.npy for each video.
+      videos: split -> the videos' names there, and their weak labels.
 
     Raises:
       UserError: files are missing or damaged (it names them), or a split has no video.
     """
     labels, problems = {}, []
-    for name, (ids, weak_label) in videos.items():
+    for name, (stored, weak_label) in videos.items():
         rows = []
-        for video, weak in zip(ids, weak_label, strict=True):
+        for video, weak in zip(stored, weak_label, strict=True):
             try:
                 logits = read_logits(folder / f"{video}.npy")
             except DamagedFile as problem:
@@ -65,7 +65,7 @@ def label_videos(
                 continue
             rows.append(elaborate(logits, weak, thresholds))
         labels[name] = np.array(rows)
-    if problems or not all(len(ids) for ids, _ in videos.values()):
+    if problems or not all(len(stored) for stored, _ in videos.values()):
         wish = "mend these files, or leave out missing ones with --allow_missing"
         found = first_ten(problems) or "a split has none at all"
         raise UserError(f"{folder}: unusable files ({len(problems)}): {found}; {wish}")
