@@ -14,7 +14,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 
 # The largest published file has 0.4 MB.
-_LARGEST_FILE = 64 << 20
+LARGEST_TABLE = 64 << 20
 _SEPARATORS = ("\t", ",", ";")
 
 
@@ -90,7 +90,7 @@ def _reach(names: list[str], columns: tuple[str, ...], row: list[str]) -> bool:
 
 def _read_text(path: Path) -> str:
     try:
-        content = read_bytes(path, _LARGEST_FILE)
+        content = read_bytes(path, LARGEST_TABLE)
         # What spreadsheets call Unicode text.
         marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if marked else "utf-8").lstrip("\ufeff")

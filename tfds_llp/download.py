@@ -19,6 +19,11 @@ _TIMEOUT_SECONDS = 30
 UrlInfos = dict[str, tfds.download.checksums.UrlInfo]
 
 
+def recorded_digests(names: tuple[str, ...], url_infos: UrlInfos) -> dict[str, str]:
+    """Name -> the SHA-256 of the published file."""
+    return {name: url_infos[ANNOTATIONS_URL + name].checksum for name in names}
+
+
 def download_annotations(
     names: tuple[str, ...], folder: Path, url_infos: UrlInfos
 ) -> dict[str, Path]:

@@ -33,6 +33,7 @@ from tfds_llp.folder import (
     leave_out_incomplete,
     read_features_into,
 )
+from tfds_llp.sources import source_in
 from tfds_llp.videos import Videos
 
 _BYTES_PER_SHARD = 64 << 20
@@ -67,9 +68,12 @@ class Llp(tfds.core.ShardBasedBuilder):
         pseudo_labels: whether there are any;
         masked_pseudo_labels: how many of them the weak label removed, by modality;
         left_out: ids of videos that lack feature files;
+        annotated: how many videos the csv files name, by split;
+        source: the files that it was prepared from, see sources.py;
         annotations: oddities of the csv files;
-        task, widths: the task, and the streams' widths in order. Data prepared before these
-            two were stored is LLP's, with streams as published.
+        task, widths: the task, and the streams' widths in order.
+    Synthetic data has neither `annotated` nor `source`. Older data lacks them too, or also the
+    last two, and then is LLP's with streams as published.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -159,7 +163,7 @@ class Llp(tfds.core.ShardBasedBuilder):
         refuse_unwritable(self.data_dir, needed=0)
         if self.builder_config.seed is not None:
             self._videos = _generate_videos(self.builder_config)
-            self._record(pseudo_labels=True, left_out=[], summary={})
+            self._record(pseudo_labels=True, left_out=[], annotations={})
             return
         downloads = Path(download_dir or self.data_dir_root / "downloads")
         folder = data_folder(Path(download_config.manual_dir or downloads / "manual"))
@@ -167,6 +171,8 @@ class Llp(tfds.core.ShardBasedBuilder):
         if files is None:
             files = download_annotations(FILES, downloads / self.name, self.url_infos)
         config = self.builder_config
+        # Taken first: what changes while it is read will be noticed next time.
+        source = source_in(folder, config.features, self.url_infos)
         annotations = read_annotations(files, config.task)
         splits, left_out = leave_out_incomplete(
             folder, annotations.splits, config, self._allow_missing_features
@@ -178,19 +184,22 @@ class Llp(tfds.core.ShardBasedBuilder):
         self._videos = {name: Videos.allocate(split, config) for name, split in splits.items()}
         refuse_unwritable(self.data_dir, sum(videos.nbytes for videos in self._videos.values()))
         read_features_into(folder, self._videos, config, pseudo_labels)
-        self._record(pseudo_labels, left_out, annotations.summary)
+        annotated = {name: len(split.ids) for name, split in annotations.splits.items()}
+        self._record(
+            pseudo_labels=pseudo_labels,
+            left_out=left_out,
+            annotated=annotated,
+            annotations=annotations.summary,
+            source=source,
+        )
 
-    def _record(self, pseudo_labels: bool, left_out: list[str], summary: dict) -> None:
+    def _record(self, **facts) -> None:
         masked = [videos.mask_pseudo_labels() for videos in self._videos.values()]
         total = {name: sum(split[name] for split in masked) for name in masked[0]}
         self.info.metadata.update(
-            pseudo_labels=pseudo_labels,
-            masked_pseudo_labels=total,
-            left_out=left_out,
-            annotations=summary,
-            **self.builder_config.to_metadata(),
+            masked_pseudo_labels=total, **facts, **self.builder_config.to_metadata()
         )
-        if pseudo_labels:
+        if facts["pseudo_labels"]:
             counts = " and ".join(f"{count} {name}" for name, count in total.items())
             print(f"Pseudo labels removed because the weak label lacks their class: {counts}.")
 

@@ -3,6 +3,7 @@
 No other module of the package imports tfds_llp.
 """
 
+import functools
 import pathlib
 
 import numpy as np
@@ -36,22 +37,24 @@ def open_dataset(config: ConfigDict):
     Process 0 prepares it while the others wait.
     """
     # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.places import place_named, place_number, place_of
     from tfds_llp.prepare import prepare
 
     refuse_unknown(config)
-    # The other processes then find it prepared. If their disk is another one, they prepare it too.
-    if not processes.first():
-        processes.meet()
-    builder = prepare(
+    opened = functools.partial(
+        prepare,
         config.dataset,
         config.data_dir,
         manual_dir=config.manual_dir or None,
         allow_missing_features=config.allow_missing_features,
         synthetic_seed=config.synthetic_seed,
     )
-    if processes.first():
-        processes.meet()
-    # The others may have prepared data of their own: wait for them.
+    builder = opened() if processes.first() else None
+    # The other processes then find it prepared. If their disk is another one, they prepare it too,
+    # in a place of the same name: files may have other times there.
+    number = processes.as_the_first(place_number(place_of(builder)) if builder else 0)
+    builder = builder or opened(place=place_named(number))
+    # They may have prepared data of their own: wait for them.
     processes.meet()
     return builder
 

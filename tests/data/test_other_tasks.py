@@ -86,6 +86,7 @@ def truth(folder, filenames, task):
 
 def test_a_declared_set_opens_by_its_name(config, other_tasks):
     config.data.data_dir, config.data.dataset = str(other_tasks), "llp/clip_b32"
+    config.data.manual_dir = ""
     assert spec_of(open_dataset(config.data), "clip_clap").widths == (768, 512, 512)
     config.data.dataset = "llp/chimes"
     for streams in STREAM_SETS:

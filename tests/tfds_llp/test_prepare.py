@@ -116,7 +116,7 @@ def test_videos_left_out_once_must_be_allowed_again(folder, tmp_path):
     prepare("llp/base", tmp_path / "tfds", incomplete, allow_missing_features=True)
     prepare("llp/base", tmp_path / "tfds", allow_missing_features=True)
     with pytest.raises(UserError, match="without 1 videos.*allow_missing_features") as refusal:
-        prepare("llp/base", tmp_path / "tfds", folder)
+        prepare("llp/base", tmp_path / "tfds", incomplete)
     one_line(refusal)
 
 

@@ -1,0 +1,103 @@
+"""What data was prepared from, recorded with it, so that other files are noticed.
+
+A source is a dict that json can store:
+
+    folder: where the files were, for messages;
+    annotations: name -> SHA-256 of each csv file;
+    files: subfolder -> {"number": int, "digest": of the names, sizes and times of its files}.
+
+Features are not read again to compare them: 36,000 files have 8 GB.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from avvp_jax.errors import UserError
+from avvp_jax.storage.reading import DamagedFile, read_bytes
+from avvp_jax.streams import PSEUDO_LABELS, Stream
+from tfds_llp.annotations import FILES
+from tfds_llp.csv_tables import LARGEST_TABLE
+from tfds_llp.download import UrlInfos, recorded_digests
+from tfds_llp.folder import annotations_in, data_folder
+
+_KEY_DIGITS = 7  # few enough for an int32
+
+
+def source_in(
+    manual_dir: str | os.PathLike, streams: Iterable[Stream], published: UrlInfos
+) -> dict | None:
+    """The source that a folder of published files is now; None if it holds none of them.
+
+    Args:
+        streams: those that are prepared.
+        published: of the annotations, which are downloaded where none are there.
+    """
+    try:
+        folder = data_folder(Path(manual_dir))
+        paths = annotations_in(folder)
+    except UserError:  # preparing says what is wrong
+        return None
+    if paths is None:
+        annotations = recorded_digests(FILES, published)
+    else:
+        annotations = {name: _content_digest(path) for name, path in paths.items()}
+    subfolders = [*(stream.folder for stream in streams), *PSEUDO_LABELS.values()]
+    return {
+        "folder": os.path.abspath(folder),
+        "annotations": annotations,
+        "files": {subfolder: _files_digest(folder / subfolder) for subfolder in subfolders},
+    }
+
+
+def _content_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_bytes(path, LARGEST_TABLE)).hexdigest()
+    except DamagedFile:  # preparing says what is wrong
+        return ""
+
+
+def _files_digest(folder: Path) -> dict:
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted(map(_facts, filter(_is_features, entries)))
+    except OSError:
+        files = []
+    return {"number": len(files), "digest": hashlib.sha256(repr(files).encode()).hexdigest()}
+
+
+def _is_features(entry: os.DirEntry) -> bool:
+    return entry.name.endswith(".npy") and not entry.name.startswith(".")
+
+
+def _facts(entry: os.DirEntry) -> tuple[str, int, int]:
+    try:
+        stat = entry.stat()
+    except OSError:  # a link that leads nowhere: preparing says so
+        return entry.name, -1, -1
+    return entry.name, stat.st_size, stat.st_mtime_ns
+
+
+def key_of(source: Mapping) -> str:
+    """Seven hexadecimal digits, equal for equal files, wherever they are."""
+    content = repr([sorted(source["annotations"].items()), sorted(source["files"].items())])
+    return hashlib.sha256(content.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def differences(recorded: Mapping, now: Mapping) -> list[str]:
+    """What is no longer as it was when data was prepared; empty if all is.
+
+    A subfolder without files does not count: who has prepared 8 GB of features may delete them.
+    """
+    changed = [
+        name for name in FILES if recorded["annotations"].get(name) != now["annotations"][name]
+    ]
+    for subfolder, files in now["files"].items():
+        before = recorded["files"].get(subfolder, {})
+        if not files["number"] or files == before:
+            continue
+        was, number = before.get("number", 0), files["number"]
+        how = f"{number} files, not {was}" if was != number else "other names, sizes or times"
+        changed.append(f"{subfolder}: {how}")
+    return changed
