@@ -46,7 +46,7 @@ def tasks(results, asked):
     tasks = [results.make_task(asked, name, data) for name in asked.methods for data in (0, 1)]
     for task in tasks:
         task.workdir.mkdir()
-        remember(task.config, str(task.workdir), expected_spec(task.config.data))
+        remember(task.config, str(task.workdir), expected_spec(task.config.data), {})
         write_scores(task, [10.0 * (place + task.data) for place in (1, 2, 3)])
         start = {"device": "1 x abacus", "date": f"2030-01-0{task.data + 1}"}
         (task.workdir / results.STARTS).write_text(json.dumps(start) + "\n")

@@ -70,10 +70,11 @@ class Llp(tfds.core.ShardBasedBuilder):
         left_out: ids of videos that lack feature files;
         annotated: how many videos the csv files name, by split;
         source: the files that it was prepared from, see sources.py;
+        content: a digest of all examples, by split;
         annotations: oddities of the csv files;
         task, widths: the task, and the streams' widths in order.
-    Synthetic data has neither `annotated` nor `source`. Older data lacks them too, or also the
-    last two, and then is LLP's with streams as published.
+    Synthetic data has neither `annotated` nor `source`. Older data lacks them too, and `content`,
+    or also the last two, and then is LLP's with streams as published.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -196,8 +197,12 @@ class Llp(tfds.core.ShardBasedBuilder):
     def _record(self, **facts) -> None:
         masked = [videos.mask_pseudo_labels() for videos in self._videos.values()]
         total = {name: sum(split[name] for split in masked) for name in masked[0]}
+        content = {name: videos.digest() for name, videos in self._videos.items()}
         self.info.metadata.update(
-            masked_pseudo_labels=total, **facts, **self.builder_config.to_metadata()
+            masked_pseudo_labels=total,
+            content=content,
+            **facts,
+            **self.builder_config.to_metadata(),
         )
         if facts["pseudo_labels"]:
             counts = " and ".join(f"{count} {name}" for name, count in total.items())

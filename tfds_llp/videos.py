@@ -1,5 +1,6 @@
 """The videos of one split as arrays, ready to be written."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -66,6 +67,17 @@ class Videos:
     @property
     def nbytes(self) -> int:
         return sum(features.nbytes for features in self.streams.values())
+
+    def digest(self) -> str:
+        """A digest of names, labels and features: equal content has equal digests."""
+        labels = self.labels
+        arrays = [labels.weak_label, labels.audio_label, labels.visual_label]
+        for by_name in (self.pseudo_labels, self.streams):
+            arrays += [by_name[name] for name in sorted(by_name)]
+        digest = hashlib.sha256(repr([labels.ids, labels.filenames]).encode())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
 
     def mask_pseudo_labels(self) -> dict[str, int]:
         """Removes pseudo labels of classes that the weak label lacks.

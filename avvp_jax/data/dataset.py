@@ -15,6 +15,8 @@ class Dataset:
       folder: its path.
       names: names of its splits, train first.
       spec: its task and streams, which networks must fit.
+      origin: what is recorded of its `content` (a digest of each split) and its `source` (the
+        files that it was prepared from); of older data, nothing.
 
     Raises:
       UserError: it cannot be prepared, or the prepared data is damaged.
@@ -26,6 +28,9 @@ class Dataset:
         self.folder = str(self._builder.data_dir)
         self.names = tuple(self._builder.info.splits)
         self.spec: DataSpec = spec_of(self._builder, config.streams)
+        known = dict(self._builder.info.metadata.items())
+        self.origin = {name: known[name] for name in ("content", "source") if name in known}
+        refuse_differences({"the content of the prepared data": self.origin.get("content")})
 
     @property
     def train(self) -> Split:

@@ -5,6 +5,7 @@ No other module of the package imports tfds_llp.
 
 import functools
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -105,6 +106,24 @@ def expected_spec(config: ConfigDict) -> DataSpec:
     if config.dataset in DATASETS:
         return data_spec(config.streams)
     return spec_of(open_dataset(config), config.streams)
+
+
+def other_files(before: Mapping, now: Mapping) -> str | None:
+    """How the files of two data sets differ, in words; None if their content is equal or unknown.
+
+    Args:
+      before, now: their Dataset.origin.
+    """
+    # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.sources import differences
+
+    contents = before.get("content"), now.get("content")
+    if None in contents or contents[0] == contents[1]:
+        return None
+    if not {"source"} <= before.keys() & now.keys():
+        return "made up from another seed, or not from the same files"
+    changed = differences(before["source"], now["source"])
+    return f"{first_ten(changed) or 'prepared in another way'}; in {now['source']['folder']}"
 
 
 def stays_on_disk(config: ConfigDict, builder) -> bool:

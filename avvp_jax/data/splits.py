@@ -1,6 +1,7 @@
 """Splits of a data set as arrays, which training, validation and prediction read."""
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -38,6 +39,7 @@ class Split:
         if the data was prepared without them.
       left_out: how many videos the whole data set leaves out for lack of features. This split
         leaves out at most as many.
+      annotated: how many videos the split's csv names; None if it is not known.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Split:
     truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
     pseudo_label: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
     left_out: int = 0
+    annotated: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +61,13 @@ class Split:
     def task(self) -> Task:
         """The classes and segments of the arrays."""
         return self.spec.task
+
+    @property
+    def truth_digest(self) -> str:
+        """Digits that are equal for splits of the same videos with the same dense annotations."""
+        digest = hashlib.sha256(repr([self.filenames, self.truth.shape]).encode())
+        digest.update(np.ascontiguousarray(self.truth > 0))
+        return digest.hexdigest()[:16]
 
 
 def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Split:
@@ -78,6 +88,8 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
     labels = ["weak_label", *by_segment]
     if reason := _invalid_content(columns, labels, kept.values()):
         raise damaged_data(builder.data_dir, f"{name} {reason}", WAY_OUT)
+    known = dict(builder.info.metadata.items())  # by items(), because TFDS loads them lazily
+    complete = None if known["left_out"] else len(source)
     dense = columns["densely_labelled"].all()
     truth, pseudo_label = (
         np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)
@@ -96,8 +108,9 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
         csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
         truth=truth if dense else None,
-        pseudo_label=pseudo_label if builder.info.metadata["pseudo_labels"] else None,
-        left_out=len(builder.info.metadata["left_out"]),
+        pseudo_label=pseudo_label if known["pseudo_labels"] else None,
+        left_out=len(known["left_out"]),
+        annotated=known.get("annotated", {}).get(name, complete),
     )
 
 

@@ -11,7 +11,12 @@ from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.memory import refuse_too_large, seeds_at_once
-from avvp_jax.experiment.records import has_begun, recall_spec, refuse_other_config
+from avvp_jax.experiment.records import (
+    has_begun,
+    recall_spec,
+    refuse_other_config,
+    refuse_other_files,
+)
 from avvp_jax.experiment.weights import pick, read_all_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
 from avvp_jax.nn.functional import Variables
@@ -69,6 +74,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     check_splits(config, data)
     if begun:
         refuse_other_data(recall_spec(workdir), data.spec, workdir)
+        refuse_other_files(workdir, data.origin)
     elif config.init_from:
         refuse_other_data(spec_of_weights(config, config.init_from), data.spec, config.init_from)
     everything = Run(config, workdir, stages, data, all_seeds(config), start)

@@ -1,17 +1,21 @@
 """The record of a run in its work directory: config, task, streams, versions and commit."""
 
+import contextlib
 import itertools
 import json
+from collections.abc import Iterator, Mapping
 
 import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from avvp_jax.errors import UserError, cause
+from avvp_jax.data.prepared import other_files
+from avvp_jax.errors import UserError, cause, warn
 from avvp_jax.experiment.schema import fields_of
 from avvp_jax.experiment.settings import by_key, check_config
 from avvp_jax.experiment.versions import commit, versions
-from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
+from avvp_jax.runtime import processes
+from avvp_jax.storage.reading import DamagedFile, is_folder, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import DataSpec, data_spec
 from avvp_jax.task import LLP, Task
@@ -19,8 +23,13 @@ from avvp_jax.task import LLP, Task
 _LONGEST_RECORD = 1 << 20
 
 
-def remember(config: ConfigDict, workdir: str, spec: DataSpec) -> None:
-    """Writes W/config.json: the config, task, streams, versions and commit of a run.
+def remember(
+    config: ConfigDict, workdir: str, spec: DataSpec, origin: Mapping[str, object]
+) -> None:
+    """Writes W/config.json: the config, task, streams, data, versions and commit of a run.
+
+    Args:
+      spec, origin: of the data, see Dataset.
 
     Raises:
       UserError: the work directory belongs to a run whose config gives other results.
@@ -33,6 +42,7 @@ def remember(config: ConfigDict, workdir: str, spec: DataSpec) -> None:
         "config": json.loads(config.to_json()),
         "task": spec.task.to_json(),
         "widths": {stream.name: stream.width for stream in spec.streams},
+        "data": dict(origin),
         "versions": versions(),
         "commit": commit(),
         "devices": [str(device) for device in jax.devices()],
@@ -59,6 +69,31 @@ def refuse_other_config(config: ConfigDict, workdir: str) -> None:
             f"{workdir} belongs to a run with another config: {'; '.join(changed[:3])}; "
             "choose a new --workdir"
         )
+
+
+def refuse_other_files(workdir: str, origin: Mapping[str, object]) -> None:
+    """Checks that the run in W was trained on the files that the data was prepared from.
+
+    Raises:
+      UserError: it was not; says what differs.
+    """
+    if how := _other_files(workdir, origin):
+        raise UserError(
+            f"{workdir} was trained on other files than there are now ({how}); put those back, or "
+            "choose a new --workdir"
+        )
+
+
+def warn_of_other_files(weights: str, origin: Mapping[str, object]) -> None:
+    """Says so if weights in a work directory were trained on other files than the data's."""
+    if is_folder(weights) and (how := _other_files(weights, origin)) and processes.first():
+        warn(f"{weights} was trained on other files than these ({how})")
+
+
+def _other_files(workdir: str, origin: Mapping[str, object]) -> str | None:
+    path, record = _read_record(workdir)
+    with _refusing_damage(path):
+        return other_files(record.get("data", {}), origin)
 
 
 def has_begun(workdir: str) -> bool:
@@ -100,29 +135,43 @@ def recall_spec(workdir: str) -> DataSpec:
 
 
 def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
+    path, record = _read_record(workdir)
+    with _refusing_damage(path):
+        config = ConfigDict(_to_tuples(record["config"]))
+        if isinstance(config.get("model"), ConfigDict) and "precision" not in config.model:
+            config.model.precision = _precision_before(record)
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    with _refusing_damage(path):
+        return config, _spec(record, config)
+
+
+def _read_record(workdir: str) -> tuple[epath.Path, dict]:
+    """The path of W/config.json, and what it holds."""
     path = epath.Path(workdir) / "config.json"
     if not is_there(path):
         raise UserError(
             f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
         )
+    with _refusing_damage(path):
+        content = read_bytes(path, _LONGEST_RECORD)
+        record = json.loads(content, object_pairs_hook=_unique_keys)
+        if not isinstance(record, dict):
+            raise ValueError("it holds no record")
+        return path, record
+
+
+@contextlib.contextmanager
+def _refusing_damage(path: epath.Path) -> Iterator[None]:
     way_out = "put a copy back, or give --config=configs/METHOD.py (to train, and a new --workdir)"
     try:
-        record = json.loads(read_bytes(path, _LONGEST_RECORD), object_pairs_hook=_unique_keys)
-        config = ConfigDict(_to_tuples(record["config"]))
-        if isinstance(config.get("model"), ConfigDict) and "precision" not in config.model:
-            config.model.precision = _precision_before(record)
+        yield
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
     # RecursionError: brackets nested too deeply.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
-    try:
-        check_config(config)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    try:
-        return config, _spec(record, config)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
 
 

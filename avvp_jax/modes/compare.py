@@ -1,4 +1,7 @@
-"""Compares work directories: means, confidence intervals, and tests of their differences."""
+"""Compares work directories: means, confidence intervals, and tests of their differences.
+
+Scores on different data stand side by side, each with its data, but are not tested.
+"""
 
 import json
 import os
@@ -13,25 +16,70 @@ from avvp_jax.experiment.settings import flat_config
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary
-from avvp_jax.reports.tables import p_table, scores_table
+from avvp_jax.reports.tables import SYNTHETIC_NOTE, fewer_note, of_all, p_table, scores_table
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.task import LLP, Task
 
 SPLITS = ("test", "val")
 
 
+class Scored(NamedTuple):
+    """What a model was scored on.
+
+    Attributes:
+      dataset, split: their names.
+      synthetic_seed: of made-up data; None otherwise, or if it is not known.
+      videos: how many were scored; None in older files.
+      annotated: how many the split has; None if it is not known.
+      truth: Split.truth_digest; None in older files.
+    """
+
+    dataset: str
+    split: str
+    synthetic_seed: int | None
+    videos: int | None
+    annotated: int | None
+    truth: str | None
+
+    def same(self, other: "Scored") -> bool:
+        """Whether both are the same videos with the same annotations, as far as is known."""
+        if self.truth and other.truth:
+            return self.truth == other.truth
+        # LLP's sets hold the same videos, with other features.
+        families = {"llp/base": "llp", "llp/clip_clap": "llp"}
+        one, two = (
+            each._replace(
+                dataset=families.get(each.dataset, each.dataset), truth=None, annotated=None
+            )
+            for each in (self, other)
+        )
+        return one == two
+
+    @property
+    def fewer(self) -> str:
+        """How many of the split's videos were scored, if not all."""
+        return of_all(self.videos, self.annotated) if self.videos else ""
+
+    def __str__(self):
+        made_up = "" if self.synthetic_seed is None else f" from seed {self.synthetic_seed}"
+        videos = self.fewer or (f"{self.videos} videos" if self.videos else "")
+        labels = f"labels {self.truth[:6]}" if self.truth else ""
+        return ", ".join(filter(None, (f"{self.split} of {self.dataset}{made_up}", videos, labels)))
+
+
 class Result(NamedTuple):
     """The scores in a work directory.
 
     Attributes:
-      method, dataset: as in the config.
+      method: as in the config.
+      scored: what they are scores of.
       seeds: the scores of each seed.
       config: dotted key -> value; None if the scores are those of published weights.
       task: what was parsed.
     """
 
     method: str
-    dataset: str
+    scored: Scored
     seeds: list[dict]
     config: dict | None
     task: Task = LLP
@@ -53,6 +101,10 @@ def read_result(workdir: str, split: str) -> Result:
         method, dataset = record["method"], record["dataset"]
         good = method in METHODS and isinstance(dataset, str) and seeds
         good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
+        counts = [record.get(name) for name in ("videos", "annotated")]
+        good = good and all(count is None or type(count) is int for count in counts)
+        truth = record.get("truth")
+        good = good and (truth is None or isinstance(truth, str))
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
     # OverflowError: an integer too large for a float. RecursionError: brackets nested too deeply.
@@ -70,22 +122,26 @@ def read_result(workdir: str, split: str) -> Result:
             f"{path}: damaged (it holds no method and its scores from 0 to 100); {way_out}"
         )
     seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
+    scored = Scored(dataset, split, None, *counts, truth)
     if not is_there(os.path.join(workdir, "config.json")):
-        return Result(method, dataset, seeds, None)
+        return Result(method, scored, seeds, None)
     config = recall(workdir)
+    if dataset == "llp/synthetic" == config.data.dataset:
+        scored = scored._replace(synthetic_seed=config.data.synthetic_seed)
     aside = {
         key
         for key, field in fields_of(config.method).items()
         if field.free_in_pairs or field.free_on_resume
     }
     kept = {key: value for key, value in flat_config(config).items() if key not in aside}
-    return Result(method, dataset, seeds, kept, recall_spec(workdir).task)
+    return Result(method, scored, seeds, kept, recall_spec(workdir).task)
 
 
 def compare(workdirs: Sequence[str]) -> str:
     """Tables of several work directories' scores, and of tests of each against the first.
 
-    Scores are those on test, or on val if a work directory has none on test.
+    Scores are those on test, or on val if a work directory has none on test. If there is no
+    split on which all have scores, each has its own.
 
     Raises:
       UserError: fewer than two work directories, or one without scores.
@@ -94,27 +150,45 @@ def compare(workdirs: Sequence[str]) -> str:
         raise UserError(
             "--mode=compare needs work directories: python launch.py --mode=compare W1 W2"
         )
-    split = next((s for s in SPLITS if all(map(partial(has_scores, split=s), workdirs))), SPLITS[0])
-    results = [(workdir, read_result(workdir, split)) for workdir in workdirs]
-    rows, tests = {}, {}
-    for workdir, result in results:
-        stats, seeds = summary(result.seeds), len(result.seeds)
-        rows[f"{workdir} ({seeds} seed{'s' * (seeds > 1)})"] = stats["mean"]
-        if seeds > 1:
-            rows[f"{workdir} +-95 %"] = stats["ci95"]
+    everywhere = [s for s in SPLITS if all(map(partial(has_scores, split=s), workdirs))]
+    results = []
+    for workdir in workdirs:
+        there = everywhere or [s for s in SPLITS if has_scores(workdir, s)] or SPLITS
+        results.append((workdir, read_result(workdir, there[0])))
     (name, first), *others = results
+    tests, untested = {}, []
     for workdir, other in others:
+        if not first.scored.same(other.scored):
+            untested.append(f"{workdir} and {name}: not tested, because their data differ")
+            continue
         paired = is_paired(first, other)
         test = "paired t-test" if paired else "Welch's t-test"
         tests[f"{workdir} and {name} ({test})"] = p_values(first.seeds, other.seeds, paired=paired)
-    methods = list(dict.fromkeys(result.method for _, result in results))
-    datasets = sorted({result.dataset for _, result in results})
-    tables = [f"split {split} of {' and '.join(datasets)}"]
-    published = [row for method in methods if (row := METHODS[method].published)]
-    if any(result.task != LLP for _, result in results):
+    tables = [_scores(results, bool(untested)), ""]
+    return "\n".join([*tables, *([p_table(tests)] if tests else []), *untested])
+
+
+def _scores(results: Sequence[tuple[str, Result]], mark: bool) -> str:
+    """The table of scores; if `mark`, each row says which data it is of."""
+    rows, notes = {}, []
+    for workdir, (_, scored, seeds, *_) in results:
+        stats, number = summary(seeds), f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        of = str(scored) if mark else scored.fewer
+        rows[f"{workdir} ({'; '.join(filter(None, (number, of)))})"] = stats["mean"]
+        if len(seeds) > 1:
+            rows[f"{workdir} +-95 %"] = stats["ci95"]
+        if scored.fewer:
+            notes.append(fewer_note(f"{workdir}, {scored.split}", scored.fewer))
+    every = [result for _, result in results]
+    published = [METHODS[method].published for method in dict.fromkeys(r.method for r in every)]
+    if any(result.task != LLP for result in every):
         published = []
-    tables.append(scores_table(rows, published, "llp/synthetic" in datasets))
-    return "\n".join([*tables, "", p_table(tests)])
+    if any(result.scored.dataset == "llp/synthetic" for result in every):
+        notes.insert(0, SYNTHETIC_NOTE)
+    splits = sorted({result.scored.split for result in every})
+    datasets = sorted({result.scored.dataset for result in every})
+    title = f"split {' and '.join(splits)} of {' and '.join(datasets)}"
+    return f"{title}\n{scores_table(rows, list(filter(None, published)), notes)}"
 
 
 def has_scores(workdir: str, split: str) -> bool:

@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.prepared import load_features
 from avvp_jax.data.splits import Split
+from avvp_jax.experiment.records import warn_of_other_files
 from avvp_jax.experiment.weights import read_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
 from avvp_jax.modes.scoring import parse_split, results_folder
@@ -44,4 +45,5 @@ def _splits(config: ConfigDict, spec: DataSpec, source: str) -> list[Split]:
         return [split]
     data = Dataset(config.data)
     refuse_other_data(spec, data.spec, source)
+    warn_of_other_files(source, data.origin)
     return [data.split(name) for name in names(config.eval.splits)]

@@ -15,7 +15,7 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.results import MEAN, draw_timelines, write_details, write_scores
-from avvp_jax.reports.tables import scores_table
+from avvp_jax.reports.tables import SYNTHETIC_NOTE, fewer_note, of_all, scores_table
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import absolute, make_folder
@@ -105,7 +105,9 @@ def write_scored(
     main = summary.get(MEAN) or summary[""]
     writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
     draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
-    return {f"{split.name}{what}": ten for what, ten in summary.items()}, classes
+    of = of_all(len(split), split.annotated)
+    name = f"{split.name} ({of})" if of else split.name
+    return {f"{name}{what}": ten for what, ten in summary.items()}, classes
 
 
 def score(
@@ -135,14 +137,17 @@ def score(
             rows |= found
     if processes.first():
         print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
-        print(f"\n{_table(config, rows, splits[-1], folder == workdir)}", flush=True)
+        print(f"\n{_table(config, rows, splits, folder == workdir)}", flush=True)
 
 
-def _table(config: ConfigDict, rows: dict[str, dict], split: Split, whole: bool) -> str:
+def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], whole: bool) -> str:
     """The ten scores; below those of the whole method on LLP also the paper's."""
     row = METHODS[config.method].published
-    published = [row] if row and whole and split.task == LLP else []
-    return scores_table(rows, published, config.data.dataset == "llp/synthetic")
+    published = [row] if row and whole and splits[-1].task == LLP else []
+    notes = [SYNTHETIC_NOTE] if config.data.dataset == "llp/synthetic" else []
+    of = {split.name: of_all(len(split), split.annotated) for split in splits}
+    notes += [fewer_note(name, of[name]) for name in of if of[name]]
+    return scores_table(rows, published, notes)
 
 
 def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:

@@ -29,7 +29,7 @@ def train(config: ConfigDict, workdir: str) -> None:
 
 def execute(plan: Plan) -> None:
     """Executes a plan. A run that was stopped skips the stages that are already finished."""
-    remember(plan.config, plan.workdir, plan.data.spec)
+    remember(plan.config, plan.workdir, plan.data.spec, plan.data.origin)
     writer = make_writer(plan.workdir)
     writer.write_hparams(flat_config(plan.config))
     _announce(plan)

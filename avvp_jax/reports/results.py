@@ -25,6 +25,9 @@ def write_scores(
 ) -> dict[str, dict]:
     """Writes scores_SPLIT.json. For several seeds it holds each seed's scores and a summary.
 
+    Beside them it holds `videos` (how many were scored), `annotated` (how many the split's csv
+    names; null if unknown) and `truth` (Split.truth_digest).
+
     Args:
       results: for each seed the ten scores, `seed` and `epoch`, and `diverged` if it diverged.
         The summary leaves out seeds that diverged.
@@ -33,7 +36,8 @@ def write_scores(
     Returns:
       Rows to print, by the suffix that follows the split's name.
     """
-    facts = facts | {"videos": len(split)}
+    facts = facts | {"videos": len(split), "annotated": split.annotated}
+    facts["truth"] = split.truth_digest
     rows, record = {"": results[0]}, results[0] | facts
     if len(results) > 1:
         summarised = summary([result for result in results if not result.get("diverged")])

@@ -17,20 +17,38 @@ SYNTHETIC_NOTE = "synthetic data: made up from a seed, not comparable with publi
 def scores_table(
     rows: Mapping[str, Mapping[str, object]],
     published: Sequence[Published] = (),
-    synthetic: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
     """A table of the ten scores in percent.
 
     Args:
         rows: label of a row, for example a split -> the ten scores by name (scores.NAMES).
         published: papers' scores, in rows below.
-        synthetic: adds a line which says that the data is synthetic.
+        notes: lines below the table, on what the scores are of.
     """
     lines = {label: [scores[name] for name in NAMES] for label, scores in rows.items()}
     for row in published:
         lines[f"{row.method} (paper, test)"] = row.scores
-    table = _table("F-score, percent", NAMES, lines)
-    return f"{table}\n{SYNTHETIC_NOTE}" if synthetic else table
+    return "\n".join([_table("F-score, percent", NAMES, lines), *notes])
+
+
+def of_all(videos: int, annotated: int | None) -> str:
+    """How many of a split's videos were scored; empty if all of them.
+
+    Args:
+        annotated: how many the split has; None if that is not known, because some lack features.
+    """
+    if videos == annotated:
+        return ""
+    return f"{videos} of {annotated or 'more'} videos"
+
+
+def fewer_note(split: str, of: str) -> str:
+    """The line below scores of fewer videos than a split has; `of` is what `of_all` says."""
+    return (
+        f"{split}: {of}, because the others lack features; not comparable with published scores, "
+        "nor with those of all videos"
+    )
 
 
 def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:

@@ -13,7 +13,7 @@ from configs.han import get_config
 
 def test_a_work_directory_remembers_config_versions_and_commit(tmp_path):
     config = get_config("synthetic")
-    remember(config, str(tmp_path), data_spec("base"))
+    remember(config, str(tmp_path), data_spec("base"), {})
     assert recall(str(tmp_path)).to_dict() == config.to_dict()
     record = json.loads((tmp_path / "config.json").read_text())
     assert record["versions"]["jax"] == jax.__version__
@@ -23,18 +23,18 @@ def test_a_work_directory_remembers_config_versions_and_commit(tmp_path):
 def test_a_run_goes_on_only_with_a_config_that_gives_the_same_numbers(tmp_path):
     config = get_config()
     config.seed = 3
-    remember(config, str(tmp_path), data_spec("base"))
+    remember(config, str(tmp_path), data_spec("base"), {})
     config.seed = 4  # nothing has begun yet, so nothing is lost
-    remember(config, str(tmp_path), data_spec("base"))
+    remember(config, str(tmp_path), data_spec("base"), {})
     assert recall(str(tmp_path)).seed == 4
     (tmp_path / "train/latest/1").mkdir(parents=True)
     config.train.steps_per_call = 7
     config.eval.plots = 3
     config.data.data_dir = "elsewhere"
-    remember(config, str(tmp_path), data_spec("base"))
+    remember(config, str(tmp_path), data_spec("base"), {})
     config.model.width = 256
     with pytest.raises(UserError, match=r"model\.width was 512 and is now 256"):
-        remember(config, str(tmp_path), data_spec("base"))
+        remember(config, str(tmp_path), data_spec("base"), {})
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"config": 3}'])
@@ -47,7 +47,7 @@ def test_a_damaged_config_is_named(tmp_path, damage):
 @pytest.mark.parametrize(("device", "precision"), [("", "highest"), ("cuda:0", "fastest")])
 def test_a_file_from_before_precision_was_a_choice(device, precision, tmp_path):
     """Such a run had the device's own, so it goes on with that."""
-    remember(get_config(), str(tmp_path), data_spec("base"))
+    remember(get_config(), str(tmp_path), data_spec("base"), {})
     record = json.loads((tmp_path / "config.json").read_text())
     del record["config"]["model"]["precision"]
     record["devices"] = [device] if device else record["devices"]

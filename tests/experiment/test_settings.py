@@ -250,7 +250,7 @@ def test_a_config_goes_with_its_own_method_only():
 def test_what_training_started_from_is_not_what_is_evaluated(tmp_path):
     config = get_config()
     config.init_from, config.export_to = "other.pt", "x.pt"
-    remember(config, str(tmp_path), data_spec("base"))
+    remember(config, str(tmp_path), data_spec("base"), {})
     assert recall_for(str(tmp_path), "train").init_from == "other.pt"
     for mode in ("eval", "predict", "export"):
         recalled = recall_for(str(tmp_path), mode)

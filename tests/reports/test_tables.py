@@ -36,8 +36,9 @@ def test_splits_stand_above_the_published_row():
 
 
 def test_synthetic_data_are_marked():
-    assert SYNTHETIC_NOTE in scores_table({"val": ten(1.0)}, synthetic=True).splitlines()
-    assert SYNTHETIC_NOTE not in scores_table({"val": ten(1.0)})
+    table = scores_table({"val": ten(1.0)})
+    noted = scores_table({"val": ten(1.0)}, notes=[SYNTHETIC_NOTE, "and more"])
+    assert noted == f"{table}\n{SYNTHETIC_NOTE}\nand more"
 
 
 @pytest.mark.parametrize("method", PUBLISHED)

@@ -1,0 +1,109 @@
+"""Comparing work directories: scores of other data stand there marked, and are not tested."""
+
+import json
+
+import numpy as np
+import pytest
+
+from avvp_jax.errors import UserError
+from avvp_jax.metrics.scores import NAMES
+from avvp_jax.modes.compare import compare
+
+NEW = {"method": "han", "dataset": "llp/base", "videos": 1200, "annotated": 1200, "truth": "a" * 16}
+OLD = {"method": "han", "dataset": "llp/base", "videos": 1200}
+FEWER = NEW | {"videos": 1180, "truth": "b" * 16}
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """A function that writes scores, in percent, with facts about them."""
+    names = iter("ABC")
+
+    def write(facts, split="test", values=(50.0, 52.0, 51.0)):
+        folder = tmp_path / next(names)
+        folder.mkdir()
+        seeds = [dict.fromkeys(NAMES, value) | {"seed": i} for i, value in enumerate(values)]
+        (folder / f"scores_{split}.json").write_text(json.dumps(facts | {"seeds": seeds}))
+        return str(folder)
+
+    return write
+
+
+SAME = {
+    "the same": (NEW, NEW),
+    "other features of the same videos": (NEW, NEW | {"dataset": "llp/clip_clap"}),
+    "from before the truth was recorded": (OLD, OLD | {"dataset": "llp/clip_clap"}),
+    "before and after": (OLD, NEW),
+    "fewer, but the same": (FEWER, FEWER),
+}  # fmt: skip
+OTHERS = {
+    "synthetic and real": (NEW, NEW | {"dataset": "llp/synthetic", "truth": "c" * 16}),
+    "synthetic and real, before": (OLD, OLD | {"dataset": "llp/synthetic"}),
+    "two synthetic sets": (NEW | {"dataset": "llp/synthetic"},
+                           NEW | {"dataset": "llp/synthetic", "truth": "c" * 16}),
+    "another number": (NEW, FEWER),
+    "another number, before": (OLD, OLD | {"videos": 1180}),
+    "corrected annotations": (NEW, NEW | {"truth": "d" * 16}),
+    "a declared set": (NEW, NEW | {"dataset": "llp/mine", "truth": "e" * 16}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("facts", SAME.values(), ids=SAME)
+def test_the_same_data_are_tested(workdir, facts):
+    one, other = map(workdir, facts)
+    text = compare([one, other])
+    assert f"{other} and {one} (Welch's t-test)" in text
+    assert "not tested" not in text and f"{one} (3 seeds" in text
+
+
+@pytest.mark.parametrize("facts", OTHERS.values(), ids=OTHERS)
+def test_other_data_are_marked_and_not_tested(workdir, facts):
+    one, other = map(workdir, facts)
+    text = compare([one, other])
+    assert "t-test" not in text
+    assert f"{other} and {one}: not tested, because their data differ" in text
+    labels = [
+        next(line for line in text.splitlines() if line.startswith(f"{each} (3 seeds; "))
+        for each in (one, other)
+    ]
+    for fact, label in zip(facts, labels, strict=True):
+        assert f"test of {fact['dataset']}" in label and str(fact["videos"]) in label
+    marks = [label.split("; ")[1].split(")")[0] for label in labels]
+    assert marks[0] != marks[1]
+
+
+def test_another_split_is_marked_and_not_tested(workdir):
+    one, other = workdir(NEW), workdir(OLD | {"videos": 649}, "val")
+    text = compare([one, other])
+    assert "test of llp/base, 1200 videos" in text and "val of llp/base, 649 videos" in text
+    assert "not tested" in text and "t-test" not in text
+
+
+def test_of_three_the_two_with_the_same_data_are_tested(workdir):
+    one, other, same = workdir(NEW), workdir(FEWER), workdir(NEW)
+    text = compare([one, other, same])
+    assert f"{other} and {one}: not tested" in text
+    assert f"{same} and {one} (Welch's t-test)" in text
+
+
+def test_fewer_videos_are_said_beside_the_papers_row(workdir):
+    one, other = workdir(FEWER), workdir(FEWER)
+    text = compare([one, other])
+    assert f"{one} (3 seeds; 1180 of 1200 videos)" in text
+    assert f"{one}, test: 1180 of 1200 videos, because the others lack features" in text
+    assert "HAN (paper, test)" in text
+
+
+def test_scores_are_as_written(workdir):
+    one, other = workdir(NEW, values=(40.0, 50.0, 60.0)), workdir(NEW, values=(10.0, 20.0, 30.0))
+    lines = compare([one, other]).splitlines()
+    for folder, mean in ((one, 50.0), (other, 20.0)):
+        (row,) = [line for line in lines if line.startswith(f"{folder} (3 seeds)")]
+        assert np.allclose(list(map(float, row.split(")")[1].split())), mean)
+
+
+@pytest.mark.parametrize("damage", [{"videos": "many"}, {"annotated": 1.5}, {"truth": 7}])
+def test_damaged_facts_are_refused(workdir, damage):
+    one, other = workdir(NEW), workdir(NEW | damage)
+    with pytest.raises(UserError, match="scores_test.json: damaged"):
+        compare([one, other])
