@@ -101,7 +101,8 @@ def read_result(workdir: str, split: str) -> Result:
         method, dataset = record["method"], record["dataset"]
         good = method in METHODS and isinstance(dataset, str) and seeds
         good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
-        counts = [record.get(name) for name in ("videos", "annotated")]
+        videos = record.get("videos")
+        counts = [videos, record.get("annotated", videos)]  # older files lack the latter
         good = good and all(count is None or type(count) is int for count in counts)
         truth = record.get("truth")
         good = good and (truth is None or isinstance(truth, str))

@@ -73,7 +73,7 @@ def test_other_data_are_marked_and_not_tested(workdir, facts):
 
 
 def test_another_split_is_marked_and_not_tested(workdir):
-    one, other = workdir(NEW), workdir(OLD | {"videos": 649}, "val")
+    one, other = workdir(OLD), workdir(OLD | {"videos": 649}, "val")
     text = compare([one, other])
     assert "test of llp/base, 1200 videos" in text and "val of llp/base, 649 videos" in text
     assert "not tested" in text and "t-test" not in text
