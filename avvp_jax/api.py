@@ -168,7 +168,7 @@ def _layout(path: str, method: object) -> Layout:
     if method is not None:
         raise UserError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
     for layout in layouts:
-        if "" not in layout.files and any(map(os.path.isfile, layout.paths(path).values())):
+        if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
             return layout
     return recognise(read_published(path).state, path, layouts)
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.storage.feature_files import read_features, read_pseudo_labels
 from avvp_jax.storage.reading import DamagedFile
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import PSEUDO_LABELS
 from tfds_llp.annotations import FILES, AnnotatedVideos
 from tfds_llp.configs import LlpConfig
@@ -44,7 +45,8 @@ def data_folder(manual_dir: Path) -> Path:
     for folder in (manual_dir, manual_dir / "llp"):
         if any(os.path.lexists(folder / name) for name in ("feats", "CLIP", "CLAP", *FILES)):
             return folder
-    raise UserError(f"{manual_dir}: no published LLP files are there; {HOW_TO_GET}")
+    problem = dead_link(manual_dir) or "no published LLP files are there"
+    raise UserError(f"{manual_dir}: {problem}; {HOW_TO_GET}")
 
 
 def annotations_in(folder: Path) -> dict[str, Path] | None:
@@ -183,6 +185,10 @@ def _listed(folder: Path) -> set[str]:
     try:
         return set(os.listdir(folder))
     except OSError:
+        if problem := dead_link(folder):
+            raise UserError(
+                f"{folder}: {problem}; name the folder of the published files itself"
+            ) from None
         return set()
 
 

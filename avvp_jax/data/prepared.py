@@ -17,6 +17,7 @@ from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import device_memory
 from avvp_jax.storage.feature_files import read_features
 from avvp_jax.storage.reading import DamagedFile
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import STREAM_SETS, DataSpec, Stream, data_spec
 from avvp_jax.task import LLP, Task
 
@@ -149,6 +150,8 @@ def load_features(folder: str, spec: DataSpec) -> Split:
     odd = [ascii(name) for name in ids if not name.isprintable()]
     if odd:
         raise UserError(f"config.data.features_only={folder}: unusable names: {first_ten(odd)}")
+    if not ids and (problem := _dead_link_in(root, spec)):
+        raise UserError(f"config.data.features_only={folder}: {problem}; name the folder itself")
     if not ids:
         wanted = ", ".join(f"{stream.folder}/ID.npy" for stream in spec.streams)
         raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
@@ -166,6 +169,14 @@ def load_features(folder: str, spec: DataSpec) -> Split:
     return Split(
         name="features", ids=ids, filenames=ids, spec=spec, features=ResidentFeatures(features)
     )
+
+
+def _dead_link_in(root: pathlib.Path, spec: DataSpec) -> str | None:
+    """Says so if the folder of features or one of a stream is a link that leads nowhere."""
+    for path in (root / stream.folder for stream in spec.streams):
+        if problem := dead_link(path):
+            return f"{path} {problem}"
+    return None
 
 
 def _files(root: pathlib.Path, stream: Stream) -> list[pathlib.Path]:

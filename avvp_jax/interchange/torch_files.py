@@ -18,7 +18,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from avvp_jax.errors import UserError, first_ten, one_line
-from avvp_jax.storage.reading import DamagedFile, read_bytes
+from avvp_jax.storage.reading import DamagedFile, check_file, read_bytes
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import on_cloud
 
 # Ending of the names of batch norm's counters, the only integers in a state_dict.
@@ -59,15 +60,18 @@ def load_safely(path: str):
         is neither a tensor, a container, a number nor a NumPy array of numbers.
     """
     torch = _torch()
-    if not os.path.isfile(path):
+    if not os.path.lexists(path) and not dead_link(path):
         raise UserError(
             f"{path}: no such checkpoint file; give a published .pt or a work directory"
         )
     try:
+        check_file(path)
         with open(path, "rb") as file:
             _refuse_damaged_zip(file)
         with torch.serialization.safe_globals(_numpy_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except DamagedFile as problem:
+        raise UserError(f"{path}: {problem}; give a published .pt or a work directory") from None
     except MemoryError:
         raise UserError(f"{path}: claims more data than fits in memory; it is damaged") from None
     # The unpickler raises many kinds of exception on a damaged file.

@@ -4,19 +4,21 @@ Sizes that a file claims are compared with its real size before anything is allo
 is ever unpickled.
 """
 
+import contextlib
 import io
 import math
 import os
 import stat
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from etils import epath
 from jaxtyping import Shaped
 
 from avvp_jax.errors import UserError, cause
+from avvp_jax.storage.stand_ins import BEGINNING, dead_link, stand_in
 from avvp_jax.storage.writing import on_cloud
 
 # Far more than any artefact needs; the longest array of LLP's has 10,000 rows.
@@ -37,41 +39,86 @@ class DamagedFile(Exception):
     """A file cannot be used; the message says why, in words that can follow the file's name."""
 
 
+class TooLarge(DamagedFile):
+    """A file has more bytes than what is asked for; `beginning` are its first ones."""
+
+    def __init__(self, message: str, beginning: bytes):
+        super().__init__(message)
+        self.beginning = beginning
+
+
 def read_bytes(path: str | os.PathLike, largest: int = LARGEST_FILE) -> bytes:
     """The content of a regular file.
 
     Raises:
-      DamagedFile: it is no regular file, is empty, has more than `largest` bytes, or cannot be
-        read.
+      DamagedFile: it is no regular file, is empty, has more than `largest` bytes, cannot be
+        read, or is a web page, a pointer or the like (see stand_in).
     """
-    try:
+    with _refusing_unreadable(path):
         size = _size(path)
-        if size == 0:
-            raise DamagedFile("is empty")
         if size > largest:
-            raise DamagedFile(f"has {size} bytes, too many; {largest} are enough")
-        return epath.Path(path).read_bytes()
+            beginning = _beginning(path)
+            _refuse_stand_in(path, beginning)
+            raise TooLarge(f"has {size} bytes, too many; {largest} are enough", beginning)
+        content = epath.Path(path).read_bytes()
+    _refuse_stand_in(path, content[:BEGINNING])
+    return content
+
+
+def check_file(path: str | os.PathLike) -> None:
+    """Checks a file that another library will read, as read_bytes does; it may have any size.
+
+    Raises:
+      DamagedFile: see read_bytes.
+    """
+    with _refusing_unreadable(path):
+        _size(path)
+        beginning = _beginning(path)
+    _refuse_stand_in(path, beginning)
+
+
+@contextlib.contextmanager
+def _refusing_unreadable(path: str | os.PathLike) -> Iterator[None]:
+    """Raises DamagedFile where the system or cloud storage refuses to read a file."""
+    try:
+        yield
     except DamagedFile:
         raise
     except Exception as error:
         # A NUL in the name raises ValueError; cloud storage raises exceptions of its own.
         if not (isinstance(error, (OSError, ValueError)) or on_cloud(path)):
             raise
+        if isinstance(error, FileNotFoundError) and (problem := dead_link(path)):
+            raise DamagedFile(problem) from None
         raise DamagedFile(f"cannot be read ({cause(error)})") from None
 
 
+def _beginning(path: str | os.PathLike) -> bytes:
+    with epath.Path(path).open("rb") as file:
+        return file.read(BEGINNING)
+
+
+def _refuse_stand_in(path: str | os.PathLike, beginning: bytes) -> None:
+    if problem := stand_in(path, beginning):
+        raise DamagedFile(problem)
+
+
 def _size(path: str | os.PathLike) -> int:
-    """The size of a regular file in bytes."""
+    """The size of a regular file in bytes; one without any is refused."""
     if on_cloud(path):
         status = epath.Path(path).stat()
         if status.is_directory:
             raise DamagedFile("is a folder")
-        return status.length
-    # Reading a pipe could block, and reading a device might never end.
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
-    return status.st_size
+        size = status.length
+    else:
+        # Reading a pipe could block, and reading a device might never end.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedFile("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
+        size = status.st_size
+    if size == 0:
+        raise DamagedFile("is empty")
+    return size
 
 
 def is_there(path: str | os.PathLike) -> bool:

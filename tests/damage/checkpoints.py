@@ -26,6 +26,7 @@ from tests.damage.shared import tensors
 
 SURFACE = "checkpoints"
 LARGE = ["--config.model.width=512", "--config.model.feed_forward=512"]  # as published
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 9\n"
 Change = Callable[[bytes], bytes]
 
 
@@ -110,15 +111,15 @@ CASES = [
     address("foo://bucket"),
     published("missing", "the file", "no such checkpoint", nothing),
     published(UNREADABLE, "the file", "Permission denied", unreadable),
-    published("empty", "the file", "not a readable file", b""),
+    published("empty", "the file", "is empty", b""),
     published("other format", "text", "not a readable file", b"hello"),
     published(
         "other format", ".npz", "not a readable file", lambda p: np.savez(p.open("wb"), a=np.eye(2))
     ),
     published("folder for a file", "a folder", "not a work directory", os.mkdir),
-    published("pipe or device", "a pipe", "no such checkpoint", os.mkfifo),
-    published("pipe or device", "/dev/zero", "no such", lambda p: p.symlink_to("/dev/zero")),
-    published("symlink loop", "the file", "no such checkpoint", loop),
+    published("pipe or device", "a pipe", "is not a file", os.mkfifo),
+    published("pipe or device", "/dev/zero", "is not a file", lambda p: p.symlink_to("/dev/zero")),
+    published("symlink loop", "the file", "symbolic links", loop),
     published("code in a pickle", "a plain one", "not a readable file", trap),
     published(
         "code in a pickle",
@@ -140,6 +141,21 @@ CASES = [
         "which could run code",
         lambda p: torch.save(Trap(p), p),
         mode="export",
+    ),
+    published(
+        "other format",
+        "a page",
+        "is a web page (Log in)",
+        b"<html><title>Log in</title>",
+        mode="train",
+    ),
+    published("other format", "a pointer to a large file", "git lfs pull", POINTER, mode="export"),
+    published(
+        "dead link",
+        "the file",
+        "is a link to HAN.pt, which is not there",
+        lambda p: p.symlink_to("HAN.pt"),
+        launched=True,
     ),
     published("truncated", "before an export", "not a readable file", b"PK\3\4", mode="export"),
     published("code in a pickle", "in the older format", "which could run code", legacy_trap),
