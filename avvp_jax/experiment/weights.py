@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ class Leftover(NamedTuple):
 
     Attributes:
       unused: name -> tensor of modules that are never called.
-      rest: what the file holds beside the state_dict; None if it is only that.
+      rest: what the published file holds beside the state_dict; None if it is only that.
     """
 
     unused: Mapping[str, np.ndarray]
@@ -191,7 +192,9 @@ def read_published_weights(path: str, network: Network, layout: Layout) -> Weigh
         file = read_published(part_path)
         template = part_of(variables, part)
         values, unused = from_published(file.state, template, layout, part_path)
-        leftovers[part] = Leftover(unused, file.rest)
+        if said := file.unwrapped.remark(layout.wrapped):
+            print(f"{part_path}: read without {said}", file=sys.stderr)
+        leftovers[part] = Leftover(unused, file.rest if layout.wrapped else None)
         for kind in variables:
             variables[kind] = variables[kind] | {part: values[kind]} if part else values[kind]
     return Weights(variables, leftovers=leftovers)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from avvp_jax.errors import UserError, first_ten, one_line
+from avvp_jax.interchange.wrappings import PUBLISHED_KEY, Unwrapped, unwrap
 from avvp_jax.storage.reading import DamagedFile, check_file, read_bytes
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import on_cloud
@@ -114,28 +115,29 @@ class PublishedFile:
     Attributes:
       state: the state_dict, name -> array: float32, except for int64 counters of batch norm.
       rest: what JoMoLD's file holds beside `model` (optimizer, epochs, random states), as
-        PyTorch loaded it; None if the file is the state_dict itself.
+        PyTorch loaded it; None if the file is the state_dict itself, or wraps it in another way.
+      unwrapped: how the state_dict was found; None in a file to write.
     """
 
     state: dict[str, np.ndarray]
     rest: dict | None = None
+    unwrapped: Unwrapped | None = None
 
 
 def read_published(path: str) -> PublishedFile:
     """Reads a published `.pt`.
 
     Raises:
-      UserError: see load_safely; also if a value is no finite float32 tensor.
+      UserError: see load_safely and unwrap; also if a value is no finite float32 tensor.
     """
     torch = _torch()
-    state, rest = load_safely(path), None
-    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
-        rest = {key: value for key, value in state.items() if key != "model"}
-        state = state["model"]
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
+    content, rest = load_safely(path), None
+    unwrapped = unwrap(content, torch.Tensor, path)
+    if unwrapped is None:
         raise UserError(f"{path}: holds no state_dict (names and tensors); save model.state_dict()")
+    state = unwrapped.state
+    if unwrapped.key == PUBLISHED_KEY:
+        rest = {key: value for key, value in content.items() if key != PUBLISHED_KEY}
     odd = [
         f"{name} ({value.dtype}, {value.layout})"
         for name, value in state.items()
@@ -158,7 +160,7 @@ def read_published(path: str) -> PublishedFile:
     wild = [name for name, value in arrays.items() if not np.isfinite(value).all()]
     if wild:
         raise UserError(f"{path}: NaN or infinity in {first_ten(wild)}; use an earlier checkpoint")
-    return PublishedFile(arrays, rest)
+    return PublishedFile(arrays, rest, unwrapped)
 
 
 def write_published(files: Mapping[str, PublishedFile]) -> None:
@@ -175,7 +177,7 @@ def write_published(files: Mapping[str, PublishedFile]) -> None:
                 name: torch.from_numpy(np.array(value)) for name, value in file.state.items()
             }
             if file.rest is not None:
-                content = {"model": content, **file.rest}
+                content = {PUBLISHED_KEY: content, **file.rest}
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
             torch.save(content, partials[path])
         for path, partial in partials.items():
