@@ -20,8 +20,9 @@ from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
 from avvp_jax.nn.functional import Network
 from avvp_jax.runtime.mesh import own_mesh
-from avvp_jax.storage.reading import is_folder
-from avvp_jax.streams import DataSpec, Stream, data_spec, pool_to_segments
+from avvp_jax.storage.feature_files import videos_of
+from avvp_jax.storage.reading import DamagedFile, is_folder
+from avvp_jax.streams import DataSpec, Stream, data_spec
 from avvp_jax.task import LLP, MODALITIES, Task
 from avvp_jax.training.predictor import Predictor
 from avvp_jax.training.sequence import final_stage
@@ -81,14 +82,15 @@ class TrainedParser:
 
         Args:
           features: stream name -> published features of one video, for example
-            vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512]. Several videos have
-            a leading axis. Features that are already pooled to segments are accepted too.
+            vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512], in any float type.
+            Several videos have a leading axis. Features that are already pooled to segments are
+            accepted too, as in files, and so are axes of length 1.
 
         Returns:
           A Prediction; its first axis has length 1 for a single video.
 
         Raises:
-          UserError: a stream is missing, or shapes differ from the published ones.
+          UserError: a stream is missing, or is no feature of its kind; says what it is instead.
         """
         missing = [name for name in self.streams if name not in features]
         if missing:
@@ -182,15 +184,7 @@ def _segments(
         array = np.asarray(array)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"features of {name} are no array: {error}") from error
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or array.dtype.kind not in "fiu":
-        raise UserError(
-            f"features of {name} must be numbers of shape [videos, {stream.rows(task)}, "
-            f"{stream.width}], not {array.dtype} {array.shape}"
-        )
-    with np.errstate(over="ignore"):
-        segments = pool_to_segments(stream, task, array)
-    if not np.isfinite(segments).all():
-        raise UserError(f"features of {name} hold NaN, infinity or numbers beyond float32")
-    return segments
+    try:
+        return videos_of(stream, task, array)
+    except DamagedFile as problem:
+        raise UserError(f"the array for {name} {problem}") from None

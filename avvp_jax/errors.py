@@ -82,5 +82,5 @@ def warn(message: str) -> None:
 
 def first_ten(names: Sequence[object]) -> str:
     """Up to ten of `names`, and their number if there are more, for an error message."""
-    listed = ", ".join(_shorten(str(name)) for name in names[:10])
+    listed = ", ".join(_shorten(str(name), 260) for name in names[:10])
     return listed if len(names) <= 10 else f"{listed}, ... ({len(names)} in all)"

@@ -163,9 +163,12 @@ def load_features(folder: str, spec: DataSpec) -> Split:
             try:
                 features[role][row] = read_features(file, stream, spec.task)
             except DamagedFile as problem:
-                problems.append(f"{file} {problem}")
+                problems.append(f"{stream.folder}/{video}.npy {problem}")
     if problems:
-        raise UserError(f"{first_ten(problems)}; fetch these files again or remove the videos")
+        raise UserError(
+            f"config.data.features_only={folder}: damaged files ({len(problems)}): "
+            f"{first_ten(problems)}; fetch these files again or remove the videos"
+        )
     return Split(
         name="features", ids=ids, filenames=ids, spec=spec, features=ResidentFeatures(features)
     )

@@ -7,9 +7,17 @@ import math
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8
 
-from avvp_jax.storage.reading import LONGEST_HEADER, DamagedFile, parse_npy, read_bytes
+from avvp_jax.storage.feature_kinds import fits, rows_of
+from avvp_jax.storage.reading import (
+    LONGEST_HEADER,
+    DamagedFile,
+    TooLarge,
+    header_of,
+    parse_npy,
+    read_bytes,
+)
 from avvp_jax.streams import Stream, pool_to_segments
 from avvp_jax.task import Task
 
@@ -23,20 +31,55 @@ LARGEST = 1e30
 def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray, "segments width"]:
     """One video's features of one stream, averaged to segments.
 
-    The file holds [rows, width] as published, in any float type.
+    Raises:
+        DamagedFile: the file is damaged, or holds something else (see rows_of and segments_of).
+    """
+    largest = max(stream.rows(task), task.segments) * stream.width
+    try:
+        array = parse_npy(read_bytes(path, LONGEST_HEADER + largest * _WIDEST_NUMBER))
+    except TooLarge as problem:
+        if header := header_of(problem.beginning):
+            rows_of(stream, task, *header)
+        raise
+    shape = rows_of(stream, task, array.shape, array.dtype)
+    return segments_of(stream, task, array.reshape(shape))
+
+
+def segments_of(
+    stream: Stream, task: Task, features: Shaped[np.ndarray, "*videos rows width"]
+) -> Float32[np.ndarray, "*videos segments width"]:
+    """Features averaged to segments, after a look at the numbers.
+
+    Args:
+        features: of one video or many, in any float type, as pool_to_segments takes them.
 
     Raises:
-        DamagedFile: it holds something else, or NaN, infinity or numbers beyond float32.
+        DamagedFile: they are NaN, infinite or beyond float32, or no feature has them.
     """
-    array = _read_array(path, (stream.rows(task), stream.width), "f", "floating point numbers")
     # Checked after pooling: an average of finite numbers can exceed float32, and NaN stays NaN.
     with np.errstate(over="ignore", invalid="ignore"):
-        pooled = pool_to_segments(stream, task, array)
+        pooled = pool_to_segments(stream, task, features)
     if not np.isfinite(pooled).all():
         raise DamagedFile("holds NaN, infinity or numbers beyond float32")
-    if np.abs(pooled).max() > LARGEST or 0 < np.abs(pooled).max() < 1 / LARGEST:
+    largest = np.abs(pooled).max(axis=(-2, -1))
+    if ((largest > LARGEST) | (largest > 0) & (largest < 1 / LARGEST)).any():
         raise DamagedFile("holds numbers that no feature has; their bytes may be in another order")
     return pooled
+
+
+def videos_of(
+    stream: Stream, task: Task, array: Shaped[np.ndarray, "..."]
+) -> Float32[np.ndarray, "videos segments width"]:
+    """An array of one video's features, or of many along its first axis, averaged to segments.
+
+    Raises:
+        DamagedFile: it holds something else; of one video all that read_features takes is taken.
+    """
+    shape, videos = array.shape, 1
+    if not fits(stream, task, shape) and fits(stream, task, shape[1:]):
+        shape, videos = shape[1:], len(array)
+    shape = rows_of(stream, task, shape, array.dtype)
+    return segments_of(stream, task, array.reshape(videos, *shape))
 
 
 def read_pseudo_labels(path: Path, task: Task) -> UInt8[np.ndarray, "segments classes"]:

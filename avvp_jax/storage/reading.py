@@ -199,6 +199,15 @@ def parse_npy(content: bytes) -> Shaped[np.ndarray, "..."]:
         raise DamagedFile(f"has shape {str(list(shape)):.60}, which no array has") from None
 
 
+def header_of(beginning: bytes) -> tuple[tuple[int, ...], np.dtype] | None:
+    """Shape and dtype that the first bytes of a .npy file promise; None if they are no header."""
+    try:
+        shape, _, dtype, _ = _parse_header(beginning)
+    except DamagedFile:
+        return None
+    return (shape, dtype) if all(type(length) is int for length in shape) else None
+
+
 def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
     """Shape, memory order, dtype, and the offset at which the numbers begin."""
     file = io.BytesIO(content)
