@@ -12,7 +12,13 @@ from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.settings import check_heads, check_value
-from avvp_jax.experiment.weights import Weights, pick, read_all_weights, read_published_weights
+from avvp_jax.experiment.weights import (
+    Weights,
+    pick,
+    published_path,
+    read_all_weights,
+    read_published_weights,
+)
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import recognise
 from avvp_jax.interchange.torch_files import read_published
@@ -21,7 +27,7 @@ from avvp_jax.metrics.events import events_of, predicted_segments
 from avvp_jax.nn.functional import Network
 from avvp_jax.runtime.mesh import own_mesh
 from avvp_jax.storage.feature_files import videos_of
-from avvp_jax.storage.reading import DamagedFile, is_folder
+from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import DataSpec, Stream, data_spec
 from avvp_jax.task import LLP, MODALITIES, Task
 from avvp_jax.training.predictor import Predictor
@@ -120,8 +126,9 @@ def load(
     """A trained parser from a work directory or a published `.pt`.
 
     Args:
-      path: a work directory of launch.py, or a published checkpoint. DHHN publishes two files;
-        give what their names have in common (X for X_audio.pt and X_video.pt).
+      path: a work directory of launch.py, a published checkpoint, or a folder that holds one.
+        DHHN publishes two files; give what their names have in common (X for X_audio.pt and
+        X_video.pt).
       method: the method of a `.pt`; None finds it from the names and shapes of the tensors.
       model: values of `config.model` that differ from the published ones, for a `.pt` trained
         with others; needs `method`. The number of heads, for example, is not in the file.
@@ -132,12 +139,13 @@ def load(
     """
     path = os.fspath(path)
     check_value("pick_seed", seed)
-    if is_folder(path):
+    published = published_path(path, _layouts(method))
+    if published is None:
         config, spec = recall(path), recall_spec(path)
         network = final_stage(config, stages_of(config)).result_network(config, spec)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
         return TrainedParser(network, weights, spec, config.eval.video_filter)
-    layout = _layout(path, method)
+    path, layout = published, _layout(published, method)
     if model and method is None:
         raise UserError(f"{path}: load needs the method too where it is given the model")
     layout = dataclasses.replace(layout, model=_model(layout, model or {}))
@@ -162,13 +170,20 @@ def _model(layout: Layout, given: object) -> dict[str, object]:
     return model
 
 
+def _layouts(method: object) -> list[Layout]:
+    """The published layout of a method, or those of all."""
+    if method is None:
+        return [known.layout for known in METHODS.values()]
+    if not isinstance(method, str) or method not in METHODS:
+        raise UserError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
+    return [METHODS[method].layout]
+
+
 def _layout(path: str, method: object) -> Layout:
     """The published layout of a method, or the one that fits the file."""
-    layouts = [known.layout for known in METHODS.values()]
-    if isinstance(method, str) and method in METHODS:
-        return METHODS[method].layout
+    layouts = _layouts(method)
     if method is not None:
-        raise UserError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
+        return layouts[0]
     for layout in layouts:
         if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
             return layout

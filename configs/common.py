@@ -29,7 +29,7 @@ def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDic
     config.mesh.seeds = 0  # devices to share seeds among, at most; others share batches; 0: all
     config.train = _train()
     config.eval = _eval()
-    config.init_from = ""  # a work directory or a published .pt
+    config.init_from = ""  # a work directory, a published .pt, or its folder
     config.export_to = ""  # --mode=export: the .pt to write
     return config
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,15 +13,17 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import expected_spec
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.records import recall, recall_spec
+from avvp_jax.experiment.records import has_begun, recall, recall_spec
 from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.settings import value_of
+from avvp_jax.interchange.folders import published_in
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import from_published, part_of
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import layout_of, stages_of
 from avvp_jax.nn.functional import Network, Variables
-from avvp_jax.storage.reading import is_folder, odd_file
+from avvp_jax.storage.reading import is_folder, is_there, odd_file
+from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import all_seeds, seed_groups, stage_folder
@@ -104,7 +107,7 @@ def read_all_weights(
     """Reads the best models of all seeds in a work directory, or the model in a published `.pt`.
 
     Args:
-      path: the work directory or the published file.
+      path: the work directory, the published file, or a folder that holds it.
       network: the network that the weights must fit.
       config: of this run.
       stage: a stage of the work directory's method; empty is its last.
@@ -112,10 +115,37 @@ def read_all_weights(
     Raises:
       UserError: there is no model, it is damaged, or it does not fit `network`.
     """
-    if is_folder(path):
+    layout = _own_layout(config)
+    published = published_path(path, [layout])
+    if published is None:
         return _weights_of_workdir(path, network, config, stage)
-    layout = layout_of(config, final_stage(config, stages_of(config)))
-    return [read_published_weights(path, network, layout)]
+    return [read_published_weights(published, network, layout)]
+
+
+def _own_layout(config: ConfigDict) -> Layout:
+    return layout_of(config, final_stage(config, stages_of(config)))
+
+
+def published_path(path: str, layouts: Sequence[Layout], *, say: bool = True) -> str | None:
+    """The published file, or what several have in common, that a path names; None: a run.
+
+    A folder that is no work directory may hold the file; a line says which it is.
+
+    Args:
+      layouts: of the methods that it may be of.
+      say: whether to print that line.
+
+    Raises:
+      UserError: a folder holds neither a run nor one published checkpoint.
+    """
+    if not is_folder(path):
+        return path
+    if on_cloud(path) or is_there(os.path.join(path, "config.json")) or has_begun(path):
+        return None
+    found = published_in(path, layouts)
+    if say:
+        print(f"{path}: reading {os.path.relpath(found, path)}", file=sys.stderr)
+    return found
 
 
 def _weights_of_workdir(
@@ -147,7 +177,9 @@ def spec_of_weights(config: ConfigDict, path: str) -> DataSpec:
     Raises:
       UserError: the work directory is damaged, or the data cannot be prepared.
     """
-    return recall_spec(path) if is_folder(path) else expected_spec(config.data)
+    if published_path(path, [_own_layout(config)], say=False) is None:
+        return recall_spec(path)
+    return expected_spec(config.data)
 
 
 def refuse_other_data(trained: DataSpec, given: DataSpec, path: str) -> None:

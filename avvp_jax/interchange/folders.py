@@ -1,0 +1,68 @@
+"""Finds the published checkpoint in a folder that a user names instead of the file."""
+
+import itertools
+import os
+from collections.abc import Sequence
+
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.interchange.layouts import Layout
+from avvp_jax.storage.left_behind import own_names
+
+_ENDINGS = (".pt", ".pth")
+
+
+def published_in(folder: str, layouts: Sequence[Layout]) -> str:
+    """What names the one published checkpoint in a folder, or in folders of that.
+
+    Args:
+      layouts: of the methods that it may be of.
+
+    Returns:
+      The path of its file; of several files, what their names begin with (see Layout.paths).
+
+    Raises:
+      UserError: there are several, or none; says what is there, or missing.
+    """
+    files = _files_in(folder)
+    found = _checkpoints(files, layouts)
+    if len(found) == 1:
+        return os.path.join(folder, found[0])
+    if found:
+        raise UserError(
+            f"{folder}: holds several published checkpoints: {first_ten(found)}; name one of them"
+        )
+    paths = (layout.paths("NAME.pt" if "" in layout.files else "NAME") for layout in layouts)
+    lacks = " or ".join(dict.fromkeys(" and ".join(each.values()) for each in paths))
+    there = f"; there is {first_ten(files)}" if files else ""
+    raise UserError(
+        f"{folder}: not a work directory (it has no config.json), and it lacks a published {lacks}"
+        f"{there}; name a work directory or a published .pt"
+    )
+
+
+def _files_in(folder: str) -> list[str]:
+    """The checkpoint files in a folder; if it has none, those in its folders."""
+    names = own_names(folder)
+    files = [name for name in names if name.endswith(_ENDINGS)]
+    if files:
+        return files
+    return [
+        f"{name}/{below}"
+        for name in names
+        for below in own_names(os.path.join(folder, name))
+        if below.endswith(_ENDINGS)
+    ]
+
+
+def _checkpoints(files: list[str], layouts: Sequence[Layout]) -> list[str]:
+    """The checkpoints that files make: together those of a method's parts, else each alone."""
+    prefixes, parts = {}, set()
+    for layout in (layout for layout in layouts if "" not in layout.files):
+        for file, ending in itertools.product(files, layout.files.values()):
+            prefix = file.removesuffix(ending)
+            of_prefix = layout.paths(prefix).values()
+            if file.endswith(ending) and set(of_prefix) <= set(files):
+                prefixes[prefix] = None
+                parts.update(of_prefix)
+    alone = any("" in layout.files for layout in layouts)
+    return [*prefixes, *(file for file in files if alone and file not in parts)]
