@@ -85,20 +85,13 @@ def from_published(
     """
     ours, unused = flatten_dict(template), _unused(layout, template)
     wanted = _shapes(template, layout) | unused
-    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    if missing or unknown:
-        lacks = f"lacks {first_ten(missing)}" if missing else ""
-        has = f"has unknown {first_ten(unknown)}" if unknown else ""
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if difference := _other_names(found, wanted):
         raise UserError(
-            f"{path}: not a checkpoint of {layout.method} as configured: it "
-            f"{' and '.join(filter(None, (lacks, has)))}; give the config of the method it is from"
+            f"{path}: not a checkpoint of {layout.method} as configured: it {difference}; give the "
+            "config of the method it is from"
         )
-    misfits = [
-        f"{name} is {tuple(state[name].shape)}, the network needs {tuple(shape)}"
-        for name, shape in wanted.items()
-        if tuple(state[name].shape) != tuple(shape)
-    ]
-    if misfits:
+    if misfits := _misfits(found, wanted):
         raise UserError(
             f"{path}: shapes do not fit the configured network: {first_ten(misfits)}; "
             "set config.model and config.data.streams to what the checkpoint was trained with"
@@ -123,21 +116,55 @@ def _untouched(name: str, value: np.ndarray) -> bool:
     return bool((value == (1 if name.endswith("weight") else 0)).all())
 
 
+def _other_names(found: Shapes, wanted: Shapes) -> str:
+    """Which tensors a file lacks and has too many; empty if its names are those wanted."""
+    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    lacks = f"lacks {first_ten(missing)}" if missing else ""
+    has = f"has unknown {first_ten(unknown)}" if unknown else ""
+    return " and ".join(filter(None, (lacks, has)))
+
+
+def _misfits(found: Shapes, wanted: Shapes) -> list[str]:
+    """The tensors of other shapes than those wanted, with both; names are the same."""
+    return [
+        f"{name} is {found[name]}, the network needs {tuple(shape)}"
+        for name, shape in wanted.items()
+        if found[name] != tuple(shape)
+    ]
+
+
 def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layout]) -> Layout:
     """The layout among `layouts` that a state_dict fits, by names and shapes.
 
     Raises:
-      UserError: it fits none.
+      UserError: it fits none; says how it differs from the nearest.
     """
-    known = [layout.method for layout in layouts]
     found = {name: tuple(value.shape) for name, value in state.items()}
+    wanted = {}
     for layout in layouts:
         template = layout.file_network().shapes()
-        if found == _shapes(template, layout) | _unused(layout, template):
+        wanted[layout.method] = _shapes(template, layout) | _unused(layout, template)
+        if found == wanted[layout.method]:
             return layout
+    misfits = {
+        method: _misfits(found, shapes)
+        for method, shapes in wanted.items()
+        if found.keys() == shapes.keys()
+    }
+    if misfits:
+        method = min(misfits, key=lambda each: len(misfits[each]))
+        raise UserError(
+            f"{path}: has the tensors of the published {method}, but their shapes do not fit: "
+            f"{first_ten(misfits[method])}; give load its method, and as model the values of "
+            "config.model that it was trained with"
+        )
+    nearest = min(wanted, key=lambda each: len(found.keys() ^ wanted[each].keys()))
+    what = f"it holds {first_ten(sorted(found))}"
+    if found.keys() & wanted[nearest].keys():
+        what = f"of {nearest}, the nearest, it {_other_names(found, wanted[nearest])}"
     raise UserError(
-        f"{path}: not the published checkpoint of a known method ({', '.join(known)}): "
-        f"it holds {first_ten(sorted(state))}"
+        f"{path}: not the published checkpoint of a known method ({', '.join(wanted)}): {what}; "
+        "give a published .pt, or the work directory that it was exported from"
     )
 
 

@@ -1,10 +1,12 @@
 """Published checkpoints in and out, and files that must not get in."""
 
 import collections
+import dataclasses
 import json
 import pathlib
 import random
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,36 @@ def test_what_load_cannot_use_is_refused(tmp_path, given, says):
 def test_a_file_of_no_method_is_refused(state):
     with pytest.raises(UserError, match="x.pt: not the published checkpoint of a known method"):
         recognise({"fc_prob.weight": state["fc_prob.weight"]}, "x.pt", LAYOUTS)
+
+
+@pytest.mark.parametrize(("method", "width"), [("han", 128), ("valor", 256), ("dhhn", 16)])
+def test_a_file_of_other_shapes_is_refused_with_the_tensors_and_shapes(tmp_path, method, width):
+    layout = METHODS[method].layout
+    model = layout.model | {"width": width, "feed_forward": 24}
+    shapes = dataclasses.replace(layout, model=model).file_network().shapes()
+    template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    path = save(tmp_path / "x.pt", to_published(template, layout, {}))
+    with pytest.raises(UserError, match=f"x.pt: has the tensors of the published {method}") as told:
+        load(path)
+    said = f"fc_prob.weight is (25, {width}), the network needs (25, 512)"
+    assert said in str(told.value) or f"is ({width}," in str(told.value)
+    assert "give load its method" in str(told.value)
+
+
+def test_a_file_of_other_names_is_refused_with_the_nearest_method(tmp_path, published_state):
+    ma = published_state("ma", 7)
+    del ma["fc_a.bias"]
+    dhhn = published_state("dhhn", 7) | {"extra.weight": np.zeros(3, np.float32)}
+    plus = {n.replace("fc_av_att", "fc_av"): x for n, x in published_state("valor", 7).items()}
+    for state, says in (
+        (ma, "of ma, the nearest, it lacks fc_a.bias;"),
+        (dhhn, "of dhhn, the nearest, it has unknown extra.weight;"),
+        (plus, "lacks fc_av_att.bias, fc_av_att.weight and has unknown fc_av.bias, fc_av.weight"),
+    ):
+        path = save(tmp_path / "x.pt", state)
+        with pytest.raises(UserError, match="x.pt: not the published checkpoint of a") as told:
+            load(path)
+        assert says in str(told.value)
 
 
 def test_a_wrapper_with_random_states_is_read(tmp_path, state):
