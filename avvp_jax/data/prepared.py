@@ -16,6 +16,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import device_memory
 from avvp_jax.storage.feature_files import read_features
+from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import STREAM_SETS, DataSpec, Stream, data_spec
@@ -183,4 +184,6 @@ def _dead_link_in(root: pathlib.Path, spec: DataSpec) -> str | None:
 
 
 def _files(root: pathlib.Path, stream: Stream) -> list[pathlib.Path]:
-    return list((root / stream.folder).glob("*.npy"))
+    """The feature files of a stream, without those that systems leave."""
+    found = (root / stream.folder).glob("*.npy")
+    return [path for path in found if not is_left_behind(path.name)]

@@ -15,6 +15,7 @@ from avvp_jax.experiment.schema import fields_of
 from avvp_jax.experiment.settings import by_key, check_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.runtime import processes
+from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile, is_folder, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import DataSpec, data_spec
@@ -100,8 +101,11 @@ def has_begun(workdir: str) -> bool:
     """Whether a work directory holds checkpoints that a run could resume from."""
     # Groups of seeds have folders of their own.
     places = itertools.product(("*", "*/seeds_*"), ("latest", "best"))
-    found = (epath.Path(workdir).glob(f"{stage}/{kept}/*") for stage, kept in places)
-    return any(map(any, found))
+    return any(
+        not is_left_behind(path.name)
+        for stage, kept in places
+        for path in epath.Path(workdir).glob(f"{stage}/{kept}/*")
+    )
 
 
 def recall_for(workdir: str, mode: str) -> ConfigDict:

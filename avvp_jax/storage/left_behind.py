@@ -1,7 +1,6 @@
 """Names of files and folders that systems and programs leave among a user's own."""
 
 import os
-from collections.abc import Iterable
 
 # Of macOS, Windows, network disks, and archives; compared in lower case.
 _NAMES = frozenset(
@@ -25,11 +24,6 @@ def is_left_behind(name: str) -> bool:
 def own_names(folder: str | os.PathLike) -> list[str]:
     """The names in a folder, sorted, without those left behind; none if it cannot be listed."""
     try:
-        return without_left_behind(os.listdir(folder))
+        return sorted(name for name in os.listdir(folder) if not is_left_behind(name))
     except (OSError, ValueError):
         return []
-
-
-def without_left_behind(names: Iterable[str]) -> list[str]:
-    """The names that may be a user's, sorted."""
-    return sorted(name for name in names if not is_left_behind(name))
