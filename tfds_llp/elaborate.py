@@ -30,6 +30,7 @@ from avvp_jax.methods.valor.label_files import (
 )
 from avvp_jax.methods.valor.prompts import read_prompt_embeddings, read_prompts, read_thresholds
 from avvp_jax.runtime import preemption
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import LLP, MODALITIES
 from tfds_llp.annotations import DENSELY_LABELLED, AnnotatedVideos, read_annotations
@@ -94,7 +95,7 @@ def _splits(data: Path) -> dict[str, AnnotatedVideos]:
     files = annotations_in(data)
     if files is None:
         raise UserError(
-            f"{data}: no AVVP_*.csv files; get them from folder data of "
+            f"{data}: {dead_link(data) or 'no AVVP_*.csv files'}; get them from folder data of "
             "github.com/YapengTian/AVVP-ECCV20 and name their folder with --data"
         )
     return read_annotations(files, LLP).splits

@@ -17,6 +17,7 @@ from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.runtime import processes
 from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile, is_folder, is_there, read_bytes
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import DataSpec, data_spec
 from avvp_jax.task import LLP, Task
@@ -156,6 +157,8 @@ def _read_record(workdir: str) -> tuple[epath.Path, dict]:
     """The path of W/config.json, and what it holds."""
     path = epath.Path(workdir) / "config.json"
     if not is_there(path):
+        if problem := dead_link(workdir):
+            raise UserError(f"{workdir}: {problem}; name the work directory itself")
         raise UserError(
             f"{workdir}: not a work directory (it has no config.json); give --config=configs/han.py"
         )

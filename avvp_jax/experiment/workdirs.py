@@ -9,6 +9,7 @@ from etils import epath
 from avvp_jax.errors import UserError
 from avvp_jax.runtime import processes
 from avvp_jax.storage.reading import bucket_of
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import make_folder, on_cloud, write_whole
 
 
@@ -26,7 +27,7 @@ def make_workdir(workdir: str) -> None:
         raise
     # Cloud storage raises exceptions of its own, and so does epath if a package is missing.
     except Exception as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = dead_link(workdir) or getattr(error, "strerror", None) or error
         raise UserError(f"--workdir={workdir}: {reason}; choose another") from error
     if not on_cloud(workdir) and not os.access(workdir, os.W_OK):
         raise UserError(f"--workdir={workdir}: not writable; choose another")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from avvp_jax.errors import UserError
 from avvp_jax.storage.leases import lease, owner
+from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import on_cloud
 
 
@@ -54,6 +55,8 @@ def _acquire(path: str, refusal: str, waiting: str):
             # O_NOFOLLOW, so that this does not write to the target of a symbolic link.
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+")
         except FileNotFoundError:
+            if problem := dead_link(os.path.dirname(path)):
+                raise UserError(f"{os.path.dirname(path)}: {problem}; choose another") from None
             continue  # the last holder has just removed the folders that it had made
         except OSError:
             if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):

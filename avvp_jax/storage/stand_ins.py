@@ -18,9 +18,28 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _LARGE_FILE_POINTER = re.compile(r"version https?://\S+/spec/v\S*\s[^\0]*\boid \w+:", re.DOTALL)
 _REFUSAL = re.compile(
     r"not found|denied|forbidden|unauthori[sz]ed|invalid|expired|gated|restricted|quota|too many"
-    r"|rate limit|unavailable|log ?in|error|moved|redirect",
+    r"|rate limit|unavailable|log ?in|error|moved|redirect|bad (request|gateway)|time(d )?-?out"
+    r"|no such",
     re.IGNORECASE,
 )
+# How files of other formats begin, and where -> what they are. Pickles, .npy and zip are ours too.
+_FORMATS = {
+    (0, b"\x1f\x8b"): "a gzip archive",
+    (0, b"7z\xbc\xaf\x27\x1c"): "a 7z archive",
+    (0, b"Rar!\x1a\x07"): "a rar archive",
+    (0, b"\xfd7zXZ\0"): "an xz archive",
+    (0, b"\x28\xb5\x2f\xfd"): "a zstd archive",
+    (257, b"ustar"): "a tar archive",
+    (0, b"\x89HDF\r\n\x1a\n"): "an HDF5 file",
+    (0, b"MATLAB 5.0 MAT-file"): "a MATLAB file",
+    (0, b"\x89PNG\r\n\x1a\n"): "a picture",
+    (0, b"\xff\xd8\xff"): "a picture",
+    (0, b"%PDF-"): "a PDF",
+    (0, b"RIFF"): "a recording",
+    (4, b"ftyp"): "a recording",
+}
+_ZIP = b"PK\3\4"
+_NEVER_ZIP = (".npy", ".csv", ".txt")
 # Words of a page -> how its file is downloaded instead.
 _DOWNLOADS = {
     "drive.google": "in a browser, past Google's warning, or with gdown",
@@ -41,6 +60,10 @@ def stand_in(path: str | os.PathLike, beginning: bytes) -> str | None:
     Returns:
       Words that can follow the file's name.
     """
+    suffix = Path(os.fspath(path)).suffix
+    if found := _other_format(beginning, suffix):
+        way = "unpack it" if "archive" in found else "put the file itself there"
+        return f"is {found}, whatever its name says: {way}"
     text = _text(beginning)
     if not text:
         return None
@@ -48,7 +71,6 @@ def stand_in(path: str | os.PathLike, beginning: bytes) -> str | None:
         return _markup(text)
     if _LARGE_FILE_POINTER.match(text):
         return "is a Git LFS pointer, not the file itself: run git lfs pull where it was cloned"
-    suffix = Path(os.fspath(path)).suffix
     if text[0] in "{[" and suffix == ".json":
         return None
     if text[0] in "{[" and (said := _message_in_json(text)) is not None:
@@ -83,6 +105,16 @@ def _lost_target(path: str) -> str | None:
         return os.readlink(path)
     except (OSError, ValueError):  # a loop, no rights, a NUL in the name
         pass
+    return None
+
+
+def _other_format(beginning: bytes, suffix: str) -> str | None:
+    """The format of an archive or the like, by its first bytes."""
+    if beginning.startswith(_ZIP) and suffix in _NEVER_ZIP:
+        return "a zip archive"
+    for (start, magic), format_ in _FORMATS.items():
+        if beginning[start : start + len(magic)] == magic:
+            return format_
     return None
 
 

@@ -123,7 +123,7 @@ TEXTS = [
         lambda b: b.replace(b"Dog", b"\xed\xa0\x80"),
     ),
     text("wrong encoding", "a sign that turns text round", "\\u202e", swap("Banjo", "\u202eBanjo")),
-    text("other format", "gzip", "not UTF-8", gzip.compress),
+    text("other format", "gzip", "is a gzip archive", gzip.compress),
     text("wrong columns", "commas for tabs", "2 columns: 2", lambda b: b.replace(b"\t", b",")),
     text(
         "wrong columns", "a quote without end", "line 2 is not", swap("Speech,Dog", '"Speech,Dog')

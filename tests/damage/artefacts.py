@@ -87,7 +87,7 @@ PICKLES = [
     pkl("empty", "the file", "is empty", b""),
     pkl("truncated", "the end", "pickle exhausted", pickle.dumps(rows([0]))[:-9]),
     pkl("other format", "text", "not a readable file", b"hello"),
-    pkl("other format", "gzip", "not a readable file", gzip.compress(pickle.dumps(rows([0])))),
+    pkl("other format", "gzip", "is a gzip archive", gzip.compress(pickle.dumps(rows([0])))),
     pkl("folder for a file", "a folder", "is a folder", os.mkdir),
     pkl("pipe or device", "a pipe", "is not a file", os.mkfifo),
     pkl("pipe or device", "/dev/zero", "is not a file", lambda p: p.symlink_to("/dev/zero")),

@@ -1,15 +1,20 @@
 """Web pages, messages, pointers and dead links in the place of files, for all that read files."""
 
+import gzip
 import json
 import pickle
 
 import numpy as np
 import pytest
 
+from avvp_jax.api import load
 from avvp_jax.data.prepared import load_features
 from avvp_jax.errors import UserError
+from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.workdirs import make_workdir
 from avvp_jax.interchange.torch_files import load_index_lists, read_published
 from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios
+from avvp_jax.methods.valor.elaboration import TEACHERS
 from avvp_jax.methods.valor.label_files import logits_reader
 from avvp_jax.methods.valor.prompts import (
     read_prompt_embeddings,
@@ -23,7 +28,9 @@ from avvp_jax.streams import STREAMS, data_spec
 from avvp_jax.task import LLP
 from tfds_llp.annotations import SPLIT_FILES
 from tfds_llp.csv_tables import read_table
+from tfds_llp.elaborate import write_pseudo_labels
 from tfds_llp.folder import data_folder
+from tfds_llp.prepare import prepare
 
 READERS = {
     "feature.npy": lambda p: read_features(p, STREAMS["vggish"], LLP),
@@ -81,6 +88,10 @@ STAND_INS = {
     "a link as text": (b"../../step1/data/need_to_change.pkl", "holds only the path (../../s", ""),
     "a link of Windows as text": (rb"C:\data\need_to_change.pkl", "holds only the path", ""),
     "a link beside it as text": (b"data/other", "holds only the path (data/other)", "put the"),
+    "gzip": (gzip.compress(b"x" * 99), "is a gzip archive, whatever its name says: unpack it", ""),
+    "tar": (bytes(257) + b"ustar\x0000" + bytes(248), "is a tar archive", "unpack it"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(90), "is an HDF5 file", "put the file itself there"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(90), "is a picture", ""),
     "nothing": (b"", "is empty", ""),
 }
 
@@ -113,11 +124,24 @@ def assert_says(path, *says: str) -> None:
     assert "\n" not in str(UserError(str(refusal.value)))
 
 
-def test_folders_that_are_links_to_nowhere_are_named(tmp_path):
+CLAP = TEACHERS["audio"]
+FOLDERS = {
+    "published files": data_folder,
+    "features alone": lambda path: load_features(str(path), data_spec("base")),
+    "prepared data": lambda path: prepare("llp/synthetic", path),
+    "a work directory to read": lambda path: recall(str(path)),
+    "a work directory to write": lambda path: make_workdir(str(path)),
+    "weights": lambda path: load(path),
+    "annotations": lambda path: write_pseudo_labels(CLAP, path, path, logits_reader(LLP)),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+@pytest.mark.parametrize("below", ["F", "F/below"])
+def test_folders_that_are_links_to_nowhere_are_named(tmp_path, what, below):
     (tmp_path / "F").symlink_to("nowhere")
-    for read in (data_folder, lambda path: load_features(str(path), data_spec("base"))):
-        with pytest.raises(UserError, match="a link to nowhere, which is not there"):
-            read(tmp_path / "F")
+    with pytest.raises(UserError, match="a link to nowhere, which is not there"):
+        FOLDERS[what](tmp_path / below)
 
 
 def whole_files(folder) -> dict[str, bytes]:
@@ -139,6 +163,14 @@ def test_whole_files_are_not_mistaken(tmp_path):
     for name, content in whole_files(tmp_path).items():
         assert stand_in(name, content[:BEGINNING]) is None, name
     assert SPLIT_FILES["train"] in whole_files(tmp_path)
+
+
+def test_a_zip_archive_is_named_where_it_is_none_of_ours(tmp_path):
+    np.savez(tmp_path / "x.npz", np.eye(3))
+    content = (tmp_path / "x.npz").read_bytes()
+    assert "is a zip archive, whatever its name says: unpack it" in stand_in("x.npy", content)
+    assert "is a zip archive" in stand_in("AVVP_train.csv", content)
+    assert stand_in("x.npz", content) is stand_in("x.pt", content) is stand_in("x", content) is None
 
 
 def test_a_page_in_place_of_a_json_file_is_named():
