@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from avvp_jax.errors import UserError
+from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.streams import PSEUDO_LABELS, Stream
 from tfds_llp.annotations import FILES
@@ -68,7 +69,7 @@ def _files_digest(folder: Path) -> dict:
 
 
 def _is_features(entry: os.DirEntry) -> bool:
-    return entry.name.endswith(".npy") and not entry.name.startswith(".")
+    return entry.name.endswith(".npy") and not is_left_behind(entry.name)
 
 
 def _facts(entry: os.DirEntry) -> tuple[str, int, int]:
