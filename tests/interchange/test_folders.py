@@ -9,37 +9,37 @@ import torch
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.folders import published_in
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.methods import METHODS
 from avvp_jax.modes import run
 
-HAN, DHHN = METHODS["han"].layout, METHODS["dhhn"].layout
-EVERY = [method.layout for method in METHODS.values()]
+HAN, DHHN, EVERY = ["han"], ["dhhn"], list(METHODS)  # names, since parameters name the tests
 PAIR = ["X_audio.pt", "X_video.pt"]
 
-# What is in a folder, for which layouts, and what names the checkpoint in it.
+# What is in a folder, for which methods, and what names the checkpoint in it.
 FOUND = [
-    (["HAN.pt"], [HAN], "HAN.pt"),
-    (["HAN.pth", "log.txt"], [HAN], "HAN.pth"),
-    (["checkpoint_best.pt", "._checkpoint_best.pt", ".DS_Store"], [HAN], "checkpoint_best.pt"),
-    (["model_VALOR/checkpoint_best.pt"], [HAN], "model_VALOR/checkpoint_best.pt"),
+    (["HAN.pt"], HAN, "HAN.pt"),
+    (["HAN.pth", "log.txt"], HAN, "HAN.pth"),
+    (["checkpoint_best.pt", "._checkpoint_best.pt", ".DS_Store"], HAN, "checkpoint_best.pt"),
+    (["model_VALOR/checkpoint_best.pt"], HAN, "model_VALOR/checkpoint_best.pt"),
     (["model_VALOR/checkpoint_best.pt", "__MACOSX/x.pt"], EVERY, "model_VALOR/checkpoint_best.pt"),
-    (PAIR, [DHHN], "X"),
+    (PAIR, DHHN, "X"),
     (PAIR, EVERY, "X"),
-    (["_audio.pt", "_video.pt"], [DHHN], ""),
-    ([*PAIR, "HAN.pt"], [DHHN], "X"),
+    (["_audio.pt", "_video.pt"], DHHN, ""),
+    ([*PAIR, "HAN.pt"], DHHN, "X"),
     (["model_DHHN/X_audio.pt", "model_DHHN/X_video.pt"], EVERY, "model_DHHN/X"),
     (["X_audio.pt"], EVERY, "X_audio.pt"),
 ]
 REFUSED = [
-    (["a.pt", "b.pt"], [HAN], "several published checkpoints: a.pt, b.pt; name one"),
-    (["m1/a.pt", "m2/b.pt"], [HAN], "several published checkpoints: m1/a.pt, m2/b.pt"),
+    (["a.pt", "b.pt"], HAN, "several published checkpoints: a.pt, b.pt; name one"),
+    (["m1/a.pt", "m2/b.pt"], HAN, "several published checkpoints: m1/a.pt, m2/b.pt"),
     ([*PAIR, "HAN.pt"], EVERY, "several published checkpoints: X, HAN.pt"),
-    ([*PAIR, "Y_audio.pt", "Y_video.pt"], [DHHN], "several published checkpoints: X, Y"),
-    (["X_audio.pt"], [DHHN], "lacks a published NAME_audio.pt and NAME_video.pt; there is X_aud"),
-    (["HAN.pt"], [DHHN], "lacks a published NAME_audio.pt and NAME_video.pt; there is HAN.pt"),
-    ([], [HAN], "not a work directory (it has no config.json), and it lacks a published NAME.pt;"),
+    ([*PAIR, "Y_audio.pt", "Y_video.pt"], DHHN, "several published checkpoints: X, Y"),
+    (["X_audio.pt"], DHHN, "lacks a published NAME_audio.pt and NAME_video.pt; there is X_aud"),
+    (["HAN.pt"], DHHN, "lacks a published NAME_audio.pt and NAME_video.pt; there is HAN.pt"),
+    ([], HAN, "not a work directory (it has no config.json), and it lacks a published NAME.pt;"),
     ([".DS_Store"], EVERY, "NAME.pt or NAME_audio.pt and NAME_video.pt; name a work directory"),
-    (["notes.txt", "._HAN.pt"], [HAN], "lacks a published NAME.pt; name"),
+    (["notes.txt", "._HAN.pt"], HAN, "lacks a published NAME.pt; name"),
 ]
 
 
@@ -50,15 +50,19 @@ def fill(folder, files: list[str]) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize(("files", "layouts", "names"), FOUND, ids=str)
-def test_the_one_checkpoint_is_found(tmp_path, files, layouts, names):
-    assert published_in(fill(tmp_path, files), layouts) == f"{tmp_path}/{names}"
+def layouts_of(methods: list[str]) -> list[Layout]:
+    return [METHODS[name].layout for name in methods]
 
 
-@pytest.mark.parametrize(("files", "layouts", "says"), REFUSED, ids=str)
-def test_several_are_named_and_none_is_missed(tmp_path, files, layouts, says):
+@pytest.mark.parametrize(("files", "methods", "names"), FOUND, ids=str)
+def test_the_one_checkpoint_is_found(tmp_path, files, methods, names):
+    assert published_in(fill(tmp_path, files), layouts_of(methods)) == f"{tmp_path}/{names}"
+
+
+@pytest.mark.parametrize(("files", "methods", "says"), REFUSED, ids=str)
+def test_several_are_named_and_none_is_missed(tmp_path, files, methods, says):
     with pytest.raises(UserError) as refusal:
-        published_in(fill(tmp_path, files), layouts)
+        published_in(fill(tmp_path, files), layouts_of(methods))
     assert str(refusal.value).startswith(f"{tmp_path}: ")
     assert says in str(refusal.value)
 
