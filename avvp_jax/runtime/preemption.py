@@ -1,9 +1,9 @@
-"""How a process reacts to SIGTERM, which announces a preemption, and to Ctrl-C.
+"""How a process reacts to signals that announce its end, SIGTERM among them, and to Ctrl-C.
 
 During training, signals are held: training sees the request, saves its state and stops. At any
 other time a signal ends the process at once. That is safe, because every file appears whole or
-not at all. A second signal always ends the process at once. Once the exit code is settled, a
-signal may end the process sooner, but with that code and no further message.
+not at all. A second SIGTERM or Ctrl-C always ends the process at once. Once the exit code is
+settled, a signal may end the process sooner, but with that code and no further message.
 """
 
 import atexit
@@ -15,14 +15,18 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+# What schedulers send before they end a process (Slurm's --signal, submitit, a limit of CPU time),
+# and what a lost terminal sends. They may come several times, or before a SIGTERM.
+ANNOUNCEMENTS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 # 75 means "try again" in sysexits.h; 130 is what shells report for Ctrl-C.
-EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
+EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130} | dict.fromkeys(ANNOUNCEMENTS, 75)
 
 at_end: list[Callable[[], None]] = []  # called before a signal ends the process
 
 _lock = threading.Lock()
 _holding = False  # whether the next signal is held for training
 _received: signal.Signals | None = None  # the signal that this process holds
+_insisted = False  # whether it holds one that is no announcement: the next such is a second one
 _code: int | None = None  # the exit code, once it is settled
 _agreed: signal.Signals | None = None  # a signal held by any process, as of the last `asked`
 
@@ -38,13 +42,16 @@ class Preempted(Exception):
 def watch() -> None:
     """Starts to handle signals as this module describes. A program calls it once.
 
+    An announcement that was ignored before stays so: that is how nohup protects from SIGHUP.
+
     A thread listens for signals, because a Python signal handler only runs when the current
     call into compiled code has returned.
     """
     listen, tell = os.pipe()
     os.set_blocking(tell, False)
     for number in EXIT_CODES:
-        signal.signal(number, lambda *_: None)
+        if number not in ANNOUNCEMENTS or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     atexit.register(_ignore)  # registered first, and therefore called last
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(listen,), daemon=True).start()
@@ -80,10 +87,12 @@ def _listen(pipe: int) -> None:
 
 
 def _receive(received: signal.Signals) -> None:
-    global _received
+    global _received, _insisted
     with _lock:
-        if _holding and _received is None and _code is None:
-            _received = received
+        insists = received not in ANNOUNCEMENTS
+        if _holding and _code is None and not (insists and _insisted):
+            _received = _received or received
+            _insisted = _insisted or insists
             return
         _end(received)
 

@@ -51,7 +51,11 @@ def test_a_training_that_is_stopped_ends_with_the_same_bits(config, tmp_path, mo
     assert logged(workdir) == logged(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+CODES = {signal.SIGTERM: 75, signal.SIGINT: 130, signal.SIGHUP: 75, signal.SIGUSR1: 75}
+CODES |= {signal.SIGUSR2: 75, signal.SIGXCPU: 75}
+
+
+@pytest.mark.parametrize(("number", "code"), CODES.items())
 def test_a_signal_outside_training_ends_the_process_at_once(number, code):
     """Even in code that keeps Python's own handlers waiting."""
     program = (
@@ -60,6 +64,44 @@ def test_a_signal_outside_training_ends_the_process_at_once(number, code):
     result = killed(program, number)
     assert result.returncode == code
     assert result.stderr.read().count("\n") == 1
+
+
+@pytest.fixture
+def holding(monkeypatch):
+    """This process as one in training; returns the list of signals that have ended it at once."""
+    ended_by = []
+    for name, value in {"_holding": True, "_received": None, "_insisted": False}.items():
+        monkeypatch.setattr(preemption, name, value)
+    monkeypatch.setattr(preemption, "_end", ended_by.append)
+    return ended_by
+
+
+@pytest.mark.parametrize("number", preemption.ANNOUNCEMENTS)
+def test_an_announcement_may_come_again_and_before_a_signal(holding, number):
+    """A shell and the system both send SIGHUP for a lost terminal, SIGXCPU comes every second."""
+    for received in (number, number, signal.SIGTERM, number):
+        preemption._receive(received)
+    assert (holding, preemption._received) == ([], number)
+    preemption._receive(signal.SIGINT)
+    assert holding == [signal.SIGINT]
+
+
+def test_an_announcement_after_a_signal_leaves_it_time_to_save(holding):
+    for received in (signal.SIGINT, *preemption.ANNOUNCEMENTS):
+        preemption._receive(received)
+    assert (holding, preemption._received) == ([], signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU])
+def test_an_announcement_that_was_ignored_stays_so(number):
+    """As under nohup."""
+    program = (
+        f"import os, signal; signal.signal({int(number)}, signal.SIG_IGN)\n"
+        "from avvp_jax.runtime import preemption; preemption.watch()\n"
+        f"os.kill(os.getpid(), {int(number)}); import time; time.sleep(0.2)"
+    )
+    process = started(program)
+    assert (process.wait(PATIENCE), process.stderr.read()) == (0, "")
 
 
 def test_a_second_signal_ends_a_training_at_once():

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -108,20 +109,26 @@ def test_the_loss_of_the_first_process_ends_the_others(start_two, flags, tmp_pat
     assert "launch.py: process 1: another process of this run is lost" in error
 
 
-@pytest.mark.parametrize("when", ["at once", "when the first one has stopped"])
+@pytest.mark.parametrize(
+    ("when", "number", "other"),
+    [
+        ("at once", signal.SIGTERM, signal.SIGTERM),
+        ("when the first one has stopped", signal.SIGUSR1, signal.SIGHUP),
+    ],
+)
 def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
-    start_two, flags, tmp_path, when
+    start_two, flags, tmp_path, when, number, other
 ):
     """A scheduler signals hosts one after the other. Where it is, TensorFlow has a say too."""
     flags = [*flags, f"--workdir={tmp_path}/W", "--config.train.epochs=400"]
     first, second = start_two(*flags, tensorflow=when == "at once")
     wait_for(first, lambda: saved(tmp_path / "W/train", beyond=4))
-    first.terminate()
+    first.send_signal(number)
     said = "" if when == "at once" else first.stderr.readline()
-    second.terminate()
+    second.send_signal(other)
     errors = [process.communicate()[1] for process in (first, second)]
     assert [first.returncode, second.returncode] == [75, 75], errors
-    stopped = "launch.py: stopped by SIGTERM; start the same command again to go on\n"
+    stopped = f"launch.py: stopped by {number.name}; start the same command again to go on\n"
     assert [said + errors[0], errors[1]] == [stopped, ""]
     assert not list((tmp_path / "W").rglob("*.orbax-checkpoint-tmp"))
 
