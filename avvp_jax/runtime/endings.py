@@ -18,7 +18,7 @@ import traceback
 from typing import NoReturn
 
 from avvp_jax.errors import UserError
-from avvp_jax.runtime import preemption
+from avvp_jax.runtime import preemption, terminal
 
 # Exit codes. LOST: another process of the run stopped answering. NOT_FOUND: the processes never
 # found one another, which the user can put right. ABORTED: an error in compiled code.
@@ -72,14 +72,15 @@ def _take_terminal() -> None:
     and what the other processes print. The file is removed when the run ends well.
     """
     global _details
-    out, err = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
+    numbers = (terminal.OUT, terminal.ERR)
+    out, err = (terminal.writer(os.dup(number)) for number in numbers)
     prefix = f"avvp_jax-process-{_index}-"
-    file = tempfile.NamedTemporaryFile("w", buffering=1, prefix=prefix, suffix=".log", delete=False)
-    for number in (1, 2):
-        os.dup2(file.fileno(), number)
+    file, _details = tempfile.mkstemp(".log", prefix)
+    for number in numbers:
+        os.dup2(file, number)
+    os.close(file)
     sys.__stderr__ = err
-    sys.stdout, sys.stderr = (file, file) if _index else (out, err)
-    _details = file.name
+    sys.stdout, sys.stderr = map(terminal.writer, numbers) if _index else (out, err)
     atexit.register(_remove_details)
     preemption.at_end.append(_remove_details)
 
@@ -132,7 +133,8 @@ def end(error: Exception, code: int) -> NoReturn:
     process does not answer, this process reports that one as lost instead.
     """
     trace = "".join(traceback.format_exception(error))
-    os.write(1, trace.encode())
+    with contextlib.suppress(OSError):
+        os.write(terminal.OUT, trace.encode())
     if unanswered(error):
         end_as_lost()
     message = " ".join(str(error).split()) if isinstance(error, UserError) else trace

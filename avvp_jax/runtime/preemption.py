@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from avvp_jax.runtime import terminal
+
 # What schedulers send before they end a process (Slurm's --signal, submitit, a limit of CPU time),
 # and what a lost terminal sends. They may come several times, or before a SIGTERM.
 ANNOUNCEMENTS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
@@ -42,11 +44,15 @@ class Preempted(Exception):
 def watch() -> None:
     """Starts to handle signals as this module describes. A program calls it once.
 
+    From then on printing never fails either (terminal.py): a reader that goes away is announced by
+    a signal too, SIGPIPE, which Python ignores.
+
     An announcement that was ignored before stays so: that is how nohup protects from SIGHUP.
 
     A thread listens for signals, because a Python signal handler only runs when the current
     call into compiled code has returned.
     """
+    terminal.protect()
     listen, tell = os.pipe()
     os.set_blocking(tell, False)
     for number in EXIT_CODES:
@@ -101,7 +107,8 @@ def _end(received: signal.Signals) -> NoReturn:
     """Ends this process at once. The caller holds the lock, so that only one thread does."""
     if _code is None:
         message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
-        os.write(sys.__stderr__.fileno(), message.encode())
+        with contextlib.suppress(OSError):
+            os.write(sys.__stderr__.fileno(), message.encode())
     for leave_nothing in at_end:
         leave_nothing()
     os._exit(EXIT_CODES[received] if _code is None else _code)
