@@ -145,12 +145,10 @@ def table(results: list[dict]) -> str:
 
 def plot(results: list[dict], path: str) -> None:
     """Draws training throughput against seeds, with a line for each stage and batch size."""
-    import matplotlib
+    from avvp_jax.reports.pictures import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     lines = {}
     for r in results:
         name = f"{r['config']} {r['stage']}, batch {r['batch']}"

@@ -20,7 +20,9 @@ def scores(workdir: pathlib.Path) -> dict:
 
 def test_train_then_eval_predict_and_export_without_a_config(config, tmp_path):
     workdir = tmp_path / "W"
-    trained = launch(*flags_of(config), f"--workdir={workdir}", tensorflow=True)
+    # TensorFlow imports matplotlib, which refuses to be imported with a backend that is not there.
+    screen = {"MPLBACKEND": "of_a_notebook"}
+    trained = launch(*flags_of(config), f"--workdir={workdir}", tensorflow=True, extra=screen)
     assert trained.returncode == 0, trained.stderr
     assert list(workdir.glob("tensorboard/events.*")) and "TensorFlow" not in trained.stdout
     assert "epoch 2/2  loss" in trained.stdout

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from avvp_jax.reports.timelines import COLOURS, write_picture
+from avvp_jax.reports.pictures import Figure, FigureCanvasAgg, plain_style, write_picture
+from avvp_jax.reports.timelines import COLOURS
 from avvp_jax.task import MODALITIES
 
 
+@plain_style()
 def draw_bars(
     path: str | Path,
     title: str,

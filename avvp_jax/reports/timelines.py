@@ -1,20 +1,22 @@
 """A picture of one parsed video: predicted and annotated events over time."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
-from matplotlib.patches import Patch, Rectangle
 
 from avvp_jax.metrics.events import events_of
 from avvp_jax.metrics.scores import PER_VIDEO_NAMES
-from avvp_jax.storage.writing import write_whole
+from avvp_jax.reports.pictures import (
+    Axes,
+    Figure,
+    FigureCanvasAgg,
+    LinearSegmentedColormap,
+    Patch,
+    Rectangle,
+    plain_style,
+    write_picture,
+)
 from avvp_jax.task import MODALITIES, Task
 
 # Blue and orange can be told apart with every kind of colour vision.
@@ -26,6 +28,7 @@ WIDTH, ROW, ABOVE, BELOW, LEFT, RIGHT = 10.5, 0.36, 0.9, 0.85, 2.0, 0.25
 TICKS = 10  # approximate number of ticks on the time axis
 
 
+@plain_style()
 def draw_timeline(
     path: str | Path | None,
     filename: str,
@@ -82,19 +85,6 @@ def draw_timeline(
     _draw_legend(figure, height, annotated is not None)
 
     return write_picture(path, canvas)
-
-
-def write_picture(
-    path: str | Path | None, canvas: FigureCanvasAgg
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Draws a canvas and returns the picture; also writes it as .png if a path is given."""
-    canvas.draw()
-    image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    if path is not None:
-        content = io.BytesIO()
-        imsave(content, image, format="png")
-        write_whole(path, content.getvalue())
-    return image
 
 
 def _set_up_axes(panel: Axes, modality: str, task: Task, rows: int) -> None:

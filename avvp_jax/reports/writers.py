@@ -1,5 +1,6 @@
 """Writers of a run's numbers: json and text, and TensorBoard if TensorFlow is installed."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ def make_writer(workdir: str) -> Writer:
     # Without these, TensorFlow prints notices on the terminal.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    if importlib.util.find_spec("tensorflow"):
+        # TensorFlow brings in keras, and that matplotlib, which cannot always be imported.
+        import avvp_jax.reports.pictures  # noqa: F401
     try:
         # Imported here and nowhere else, because clu's writers bring in TensorFlow.
         from clu.metric_writers import MultiWriter, SummaryWriter
