@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from avvp_jax.errors import UserError, one_line
-from avvp_jax.runtime import endings, preemption, processes
+from avvp_jax.runtime import endings, platforms, preemption, processes
 
 USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py define the other exit codes
 
@@ -136,6 +136,7 @@ def main(argv: list[str]) -> None:
     given = flags.FLAGS
     try:
         processes.join(given.coordinator, given.num_processes, given.process_id)
+        platforms.start()
         from avvp_jax.modes import run
 
         run(given.config, given.workdir, given.mode)
