@@ -6,6 +6,8 @@ python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|e
 python launch.py --mode=compare W1 W2 ...
 """
 
+import contextlib
+import io
 import os
 import pathlib
 import re
@@ -14,7 +16,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from avvp_jax.errors import UserError, one_line
+from avvp_jax.errors import UserError, cause, one_line
 from avvp_jax.runtime import endings, platforms, preemption, processes
 
 USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py define the other exit codes
@@ -30,12 +32,14 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; without --config, the work directory's config is the default."""
     try:
         flags.FLAGS.set_gnu_getopt()  # "--config FILE --help" asks for help too
+        argv = sys.argv = with_flag_files(argv)  # config_flags looks for overrides in sys.argv
+        given = config_file(argv)
         flags.FLAGS(argv, known_only=True)
         if flags.FLAGS.mode == "compare":
             return flags.FLAGS(argv)
         if not flags.FLAGS.workdir:
             raise UserError("--workdir=DIR is missing: where the run keeps its results")
-        if (given := config_file(argv)) is not None:
+        if given is not None:
             refuse_other_files(given)
             config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
         else:
@@ -63,12 +67,43 @@ def parse_flags(argv: list[str]) -> list[str]:
         stop(UserError(explain(error, argv)))
 
 
+def with_flag_files(argv: list[str]) -> list[str]:
+    """The command line with the flags that --flagfile=FILE names, in its place.
+
+    Raises:
+      UserError: a file cannot be read, holds no flags, or includes itself.
+    """
+    warning = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(warning):
+            flagged = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
+        reason = warning.getvalue()
+        if any("\0" in arg for arg in flagged):
+            reason = "not a text file"
+    except (flags.Error, OSError, ValueError, RecursionError) as error:
+        flagged, reason = argv, cause(error)
+    if reason:
+        named = re.findall(r"--?flagfile[= ]\S*", " ".join(argv)) or ["--flagfile"]
+        raise UserError(
+            f"{' '.join(named)}: cannot be read ({one_line(reason)}); give a text file with one "
+            "--FLAG=VALUE in a line"
+        )
+    return flagged
+
+
 def config_file(argv: list[str]) -> str | None:
-    """The value of --config; None if it is not given."""
+    """The value of --config; None if it is not given.
+
+    Raises:
+      UserError: it is given more than once.
+    """
+    given = []
     for arg, following in zip(argv[1:], [*argv[2:], ""], strict=True):
         if match := re.fullmatch("--?config(=(.*))?", arg, re.DOTALL):
-            return following if match[1] is None else match[2]
-    return None
+            given.append(following if match[1] is None else match[2])
+    if len(given) > 1:
+        raise UserError(f"--config is given {len(given)} times ({', '.join(given)}); give one")
+    return given[0] if given else None
 
 
 def refuse_other_files(given: str) -> None:

@@ -1,6 +1,7 @@
 """launch.py as a user meets it: processes, exit codes, one-line errors, being killed."""
 
 import json
+import os
 import pathlib
 import signal
 
@@ -9,7 +10,7 @@ import pytest
 
 from avvp_jax.modes import run
 from tests.launching import launch, start
-from tests.programs import flags_of, saved, wait_for
+from tests.programs import PATIENCE, flags_of, saved, wait_for
 
 
 def scores(workdir: pathlib.Path) -> dict:
@@ -66,6 +67,10 @@ MISTAKES = {
     "nothing trained": (["--workdir=W", "--mode=eval"], "config.json"),
     "unknown flag": (["--workdir=W", "--config=configs/han.py", "--speed=9"], "speed"),
     "unknown mode": (["--workdir=W", "--config=configs/han.py", "--mode=test"], "predict"),
+    "two configs": (
+        ["--workdir=W", "--config=configs/han.py", "--config", "configs/ma.py"],
+        "--config is given 2 times (configs/han.py, configs/ma.py)",
+    ),
     "no such config": (["--workdir=W", "--config=configs/nothing.py"], "configs/nothing.py"),
     "unknown variant": (["--workdir=W", "--config=configs/han.py:tiny"], "known: synthetic"),
     "unknown key": (
@@ -105,6 +110,41 @@ def test_a_mistake_is_exit_code_2_and_one_line(tmp_path, mistake):
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
+
+
+FLAG_FILES = {
+    "missing": ({}, "No such file"),
+    "missing within": ({"a": "--flagfile=b"}, "No such file"),
+    "a folder": ({"a": "--flagfile=."}, "Is a directory"),
+    "itself": ({"a": "--config=configs/han.py\n--flagfile=a"}, "circular"),
+    "itself in two steps": ({"a": "--flagfile=b", "b": "--flagfile=a"}, "circular"),
+    "junk": ({"a": b"--config=configs/han.py\n\xff\xfe"}, "can't decode"),
+    "zeros": ({"a": b"--config=configs/han.py\n--workdir=\0"}, "not a text file"),
+}
+
+
+@pytest.mark.parametrize("case", FLAG_FILES)
+def test_a_file_of_flags_that_cannot_be_read_is_refused(case, tmp_path):
+    files, message = FLAG_FILES[case]
+    for name, content in files.items():
+        text = content.encode() if isinstance(content, str) else content
+        (tmp_path / name).write_bytes(text.replace(b"flagfile=", b"flagfile=%s/" % bytes(tmp_path)))
+    result = launch(f"--workdir={tmp_path}/W", "-flagfile", f"{tmp_path}/a")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"-flagfile {tmp_path}/a: cannot be read" in result.stderr and message in result.stderr
+
+
+@pytest.mark.parametrize("given", ["--flagfile={}", "-flagfile {}", "--flagfile {}"])
+def test_a_config_may_be_named_in_a_file_of_flags(given, tmp_path):
+    """Also where that can be read only once, as what a shell substitutes for a process."""
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    inner.write_text("# the method\n--config=configs/han.py\n--config.seed=x\n")
+    os.mkfifo(outer)
+    process = start(f"--workdir={tmp_path}/W", *given.format(outer).split())
+    outer.write_text(f"--flagfile={inner}\n")
+    _, error = process.communicate(PATIENCE)
+    assert (process.returncode, error.count("\n")) == (2, 1)
+    assert "flag --config.seed=x: invalid literal" in error
 
 
 def test_help_is_printed_wherever_it_is_asked_for():
