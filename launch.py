@@ -2,7 +2,7 @@
 
 python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|eval|predict|export]
                  [--config.KEY=VALUE ...]
-                 [--coordinator=HOST:PORT --num_processes=N --process_id=0..N-1]
+                 [--coordinator=HOST:PORT --num_processes=N --process_id=0..N-1 | --num_processes=1]
 python launch.py --mode=compare W1 W2 ...
 """
 
@@ -23,7 +23,7 @@ USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py define the other exit
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
 flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
-flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
+flags.DEFINE_integer("num_processes", None, "How many share the run; 1 is enough to run alone.")
 flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
 flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compare"], "What to do.")
 

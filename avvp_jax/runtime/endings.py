@@ -23,8 +23,6 @@ from avvp_jax.runtime import preemption, terminal
 # Exit codes. LOST: another process of the run stopped answering. NOT_FOUND: the processes never
 # found one another, which the user can put right. ABORTED: an error in compiled code.
 LOST, NOT_FOUND, ABORTED = 76, 2, 1
-# How long a process waits for the others to be started.
-JOINING_SECONDS = 300
 # How long process 0 waits before it exits with an error. Processes that make the same mistake
 # then have time to report it; otherwise they would report that process 0 is lost.
 GRACE_SECONDS = 2
@@ -38,18 +36,20 @@ _UNANSWERED = re.compile(
 _ending = threading.Lock()
 _index: int | None = None  # this process's index in the run; None if the run has one process
 _together = False  # whether the processes have found one another
+_missing = ""  # what to say if they never do
 _details = ""  # path of the file that collects the output of compiled code
 _on_abort = None  # a reference that keeps the handler alive, because C only has its address
 
 
-def take_over(index: int) -> None:
+def take_over(index: int, missing: str = "the processes do not find one another") -> None:
     """Puts this module in charge of what this process prints, and of how it ends.
 
     Args:
       index: of this process among those of the run.
+      missing: what to say if the processes never find one another.
     """
-    global _index
-    _index = index
+    global _index, _missing
+    _index, _missing = index, missing
     _take_terminal()
     _handle_abort()
 
@@ -119,11 +119,7 @@ def end_as_lost() -> NoReturn:
     """Ends this process because another process of the run does not answer."""
     if _together:
         _end("another process of this run is lost; start the same command again to go on", LOST)
-    _end(
-        f"the processes of this run have not found one another for {JOINING_SECONDS} s; start all "
-        "--num_processes with the same --coordinator=HOST:PORT, the first one on that host",
-        NOT_FOUND,
-    )
+    _end(_missing, NOT_FOUND)
 
 
 def end(error: Exception, code: int) -> NoReturn:

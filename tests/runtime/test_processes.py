@@ -17,7 +17,6 @@ from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
-from avvp_jax.runtime.processes import _alone_on_host, _check
 from tests.launching import launch, start
 from tests.programs import PATIENCE, flags_of, saved, started, wait_for
 from tests.run_files import weights_of
@@ -216,44 +215,6 @@ def test_a_signal_to_a_process_that_has_said_its_mistake_changes_nothing():
     assert process.wait(PATIENCE) == 2
     assert "process 0: a mistake (details: " in said and process.stderr.read() == ""
     pathlib.Path(said.rpartition("details: ")[2].rstrip(")\n")).unlink()
-
-
-MISTAKES = {
-    "one of three": (("host:1", None, None), "go together"),
-    "two of three": ((None, 2, 0), "go together"),
-    "no port": (("host", 2, 0), "--coordinator=host: must be HOST:PORT"),
-    "no host": ((":80", 2, 0), "must be HOST:PORT"),
-    "a port beyond": (("host:70000", 2, 0), "must be HOST:PORT"),
-    "an address": (("http://host:80", 2, 0), "must be HOST:PORT"),
-    "no process": (("host:80", 0, 0), "--num_processes=0"),
-    "an index too far": (("host:80", 2, 2), "--process_id=2 must be 0 to 1"),
-    "a negative index": (("host:80", 2, -1), "--process_id=-1 must be 0 to 1"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_flags_that_do_not_go_together(mistake):
-    arguments, message = MISTAKES[mistake]
-    with pytest.raises(UserError, match=message):
-        _check(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("environment", "alone"),
-    [
-        ({}, False),
-        ({"SLURM_STEP_TASKS_PER_NODE": "1"}, True),
-        ({"SLURM_STEP_TASKS_PER_NODE": "1(x16)"}, True),
-        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, False),
-        ({"SLURM_STEP_TASKS_PER_NODE": "2,1"}, False),
-        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, True),
-        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, False),
-    ],
-)
-def test_a_task_alone_on_its_host_has_all_devices(environment, alone, monkeypatch):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert _alone_on_host() is alone
 
 
 def test_flags_are_checked_before_anything_starts(tmp_path):
