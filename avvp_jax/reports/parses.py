@@ -1,0 +1,163 @@
+"""What a parser finds in one video, of any length, and the files that say so."""
+
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from avvp_jax.metrics.events import events_of
+from avvp_jax.storage.writing import write_lines, write_npz
+from avvp_jax.task import MODALITIES, Task
+
+SAYS = {"audio": "heard", "visual": "seen"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A class that is heard or seen from onset to offset, in seconds from the video's start.
+
+    `mean` and `peak` are those of its segments' probabilities.
+    """
+
+    modality: str
+    label: str
+    onset: float
+    offset: float
+    mean: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Parse:
+    """One parsed video.
+
+    Attributes:
+      name: of the video, which names its files.
+      task: classes and length of segments; a video has as many segments as it takes.
+      duration: of the video in seconds.
+      probs: of every segment: `frame_prob` [segments, 2, classes], and those of the windows
+        around each segment [segments, classes], see metrics/windows.py.
+      segments: the predicted ones, after the video-level filter.
+      starts: of the windows, in seconds.
+      remarks: what the video lacks, in words.
+      facts: about the model and the software, for the json file.
+    """
+
+    name: str
+    task: Task
+    duration: float
+    probs: Mapping[str, Float[np.ndarray, "segments ..."]]
+    segments: Bool[np.ndarray, "segments 2 classes"]
+    starts: Sequence[float]
+    remarks: Sequence[str] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def events(self) -> list[Event]:
+        """The events in order of onset; of those with the same, the heard ones come first."""
+        found = []
+        for index, modality in enumerate(MODALITIES):
+            for label, onset, offset in events_of(self.segments[:, index]):
+                probs = self.probs["frame_prob"][onset:offset, index, label]
+                times = self.task.time(onset), min(self.task.time(offset), self.duration)
+                numbers = float(probs.mean()), float(probs.max())
+                found.append(Event(modality, self.task.classes[label], *times, *numbers))
+        return sorted(found, key=lambda event: event.onset)
+
+
+def write_parse(folder: str, parse: Parse) -> None:
+    """Writes NAME.json, NAME.npz, NAME.vtt and NAME.labels.txt."""
+    base = os.path.join(folder, parse.name)
+    write_lines(f"{base}.json", [json.dumps(record(parse), indent=2)])
+    times = np.array([parse.task.time(k) for k in range(len(parse.segments))], np.float64)
+    classes = np.array(parse.task.classes)
+    write_npz(f"{base}.npz", time=times, classes=classes, segments=parse.segments, **parse.probs)
+    write_lines(f"{base}.vtt", subtitles(parse.events))
+    write_lines(f"{base}.labels.txt", label_track(parse.events))
+
+
+def record(parse: Parse) -> dict:
+    """What NAME.json holds."""
+    task, frames = parse.task, len(parse.segments)
+    return {
+        "video": parse.name,
+        "duration": parse.duration,
+        "segment_seconds": task.seconds,
+        "segments": frames,
+        "remarks": list(parse.remarks),
+        "events": [
+            {
+                "modality": event.modality,
+                "class": event.label,
+                "onset": event.onset,
+                "offset": event.offset,
+                "mean_probability": round(event.mean, 4),
+                "peak_probability": round(event.peak, 4),
+            }
+            for event in parse.events
+        ],
+        "windows": [_window(parse, start) for start in parse.starts],
+        **parse.facts,
+    }
+
+
+def _window(parse: Parse, start: float) -> dict:
+    """The probabilities of whole windows around the start of one, by class."""
+    at = round(start / parse.task.seconds)
+    whole = {name: values[at] for name, values in parse.probs.items() if name != "frame_prob"}
+    by_class = {
+        name: dict(zip(parse.task.classes, np.round(values, 4).tolist(), strict=True))
+        for name, values in whole.items()
+    }
+    return {"start": start, **by_class}
+
+
+def subtitles(events: Sequence[Event]) -> list[str]:
+    """Lines of a WebVTT file, which players show over the video."""
+    lines = ["WEBVTT", ""]
+    for event in events:
+        lines.append(f"{_clock(event.onset)} --> {_clock(event.offset)}")
+        # A text may hold neither markup nor an arrow of its own.
+        lines += [html.escape(f"{SAYS[event.modality]}: {event.label}", quote=False), ""]
+    return lines
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def label_track(events: Sequence[Event]) -> list[str]:
+    """Lines of a label track, as Audacity imports it: onset, offset, text, with tabs between."""
+    return [
+        f"{event.onset:.6f}\t{event.offset:.6f}\t{SAYS[event.modality]}: {event.label}"
+        for event in events
+    ]
+
+
+def write_all_events(folder: str, parses: Sequence[Parse]) -> None:
+    """Writes events_audio.csv and events_visual.csv, in the format of the dense annotations."""
+    for modality in MODALITIES:
+        lines = ["filename\tonset\toffset\tevent_labels"]
+        for parse in parses:
+            lines += [
+                f"{parse.name}\t{event.onset:g}\t{event.offset:g}\t{event.label}"
+                for event in parse.events
+                if event.modality == modality
+            ]
+        write_lines(os.path.join(folder, f"events_{modality}.csv"), lines)
+
+
+def events_table(parse: Parse) -> str:
+    """The events as text for the terminal."""
+    head = f"{parse.name} ({parse.duration:g} s)"
+    lines = [head, *(f"  {remark}" for remark in parse.remarks)]
+    for event in parse.events:
+        times = f"{event.onset:8.1f} to {event.offset:.1f} s"
+        lines.append(f"{times:<24}{SAYS[event.modality]:<7}{event.label} ({event.mean:.0%})")
+    return "\n".join(lines if parse.events else [*lines, "  no event found"])
