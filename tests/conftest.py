@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import signal
 import tempfile
 
 import pytest
@@ -15,6 +16,11 @@ TRAININGS = ("test_seeds", "test_stages", "test_fit", "test_modes", "test_checkp
 TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
 PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
 FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_variants", "test_other_task", "test_feed")
+
+# Under nohup a process ignores SIGHUP, and so would those that tests start and send it to. A
+# handler protects this one as well, and they begin without it.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # What all processes of this test run share; see compilation.py and xla_flags.py.
 if "AVVP_TESTS_CACHE" not in os.environ:
