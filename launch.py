@@ -78,8 +78,10 @@ def with_flag_files(argv: list[str]) -> list[str]:
         with contextlib.redirect_stderr(warning):
             flagged = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
         reason = warning.getvalue()
-        if any("\0" in arg for arg in flagged):
-            reason = "not a text file"
+        if flagged != argv:
+            flagged = [_as_a_flag(arg) for arg in flagged]
+            if any("\0" in arg for arg in flagged):
+                reason = "not a text file"
     except (flags.Error, OSError, ValueError, RecursionError) as error:
         flagged, reason = argv, cause(error)
     if reason:
@@ -91,6 +93,12 @@ def with_flag_files(argv: list[str]) -> list[str]:
     return flagged
 
 
+def _as_a_flag(line: str) -> str:
+    """A line of a file of flags: without a byte-order mark, and "--FLAG VALUE" with "="."""
+    line = line.removeprefix("\ufeff")
+    return re.sub(r"^(--?[\w.]+)[ \t]+(?=\S)", r"\1=", line)
+
+
 def config_file(argv: list[str]) -> str | None:
     """The value of --config; None if it is not given.
 
@@ -98,7 +106,7 @@ def config_file(argv: list[str]) -> str | None:
       UserError: it is given more than once.
     """
     given = []
-    for arg, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    for arg, following in zip(argv[1:], [*argv[2:], ""], strict=False):
         if match := re.fullmatch("--?config(=(.*))?", arg, re.DOTALL):
             given.append(following if match[1] is None else match[2])
     if len(given) > 1:

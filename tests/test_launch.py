@@ -100,6 +100,13 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize("arguments", [[], ["--flagfile="], ["--mode=eval"]], ids=str)
+def test_too_little_is_said_in_one_line(arguments):
+    result = launch(*arguments)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "--workdir=DIR is missing" in result.stderr
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_exit_code_2_and_one_line(tmp_path, mistake):
     arguments, message = MISTAKES[mistake]
@@ -138,7 +145,7 @@ def test_a_file_of_flags_that_cannot_be_read_is_refused(case, tmp_path):
 def test_a_config_may_be_named_in_a_file_of_flags(given, tmp_path):
     """Also where that can be read only once, as what a shell substitutes for a process."""
     inner, outer = tmp_path / "inner", tmp_path / "outer"
-    inner.write_text("# the method\n--config=configs/han.py\n--config.seed=x\n")
+    inner.write_text("\ufeff# the method\n--config configs/han.py\n--config.seed=x\n")
     os.mkfifo(outer)
     process = start(f"--workdir={tmp_path}/W", *given.format(outer).split())
     outer.write_text(f"--flagfile={inner}\n")

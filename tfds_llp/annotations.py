@@ -159,13 +159,21 @@ def _video_ids(path: Path, rows: list[tuple[str, str]]) -> list[str]:
     matches = [(filename, _FILENAME.fullmatch(filename)) for filename, _ in rows]
     damaged = [_shown(filename) for filename, match in matches if match is None]
     if damaged:
-        spreadsheet = any(name.startswith("#") for name in damaged)
-        why = "; #... is what a spreadsheet makes of a name with a leading -" * spreadsheet
+        _refuse_spreadsheets_errors(path, [filename for filename, _ in rows])
         raise UserError(
             f"{path}: video names must be ID_START_END with an ID of letters, digits, - and _; "
-            f"not so: {first_ten(damaged)}{why}"
+            f"not so: {first_ten(damaged)}"
         )
     return [match.group(1) for _, match in matches]
+
+
+def _refuse_spreadsheets_errors(path: Path, names: list[str]) -> None:
+    """Checks that no name is what a spreadsheet makes of one that it takes for a formula."""
+    if lost := [name for name in names if name.startswith("#")]:
+        raise UserError(
+            f"{path}: {first_ten(list(dict.fromkeys(lost)))} is what a spreadsheet makes of a name "
+            "with a leading -; put the published names back"
+        )
 
 
 def _refuse_duplicates(rows: dict[str, list[tuple[str, str]]]) -> None:
@@ -196,22 +204,14 @@ class _LabelReader:
         self, ids: dict[str, list[str]], rows: dict[str, list[tuple[str, str]]]
     ) -> dict[str, list[str]]:
         """The ids, but the whole filename where several videos are cut from one YouTube video."""
-        counts = Counter(video_id for split in ids.values() for video_id in split)
-        shared = [
-            name
-            for s in rows
-            for i, (name, _) in zip(ids[s], rows[s], strict=True)
-            if counts[i] > 1
-        ]
-        self._note("videos that share their YouTube id with another", shared)
-        whole = set(shared)
-        return {
-            split: [
-                filename if filename in whole else video_id
-                for video_id, (filename, _) in zip(ids[split], rows[split], strict=True)
-            ]
-            for split in ids
-        }
+        filenames = [filename for split in rows.values() for filename, _ in split]
+        of_all = dict(zip(filenames, (i for split in ids.values() for i in split), strict=True))
+        # A whole name may be another video's id, which then gives way too.
+        while shared := [name for name, count in Counter(of_all.values()).items() if count > 1]:
+            whole = {name: name for name, video_id in of_all.items() if video_id in set(shared)}
+            self._note("videos that share their YouTube id with another", list(whole))
+            of_all |= whole
+        return {split: [of_all[filename] for filename, _ in rows[split]] for split in rows}
 
     def weak(self, path: Path, rows: list[tuple[str, str]]) -> UInt8[np.ndarray, "videos classes"]:
         """The weak labels of the videos of a split."""
@@ -231,6 +231,7 @@ class _LabelReader:
     ) -> dict[str, UInt8[np.ndarray, "segments classes"]]:
         """The dense labels of each known video with rows: each row sets label[onset:offset]."""
         self._refuse_unknown_classes(path, [event.label for event in events])
+        _refuse_spreadsheets_errors(path, [event.filename for event in events])
         shape = (self._task.segments, len(self._task.classes))
         labels: dict[str, np.ndarray] = {}
         empty, reversed_, damaged = [], [], []

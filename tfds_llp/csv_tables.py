@@ -1,7 +1,7 @@
 """Tables with a header line, the format of the annotation files: tab-separated as published.
 
 A spreadsheet saves them otherwise: separated by commas or semicolons, lists in quotes, a
-byte-order mark in front, separators behind, empty lines below. All of that is read as meant.
+byte-order mark in front, separators behind each line, empty lines below. That is read as meant.
 """
 
 import codecs
@@ -39,8 +39,13 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
     missing = [column for column in columns if names.count(column) != 1]
     if missing:
         raise UserError(
-            f"{path}: the header line (tab separated) must name each of the columns "
+            f"{path}: the header line (separated by tabs) must name each of the columns "
             f"{', '.join(columns)} once; wrong: {', '.join(missing)}"
+        )
+    if separator == "," and names.index(columns[-1]) < len(names) - 1:
+        raise UserError(
+            f"{path}: lists in {columns[-1]} cannot be told from the columns behind it; put it "
+            "last, or separate columns by tabs"
         )
     if not rows:
         raise UserError(f"{path}: nothing below the header line; restore the published file")
@@ -56,7 +61,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
 def _filled_lines(text: str) -> list[tuple[int, str]]:
     """The lines with more than separators, and their numbers from 1."""
     lines = enumerate(re.split("\r\n|\r|\n", text), 1)
-    return [(number, line) for number, line in lines if line.strip(' \t,;"')]
+    filled = [(number, line) for number, line in lines if line.strip(' \t,;"')]
+    # Some spreadsheets say first what separates columns.
+    return filled[1:] if filled and re.fullmatch('"?sep=.?"?', filled[0][1]) else filled
 
 
 def _separator(header: str, columns: tuple[str, ...]) -> str:
@@ -69,10 +76,10 @@ def _separator(header: str, columns: tuple[str, ...]) -> str:
 
 def _cells(path: Path, number: int, line: str, separator: str) -> list[str]:
     try:
-        (cells,) = csv.reader([line], delimiter=separator, strict=True)
+        (cells,) = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
     except csv.Error as error:
         raise UserError(
-            f"{path}: line {number} is not tab separated text ({error}); restore it"
+            f"{path}: line {number} cannot be cut into columns ({error}); restore it"
         ) from None
     return [cell.strip() for cell in cells]
 

@@ -72,12 +72,16 @@ def write_pseudo_labels(
     if allow_missing:
         splits = {
             name: split.keep(
-                [os.path.lexists(folder / f"{file}.npy") for file in stored_names(folder, split)]
+                [
+                    os.path.lexists(folder / f"{file}.npy")
+                    for file in stored_names(folder, split, splits)
+                ]
             )
             for name, split in splits.items()
         }
     videos = {
-        name: (stored_names(folder, split), split.weak_label) for name, split in splits.items()
+        name: (stored_names(folder, split, splits), split.weak_label)
+        for name, split in splits.items()
     }
     labels = label_videos(folder, read_logits, teacher.thresholds, videos)
     write_labels(

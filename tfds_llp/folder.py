@@ -130,7 +130,8 @@ def read_features_into(
     subfolders += PSEUDO_LABELS.values() if pseudo_labels else ()
     rows = []
     for videos in splits.values():
-        names = [stored_names(folder / subfolder, videos.labels) for subfolder in subfolders]
+        labels = {name: each.labels for name, each in splits.items()}
+        names = [stored_names(folder / each, videos.labels, labels) for each in subfolders]
         for row, of_row in enumerate(zip(*names, strict=True)):
             files = map("{}/{}.npy".format, subfolders, of_row)
             rows.append((videos, row, dict(zip(subfolders, files, strict=True))))
@@ -174,9 +175,15 @@ def _read_video(
     return problems
 
 
-def stored_names(folder: Path, videos: AnnotatedVideos) -> list[str]:
-    """The name under which a folder holds each video, without .npy: ID_START_END, or else ID."""
-    there = _listed(folder)
+def stored_names(
+    folder: Path, videos: AnnotatedVideos, splits: Mapping[str, AnnotatedVideos]
+) -> list[str]:
+    """The name under which a folder holds each video, without .npy: ID_START_END, or else ID.
+
+    Args:
+        splits: of all videos; the ID of one of them is no other's ID_START_END.
+    """
+    there = _listed(folder) - {f"{i}.npy" for split in splits.values() for i in split.ids}
     pairs = zip(videos.filenames, videos.ids, strict=True)
     return [filename if f"{filename}.npy" in there else video_id for filename, video_id in pairs]
 
@@ -199,6 +206,6 @@ def _missing(
     for subfolder in subfolders:
         there = _listed(folder / subfolder)
         for split in splits.values():
-            names = stored_names(folder / subfolder, split)
+            names = stored_names(folder / subfolder, split, splits)
             missing += [f"{subfolder}/{name}.npy" for name in names if f"{name}.npy" not in there]
     return missing

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from avvp_jax.errors import UserError, cause
+from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.task import LLP, Task
 from tfds_llp import synthetic
 from tfds_llp.annotations import DENSELY_LABELLED, FILES, describe, read_annotations
@@ -33,7 +33,7 @@ from tfds_llp.folder import (
     leave_out_incomplete,
     read_features_into,
 )
-from tfds_llp.sources import source_in
+from tfds_llp.sources import differences, only_deleted, source_in
 from tfds_llp.videos import Videos
 
 _BYTES_PER_SHARD = 64 << 20
@@ -138,9 +138,25 @@ class Llp(tfds.core.ShardBasedBuilder):
         try:
             if overwrite or not self.data_path.exists():
                 self._read_inputs(download_dir, download_config)
+            elif download_config.manual_dir:
+                self._refuse_other_files(Path(download_config.manual_dir))
             self._write(download_dir=download_dir, download_config=download_config, **kwargs)
         finally:
             self._videos = {}
+
+    def _refuse_other_files(self, manual_dir: Path) -> None:
+        """Checks that what is prepared is the folder's, which TFDS does not know."""
+        recorded = dict(self.info.metadata.items()).get("source")
+        if recorded is None or not manual_dir.exists():
+            return
+        now = source_in(data_folder(manual_dir), self.builder_config.features, self.url_infos)
+        changed = differences(recorded, now)
+        if changed and not only_deleted(recorded, now, self.builder_config.features):
+            raise UserError(
+                f"{self.data_dir}: prepared from other files than {now['folder']} holds "
+                f"({first_ten(changed)}); python -m tfds_llp.prepare prepares those beside, or "
+                "choose another data_dir"
+            )
 
     def _write(self, **kwargs) -> None:
         with tqdm(

@@ -22,7 +22,7 @@ from tfds_llp.flags import OneLineParser
 from tfds_llp.folder import HOW_TO_GET
 from tfds_llp.integrity import WAY_OUT, refuse_damaged, refusing_damage
 from tfds_llp.llp import Llp
-from tfds_llp.places import choose
+from tfds_llp.places import Chosen, Places
 
 DATASETS = tuple(f"llp/{config.name}" for config in CONFIGS)
 
@@ -38,7 +38,6 @@ def prepare(
     manual_dir: str | os.PathLike | None = None,
     allow_missing_features: bool = False,
     synthetic_seed: int = 0,
-    place: str | None = None,
 ) -> Llp:
     """The builder of a prepared data set; prepares it first where that is still to do.
 
@@ -52,35 +51,72 @@ def prepare(
             llp/synthetic; None is TFDS's default, `downloads/manual` in data_dir.
         allow_missing_features: leave out videos that lack a feature file.
         synthetic_seed: seed of llp/synthetic, 0 or more.
-        place: "" for data_dir or the name of a folder from-KEY in it, which another process of
-            the run has chosen (`place_of`); None chooses.
 
     Raises:
         UserError: the name is unknown; files are missing or damaged; the prepared data is
             damaged, or it leaves out videos and that is not allowed.
+    """
+    return prepare_in(
+        dataset,
+        data_dir,
+        manual_dir=manual_dir,
+        allow_missing_features=allow_missing_features,
+        synthetic_seed=synthetic_seed,
+    ).builder
+
+
+@no_type_check  # as above
+def prepare_in(
+    dataset: str,
+    data_dir: str | os.PathLike | None,
+    *,
+    manual_dir: str | os.PathLike | None,
+    allow_missing_features: bool,
+    synthetic_seed: int,
+    place: str | None = None,
+    content: object = None,
+) -> Chosen:
+    """As `prepare`, and where the data set is.
+
+    Args:
+        place: where it is to be, which another process of the run has chosen; None chooses.
+        content: of the data that a run was trained on (Dataset.origin): taken if it is there,
+            whatever the folder holds now.
     """
     config = _config(dataset, data_dir, synthetic_seed)
     root = epath.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
     if not manual_dir and (root / "downloads" / "manual").exists():
         manual_dir = root / "downloads" / "manual"
     open_in = functools.partial(_builder, config, allow_missing_features=allow_missing_features)
-    if place is None:
-        builder = choose(open_in, root, manual_dir)
-    else:
-        builder = open_in(root / place if place else root)
-    if not builder.data_path.exists():
+    places = Places(config, root, open_in)
+
+    def chosen() -> Chosen:
+        return places.open(place) if place is not None else places.choose(manual_dir, content)
+
+    found = chosen()
+    if not found.prepared:
         if config.seed is None and not manual_dir:
             raise UserError(f"{dataset} is not prepared in {root}; {HOW_TO_GET}")
-        path = os.path.join(builder.data_dir_root, "llp", f".{config.name}.lock")
+        path = os.path.join(root, "llp", f".{config.name}.lock")
         with lock(path, waiting=f"{dataset}: {{}} is preparing it; waiting for that") as locked:
-            builder = open_in(builder.data_dir_root)
-            if not builder.data_path.exists():
+            found = chosen()  # another process may have prepared these files, or others
+            if not found.prepared:
                 if locked:
-                    _remove_incomplete(builder)
-                builder.download_and_prepare(
+                    _remove_incomplete(found.builder)
+                if found.why:
+                    print(found.why, flush=True)
+                found.builder.download_and_prepare(
                     download_dir=root / "downloads",
                     download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
                 )
+    elif found.why:
+        print(found.why, flush=True)
+    _refuse_unusable(found.builder, allow_missing_features)
+    return found
+
+
+def _refuse_unusable(builder: Llp, allow_missing_features: bool) -> None:
+    """Checks that prepared data is whole, and that what it leaves out is accepted."""
     refuse_damaged(builder)
     left_out = builder.info.metadata["left_out"]
     if left_out and not allow_missing_features:
@@ -88,7 +124,6 @@ def prepare(
             f"{builder.data_dir}: prepared without {len(left_out)} videos that lacked a feature "
             "file; accept that with allow_missing_features=True, or complete the files"
         )
-    return builder
 
 
 def is_known(dataset: str, data_dir: str | os.PathLike | None) -> bool:

@@ -14,32 +14,29 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from avvp_jax.errors import UserError
 from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.streams import PSEUDO_LABELS, Stream
 from tfds_llp.annotations import FILES
 from tfds_llp.csv_tables import LARGEST_TABLE
 from tfds_llp.download import UrlInfos, recorded_digests
-from tfds_llp.folder import annotations_in, data_folder
+from tfds_llp.folder import annotations_in
 
 _KEY_DIGITS = 7  # few enough for an int32
 
 
-def source_in(
-    manual_dir: str | os.PathLike, streams: Iterable[Stream], published: UrlInfos
-) -> dict | None:
-    """The source that a folder of published files is now; None if it holds none of them.
+def source_in(folder: Path, streams: Iterable[Stream], published: UrlInfos) -> dict:
+    """The source that a folder of published files is now.
 
     Args:
+        folder: see `data_folder`.
         streams: those that are prepared.
         published: of the annotations, which are downloaded where none are there.
+
+    Raises:
+        UserError: only some of the annotation files are there.
     """
-    try:
-        folder = data_folder(Path(manual_dir))
-        paths = annotations_in(folder)
-    except UserError:  # preparing says what is wrong
-        return None
+    paths = annotations_in(folder)
     if paths is None:
         annotations = recorded_digests(FILES, published)
     else:
@@ -64,6 +61,8 @@ def _files_digest(folder: Path) -> dict:
         with os.scandir(folder) as entries:
             files = sorted(map(_facts, filter(_is_features, entries)))
     except OSError:
+        if os.path.lexists(folder):  # preparing says why it cannot be read
+            return {"number": -1, "digest": ""}
         files = []
     return {"number": len(files), "digest": hashlib.sha256(repr(files).encode()).hexdigest()}
 
@@ -87,18 +86,24 @@ def key_of(source: Mapping) -> str:
 
 
 def differences(recorded: Mapping, now: Mapping) -> list[str]:
-    """What is no longer as it was when data was prepared; empty if all is.
-
-    A subfolder without files does not count: who has prepared 8 GB of features may delete them.
-    """
+    """What is no longer as it was when data was prepared; empty if all is."""
     changed = [
         name for name in FILES if recorded["annotations"].get(name) != now["annotations"][name]
     ]
     for subfolder, files in now["files"].items():
         before = recorded["files"].get(subfolder, {})
-        if not files["number"] or files == before:
+        if files == before:
             continue
-        was, number = before.get("number", 0), files["number"]
+        was, number = before.get("number", 0), max(files["number"], 0)
         how = f"{number} files, not {was}" if was != number else "other names, sizes or times"
         changed.append(f"{subfolder}: {how}")
     return changed
+
+
+def only_deleted(recorded: Mapping, now: Mapping, streams: Iterable[Stream]) -> bool:
+    """Whether a folder lacks only its features, which may be deleted once they are prepared."""
+    return (
+        recorded["folder"] == now["folder"]
+        and recorded["annotations"] == now["annotations"]
+        and all(now["files"][stream.folder]["number"] == 0 for stream in streams)
+    )

@@ -22,8 +22,9 @@ class Dataset:
       UserError: it cannot be prepared, or the prepared data is damaged.
     """
 
-    def __init__(self, config: ConfigDict):
-        self._builder, self._splits = open_dataset(config), {}
+    def __init__(self, config: ConfigDict, content: object = None):
+        """See open_dataset."""
+        self._builder, self._splits = open_dataset(config, content), {}
         self._stored = stays_on_disk(config, self._builder)
         self.folder = str(self._builder.data_dir)
         self.names = tuple(self._builder.info.splits)

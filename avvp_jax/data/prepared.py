@@ -34,32 +34,36 @@ FEEDS = ("auto", "device", "stream")
 AUTO_SHARE = 0.25
 
 
-def open_dataset(config: ConfigDict):
+def open_dataset(config: ConfigDict, content: object = None):
     """The prepared data set of `config.data`, prepared now if it is not there yet.
 
     Process 0 prepares it while the others wait.
+
+    Args:
+      content: of the data that a run was trained on (Dataset.origin), which is taken if it is
+        there, whatever `config.data.manual_dir` holds now.
     """
     # Imported here: reading features for a prediction needs no TFDS.
-    from tfds_llp.places import place_named, place_number, place_of
-    from tfds_llp.prepare import prepare
+    from tfds_llp.places import place_named, place_number
+    from tfds_llp.prepare import prepare_in
 
     refuse_unknown(config)
     opened = functools.partial(
-        prepare,
+        prepare_in,
         config.dataset,
         config.data_dir,
         manual_dir=config.manual_dir or None,
         allow_missing_features=config.allow_missing_features,
         synthetic_seed=config.synthetic_seed,
     )
-    builder = opened() if processes.first() else None
+    found = opened(content=content) if processes.first() else None
     # The other processes then find it prepared. If their disk is another one, they prepare it too,
     # in a place of the same name: files may have other times there.
-    number = processes.as_the_first(place_number(place_of(builder)) if builder else 0)
-    builder = builder or opened(place=place_named(number))
+    number = processes.as_the_first(place_number(found.place) if found else 0)
+    found = found or opened(place=place_named(number))
     # They may have prepared data of their own: wait for them.
     processes.meet()
-    return builder
+    return found.builder
 
 
 def spec_of(builder, streams: str) -> DataSpec:

@@ -13,6 +13,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.experiment.memory import refuse_too_large, seeds_at_once
 from avvp_jax.experiment.records import (
     has_begun,
+    recall_content,
     recall_spec,
     refuse_other_config,
     refuse_other_files,
@@ -70,7 +71,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     # A resumed run only reads its starting point if a stage has not begun yet.
     if not begun:
         start()
-    data = Dataset(config.data)
+    data = Dataset(config.data, recall_content(workdir) if begun else None)
     check_splits(config, data)
     if begun:
         refuse_other_data(recall_spec(workdir), data.spec, workdir)

@@ -16,7 +16,7 @@ from avvp_jax.experiment.settings import by_key, check_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.runtime import processes
 from avvp_jax.storage.left_behind import is_left_behind
-from avvp_jax.storage.reading import DamagedFile, is_folder, is_there, read_bytes
+from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import DataSpec, data_spec
@@ -87,9 +87,21 @@ def refuse_other_files(workdir: str, origin: Mapping[str, object]) -> None:
 
 
 def warn_of_other_files(weights: str, origin: Mapping[str, object]) -> None:
-    """Says so if weights in a work directory were trained on other files than the data's."""
-    if is_folder(weights) and (how := _other_files(weights, origin)) and processes.first():
+    """Says so if weights in a work directory were trained on other files than the data's.
+
+    Nothing is known of published weights.
+    """
+    if not is_there(epath.Path(weights) / "config.json"):
+        return
+    if (how := _other_files(weights, origin)) and processes.first():
         warn(f"{weights} was trained on other files than these ({how})")
+
+
+def recall_content(workdir: str) -> object:
+    """The content of the data that the run in W was trained on; None if it is not recorded."""
+    path, record = _read_record(workdir)
+    with _refusing_damage(path):
+        return record.get("data", {}).get("content")
 
 
 def _other_files(workdir: str, origin: Mapping[str, object]) -> str | None:

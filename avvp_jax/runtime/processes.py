@@ -21,7 +21,7 @@ from avvp_jax.runtime.clusters import ALONE, Meeting, alone_on_host
 from avvp_jax.runtime.endings import ABORTED, end, found_others, joined, take_over
 
 # How long processes wait for one another before they say so.
-QUIET_SECONDS = 1
+QUIET_SECONDS = 5
 # A process that sends no heartbeat for this long is lost. One that exits is noticed sooner.
 HEARTBEAT_SECONDS = 20
 # How long processes wait for one another in `meet`: process 0 may be preparing data.

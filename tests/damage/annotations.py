@@ -70,7 +70,7 @@ FILES_DAMAGED = [
     table("claims terabytes", "a sparse file", "too many", sparse, file=VISUAL),
     table("wrong encoding", "bytes of no text", "not UTF-8", bytes(range(256)), file=VAL),
     table("code in a pickle", "in a csv's place", "not UTF-8", trap),
-    table("overlong", "a field of 200 kB", "tab separated", HEADER + b"a" * 200_000 + b"\tDog\n"),
+    table("overlong", "a field of 200 kB", "cut into columns", HEADER + b"a" * 200_000 + b"\tDog\n"),
     Case(
         SURFACE,
         "missing",
@@ -126,9 +126,9 @@ TEXTS = [
     text("other format", "gzip", "is a gzip archive", gzip.compress),
     text("wrong columns", "commas for tabs", "2 columns: 2", lambda b: b.replace(b"\t", b",")),
     text(
-        "wrong columns", "a quote without end", "line 2 is not", swap("Speech,Dog", '"Speech,Dog')
+        "wrong columns", "a quote without end", "line 2 cannot be cut", swap("Speech,Dog", '"Speech,Dog')
     ),
-    text("wrong columns", "text behind a quote", "line 2 is not", swap("Speech,D", '"Speech",D')),
+    text("wrong columns", "text behind a quote", "line 2 cannot be cut", swap("Speech,D", '"Speech",D')),
     text("wrong columns", "no header", "header line", lambda b: b.split(b"\n", 1)[1]),
     text("wrong columns", "one is missing", "wrong: onset", swap("onset", "start"), file=AUDIO),
     text("wrong columns", "one twice", "wrong: onset, offset", swap("onset", "offset"), file=AUDIO),
@@ -147,8 +147,21 @@ TEXTS = [
     text(
         "odd name",
         "a leading dash in a spreadsheet",
-        "of a name with a leading -",
+        "makes of a name with a leading -",
         swap("-leadingdash_0_10", "#NAME?"),
+    ),
+    text(
+        "odd name",
+        "the same in dense labels",
+        "#NAME? is what a spreadsheet",
+        swap("testvideo02_0_10", "#NAME?"),
+        file=AUDIO,
+    ),
+    text(
+        "wrong columns",
+        "lists in commas before another column",
+        "put it last",
+        lambda b: b.replace(b"\t", b",").replace(b"\n", b",\n").replace(b"labels,", b"labels,x"),
     ),
     text("truncated", "in a row", "4 columns", lambda b: b[:50], file=AUDIO),
     text("unknown name", "a class", "unknown class names: Bagpipe", swap("Banjo", "Bagpipe")),

@@ -95,6 +95,7 @@ def test_weights_of_another_task_are_refused(trained, small_config, tmp_path):
 def test_streams_of_another_width_train(small_config, other_tasks, tmp_path):
     config = small_config("valor", "plus_plus")
     config.data.dataset, config.data.data_dir = "llp/clip_b32", str(other_tasks)
+    config.data.manual_dir = ""
     run(config, str(tmp_path / "W"), "train")
     record = json.loads((tmp_path / "W/config.json").read_text())
     assert record["widths"] == {"clap": 768, "clip": 512, "r2plus1d": 512}

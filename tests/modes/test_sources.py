@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from avvp_jax.data.dataset import Dataset
 from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
@@ -50,7 +51,22 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("words", CHANGES)
-def test_a_run_is_not_continued_on_other_files(changed, words):
+def test_a_run_goes_on_with_the_data_that_it_began_with(changed, words, capsys):
+    config, workdir, folder = changed
+    Dataset(config.data)  # prepares what the run was trained on
+    before, record = scores(workdir), (workdir / "config.json").read_text()
+    CHANGES[words](folder)
+    capsys.readouterr()
+    run(config, str(workdir), "train")
+    said = capsys.readouterr().out
+    assert f"{folder}: not what this run was trained on ({words}" in said
+    assert "choose a new --workdir" in said
+    assert scores(workdir) == before | {"weights": str(workdir)}
+    assert (workdir / "config.json").read_text() == record
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_a_run_is_not_continued_where_its_data_are_lost(changed, words):
     config, workdir, folder = changed
     CHANGES[words](folder)
     record = (workdir / "config.json").read_text()

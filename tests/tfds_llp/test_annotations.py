@@ -142,6 +142,10 @@ HARMLESS = {
     "everything in quotes": quote(lambda cell: True),
     "commas between columns": quote(lambda cell: "," in cell, ","),
     "semicolons between columns": quote(lambda cell: False, ";"),
+    "what separates columns, said first": lambda folder: (
+        quote(lambda cell: False, ";")(folder),
+        rewrite(lambda text: b"sep=;\r\n" + text)(folder),
+    ),
     "trailing tabs": rewrite(lambda text: text.replace(b"\n", b"\t\t\n")),
     "trailing tabs below the header": rewrite(
         lambda text: text.replace(b"\n", b"\t\n").replace(b"\t\n", b"\n", 1)

@@ -50,8 +50,9 @@ def test_what_a_killed_process_left_is_removed(folder, tmp_path):
     assert not list((tmp_path / "tfds/llp").glob(".*.lock"))
 
 
-def test_of_two_processes_one_prepares_and_the_other_waits(prepared_once, tmp_path, monkeypatch):
-    """The other one does, here; this one would not find any published files."""
+def test_of_two_processes_one_prepares_and_the_other_waits(
+    prepared_once, folder, tmp_path, monkeypatch
+):
     holding, printed = lock(str(tmp_path / "tfds/llp/.base.lock")), []
 
     def see(text, **_):
@@ -60,9 +61,8 @@ def test_of_two_processes_one_prepares_and_the_other_waits(prepared_once, tmp_pa
         holding.__exit__(None, None, None)
 
     monkeypatch.setattr("builtins.print", see)
-    (tmp_path / "none").mkdir()
     holding.__enter__()
-    builder = prepare("llp/base", tmp_path / "tfds", tmp_path / "none")
+    builder = prepare("llp/base", tmp_path / "tfds", folder)
     assert len(builder.as_data_source("train")) == 4
     assert printed == [printed[0]]
     assert re.fullmatch("llp/base: process .* is preparing it; waiting for that", printed[0])

@@ -2,17 +2,18 @@
 
 import os
 import shutil
-import time
 
 import numpy as np
 import pytest
 
+from avvp_jax.errors import UserError
+from avvp_jax.storage.locks import lock
 from avvp_jax.streams import PSEUDO_LABELS, STREAM_SETS
 from tests.tfds_llp.published_folder import TEST, replace_text, write_published
 from tfds_llp import llp
 from tfds_llp.configs import LlpConfig
-from tfds_llp.places import place_named, place_number, place_of
-from tfds_llp.prepare import prepare
+from tfds_llp.places import place_named, place_number
+from tfds_llp.prepare import prepare, prepare_in
 
 BASE = STREAM_SETS["base"]
 
@@ -120,15 +121,51 @@ def test_unchanged_files_are_not_read(folder, tfds, monkeypatch, tmp_path, read)
 
 
 def test_features_may_be_deleted_after_preparing(folder, tfds, capsys):
-    first = prepare("llp/base", tfds, folder)
-    shutil.rmtree(folder / "feats/res152")
-    assert prepare("llp/base", tfds, folder).data_path == first.data_path
-    shutil.rmtree(folder / "feats")
-    assert prepare("llp/base", tfds, folder).data_path == first.data_path
+    """Then the folder's latest is taken, although its annotations were the same before."""
+    extracted_anew(folder)
+    latest = prepare("llp/base", tfds, folder)
     capsys.readouterr()
+    shutil.rmtree(folder / "feats")
+    assert prepare("llp/base", tfds, folder).data_path == latest.data_path
     shutil.rmtree(folder)
-    assert prepare("llp/base", tfds, folder).data_path == first.data_path
+    assert prepare("llp/base", tfds, folder).data_path == latest.data_path
     assert capsys.readouterr().err == ""
+
+
+def without_features(other):
+    shutil.rmtree(other / "feats")
+
+
+def misnamed(other):
+    (other / "feats").rename(other / "features")
+
+
+def dead_links(other):
+    for folder in (other / "feats").iterdir():
+        shutil.rmtree(folder)
+        folder.symlink_to(other / "nowhere")
+
+
+def one_table_less(other):
+    (other / "AVVP_train.csv").unlink()
+
+
+REFUSED = {
+    "missing feature files": without_features,
+    "missing feature files (27)": misnamed,
+    "is a link to": dead_links,
+    "annotation files are missing: AVVP_train.csv": one_table_less,
+    "no published files are there; what is prepared comes from": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_another_folder_is_never_taken_for_the_one_that_was_prepared(folder, tfds, tmp_path, words):
+    other = shutil.copytree(folder, tmp_path / "OTHER")
+    REFUSED[words](other)
+    with pytest.raises(UserError) as refusal:
+        prepare("llp/base", tfds, other)
+    assert words in str(refusal.value) and "OTHER" in str(refusal.value)
 
 
 def test_what_came_from_a_folder_that_is_gone_is_found_again(folder, tfds, tmp_path, capsys):
@@ -138,41 +175,108 @@ def test_what_came_from_a_folder_that_is_gone_is_found_again(folder, tfds, tmp_p
     capsys.readouterr()
     assert prepare("llp/base", tfds, other).data_path == beside.data_path
     assert capsys.readouterr().err == ""
-    time.sleep(0.01)
+    assert prepare("llp/base", tfds).data_path == beside.data_path
+    assert "latest of 2" in capsys.readouterr().err
     (tfds / "llp/base/1.0.0/metadata.json").touch()  # prepared last
     assert prepare("llp/base", tfds).data_path == tfds / "llp/base/1.0.0"
-    assert "latest of 2" in capsys.readouterr().err
-    assert prepare("llp/base", tfds, tmp_path / "TYPO").data_path == tfds / "llp/base/1.0.0"
-    said = capsys.readouterr().err
-    assert "TYPO: no published files" in said and str(folder) in said
 
 
 def test_data_from_before_sources_were_recorded_is_prepared_again(folder, tfds, capsys):
     path = tfds / "llp/base/1.0.0/metadata.json"
     path.write_text(path.read_text().replace('"source"', '"other"'))
-    assert place_of(prepare("llp/base", tfds, folder))
+    assert prepare("llp/base", tfds, folder.parent / "GONE").data_path == path.parent
+    assert "whose files were not recorded" in capsys.readouterr().err
+    assert prepare("llp/base", tfds, folder).data_path != path.parent
     assert "which was not recorded" in capsys.readouterr().out
 
 
-def test_declared_sets_notice_too(folder, tmp_path, capsys):
+def found_in(tfds, folder, dataset="llp/base", **more):
+    wanted = {"manual_dir": folder, "allow_missing_features": False, "synthetic_seed": 0} | more
+    return prepare_in(dataset, tfds, **wanted)
+
+
+def test_declared_sets_notice_too(folder, tmp_path):
     config = LlpConfig(name="mine", streams=BASE)
     builder = llp.Llp(config=config, data_dir=tmp_path / "tfds")
     download = llp.tfds.download.DownloadConfig(manual_dir=folder)
     builder.download_and_prepare(download_config=download)
-    assert place_of(prepare("llp/mine", tmp_path / "tfds", folder)) == ""
+    assert found_in(tmp_path / "tfds", folder, "llp/mine").place == ""
     extracted_anew(folder)
-    assert place_of(prepare("llp/mine", tmp_path / "tfds", folder))
+    assert found_in(tmp_path / "tfds", folder, "llp/mine").place
+    again = llp.Llp(config=config, data_dir=tmp_path / "tfds")
+    with pytest.raises(UserError, match="prepared from other files.*vggish"):
+        again.download_and_prepare(download_config=download)
 
 
 def test_another_process_opens_the_same_place(folder, tfds):
     extracted_anew(folder)
-    beside = prepare("llp/base", tfds, folder)
-    number = place_number(place_of(beside))
-    assert 0 < number < 2**31 and place_named(number) == place_of(beside)
+    beside = found_in(tfds, folder)
+    number = place_number(beside.place)
+    assert 0 < number < 2**31 and place_named(number) == beside.place
     assert place_named(place_number("")) == ""
     os.utime(folder / "feats/vggish/valvideo_01.npy")  # files on its disk have other times
-    same = prepare("llp/base", tfds, folder, place=place_named(number))
-    assert same.data_path == beside.data_path
-    elsewhere = prepare("llp/base", tfds.parent / "disk2", folder, place=place_named(number))
-    assert place_of(elsewhere) == place_of(beside)
-    assert len(elsewhere.as_data_source("test")) == len(TEST)
+    same = found_in(tfds, folder, place=place_named(number))
+    assert same.builder.data_path == beside.builder.data_path
+    elsewhere = found_in(tfds.parent / "disk2", folder, place=place_named(number))
+    assert elsewhere.place == beside.place
+    assert len(elsewhere.builder.as_data_source("test")) == len(TEST)
+
+
+def test_what_a_run_was_trained_on_is_found_by_its_content(folder, tfds, capsys):
+    content = dict(prepare("llp/base", tfds, folder).info.metadata.items())["content"]
+    assert found_in(tfds, folder, content=content).place == ""
+    extracted_anew(folder)
+    latest = prepare("llp/base", tfds, folder)
+    capsys.readouterr()
+    assert found_in(tfds, folder, content=content).place == ""
+    assert "not what this run was trained on (feats/vggish" in capsys.readouterr().out
+    gone = content | {"test": "0" * 64}
+    assert found_in(tfds, folder, content=gone).builder.data_path == latest.data_path
+
+
+def test_two_processes_prepare_different_folders_at_once(folder, tmp_path, monkeypatch):
+    """The second one waits for the lock while the first prepares another folder's files."""
+    other = write_published(tmp_path / "OTHER", BASE, seed=1)
+    holding, said = lock(str(tmp_path / "tfds/llp/.base.lock")), []
+
+    def see(text, **_):
+        if "waiting" in text:
+            prepared = tmp_path / "elsewhere"
+            prepare("llp/base", prepared, other)
+            shutil.copytree(prepared, tmp_path / "tfds", dirs_exist_ok=True)
+            holding.__exit__(None, None, None)
+        said.append(text)
+
+    monkeypatch.setattr("builtins.print", see)
+    holding.__enter__()
+    found = found_in(tmp_path / "tfds", folder)
+    assert dict(found.builder.info.metadata.items())["source"]["folder"] == str(folder)
+    assert found.place and any("preparing it beside" in text for text in said)
+
+
+@pytest.mark.parametrize("name", ["from-lab", "from-abc", "from-0000001"])
+def test_a_data_dir_may_have_any_name(folder, tmp_path, name):
+    assert found_in(tmp_path / name, folder).place == ""
+    (tmp_path / name / "from-backup/llp/base/1.0.0").mkdir(parents=True)  # renamed by hand
+    extracted_anew(folder)
+    assert place_number(found_in(tmp_path / name, folder).place)
+
+
+def test_files_that_change_while_they_are_read_are_noticed(folder, tfds, monkeypatch):
+    """Their data lies under the key of what was there before."""
+    before = folder.parent / "BEFORE"
+    extracted_anew(folder)
+    shutil.copytree(folder, before)
+    original = llp.source_in
+
+    def change(*arguments):
+        monkeypatch.setattr(llp, "source_in", original)
+        extracted_anew(folder)
+        return original(*arguments)
+
+    monkeypatch.setattr(llp, "source_in", change)
+    changed = found_in(tfds, folder)
+    assert found_in(tfds, folder).builder.data_path == changed.builder.data_path
+    shutil.rmtree(folder)
+    before.rename(folder)
+    assert found_in(tfds, folder).place not in ("", changed.place)

@@ -78,6 +78,25 @@ def test_all_files_may_have_whole_names(folder, tmp_path):
     assert all(same(after[name], before[name]) for name in before)
 
 
+def test_the_name_of_one_video_may_be_the_id_of_another(folder, tmp_path):
+    """Each keeps its own file, also where that makes two videos of one source."""
+    before = examples(prepare("llp/clip_clap", tmp_path / "before", folder))
+    replace_text(folder / "AVVP_test_pd.csv", "testvideo03_7_17", "trainvideo1_30_40_5_15")
+    for subfolder in SUBFOLDERS:
+        rename(folder / subfolder, "testvideo03", "trainvideo1_30_40")
+    after = examples(prepare("llp/clip_clap", tmp_path / "after", folder))
+    assert same(after["trainvideo1_30_40"], before["trainvideo1_30_40"])
+    assert same(after["trainvideo1_30_40_5_15"], before["testvideo03_7_17"])
+    cut_from_one(folder, ())
+    for subfolder in SUBFOLDERS:
+        rename(folder / subfolder, "trainvideo1_30_40", "trainvideo1_30_40_5_15")
+        rename(folder / subfolder, "testvideo01", "trainvideo1_0_10")
+        rename(folder / subfolder, "trainvideo1", "trainvideo1_30_40")
+    after = examples(prepare("llp/clip_clap", tmp_path / "again", folder))
+    assert same(after["trainvideo1_30_40_5_15"], before["testvideo03_7_17"])
+    assert len({example["id"] for example in after.values()}) == len(VIDEOS)
+
+
 @pytest.mark.parametrize("lacking", SUBFOLDERS[:3])
 def test_one_file_for_two_videos_is_refused(folder, tmp_path, lacking):
     cut_from_one(folder, [each for each in SUBFOLDERS if each != lacking])
