@@ -98,6 +98,9 @@ class TrainedParser:
         Raises:
           UserError: a stream is missing, or is no feature of its kind; says what it is instead.
         """
+        if not isinstance(features, Mapping):
+            kind, names = type(features).__name__, ", ".join(self.streams)
+            raise UserError(f"features must be a dict of {names}, not {kind}")
         missing = [name for name in self.streams if name not in features]
         if missing:
             raise UserError(

@@ -121,6 +121,14 @@ def has_begun(workdir: str) -> bool:
     )
 
 
+def records_a_run(folder: str) -> bool | None:
+    """Whether a folder's config.json is of a run, and not of another program; None if damaged."""
+    try:
+        return "config" in json.loads(read_bytes(epath.Path(folder) / "config.json"))
+    except (DamagedFile, OSError, ValueError, TypeError, RecursionError):
+        return None
+
+
 def recall_for(workdir: str, mode: str) -> ConfigDict:
     """The config in W/config.json, as the default config of a mode.
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import expected_spec
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.records import has_begun, recall, recall_spec
+from avvp_jax.experiment.records import has_begun, recall, recall_spec, records_a_run
 from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.settings import value_of
 from avvp_jax.interchange.folders import published_in
@@ -140,9 +140,14 @@ def published_path(path: str, layouts: Sequence[Layout], *, say: bool = True) ->
     """
     if not is_folder(path):
         return path
-    if on_cloud(path) or is_there(os.path.join(path, "config.json")) or has_begun(path):
+    if on_cloud(path) or has_begun(path) or records_a_run(path):
         return None
-    found = published_in(path, layouts)
+    try:
+        found = published_in(path, layouts)
+    except UserError:
+        if is_there(os.path.join(path, "config.json")) and records_a_run(path) is None:
+            return None  # its damage is said where it is read
+        raise
     if say:
         print(f"{path}: reading {os.path.relpath(found, path)}", file=sys.stderr)
     return found

@@ -8,7 +8,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.storage.left_behind import own_names
 
-_ENDINGS = (".pt", ".pth")
+_ENDINGS = (".pt", ".pth", ".pth.tar", ".ckpt", ".bin")
 
 
 def published_in(folder: str, layouts: Sequence[Layout]) -> str:
@@ -43,14 +43,24 @@ def published_in(folder: str, layouts: Sequence[Layout]) -> str:
 def _files_in(folder: str) -> list[str]:
     """The checkpoint files in a folder; if it has none, those in its folders."""
     names = own_names(folder)
-    files = [name for name in names if name.endswith(_ENDINGS)]
-    if files:
-        return files
+    if files := list(filter(_may_hold_a_model, names)):
+        return _once(folder, files)
+    below = [f"{name}/{each}" for name in names for each in own_names(os.path.join(folder, name))]
+    return _once(folder, list(filter(_may_hold_a_model, below)))
+
+
+def _may_hold_a_model(file: str) -> bool:
+    return file.lower().endswith(_ENDINGS) and "optim" not in os.path.basename(file).lower()
+
+
+def _once(folder: str, files: list[str]) -> list[str]:
+    """The files without links to others of them."""
+    paths = {file: os.path.join(folder, file) for file in files}
+    own = {path for path in paths.values() if not os.path.islink(path)}
     return [
-        f"{name}/{below}"
-        for name in names
-        for below in own_names(os.path.join(folder, name))
-        if below.endswith(_ENDINGS)
+        f
+        for f, path in paths.items()
+        if path in own or os.path.realpath(path) not in set(map(os.path.realpath, own))
     ]
 
 

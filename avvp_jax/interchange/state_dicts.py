@@ -159,7 +159,7 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
             "config.model that it was trained with"
         )
     nearest = min(wanted, key=lambda each: len(found.keys() ^ wanted[each].keys()))
-    what = f"it holds {first_ten(sorted(found))}"
+    what = f"it holds {first_ten(sorted(found))}" if found else "it is empty"
     if found.keys() & wanted[nearest].keys():
         what = f"of {nearest}, the nearest, it {_other_names(found, wanted[nearest])}"
     raise UserError(

@@ -1,5 +1,6 @@
 """Finds the state_dict in what trainings save: under a key, with words before its names."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def unwrap(content: object, tensor: type, path: str) -> Unwrapped | None:
     if _is_state(content, tensor):
         found = {"": content}
     else:
-        found = dict(_states_in(content, tensor))
+        found = dict(_states_in(content, tensor)) or _among_others(content, tensor)
     if len(found) > 1:
         raise UserError(
             f"{path}: holds several models: {first_ten([repr(key) for key in found])}; save the "
@@ -77,6 +78,8 @@ def _states_in(
     content: object, tensor: type, within: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, Mapping]]:
     """The state_dicts of models below a mapping, with their keys; optimizers have none."""
+    if isinstance(content, (list, tuple)):
+        content = {str(place): value for place, value in enumerate(content)}
     if not isinstance(content, Mapping) or len(within) == _DEEPEST:
         return
     for key, value in content.items():
@@ -89,6 +92,15 @@ def _states_in(
             yield from _states_in(value, tensor, (*within, key))
 
 
+def _among_others(content: object, tensor: type) -> dict[str, dict]:
+    """The tensors of a mapping that holds other values too, as {"epoch": 3, **state_dict}."""
+    if not isinstance(content, Mapping):
+        return {}
+    tensors = {name: x for name, x in content.items() if isinstance(x, tensor)}
+    named = all(isinstance(name, str) for name in tensors)
+    return {"": tensors} if named and any(name.endswith(".weight") for name in tensors) else {}
+
+
 def _plain_names(names: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The names without the words of wrappers, and these words."""
     plain, taken = {}, []
@@ -97,14 +109,10 @@ def _plain_names(names: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
         kept = [word for word in words[:-1] if word not in _OF_PYTORCH]
         taken += [word for word in words[:-1] if word in _OF_PYTORCH]
         plain[name] = (*kept, words[-1])
-    # A word before all names, such as model of Lightning. A module's own name leads few.
-    while len({words[0] for words in plain.values()}) == 1 and _several_below(plain.values()):
-        taken += [next(iter(plain.values()))[0]]
-        plain = {name: words[1:] for name, words in plain.items()}
+    # Words before all names, such as model of Lightning. A module's own name leads few.
+    before = os.path.commonprefix(list(plain.values()))[: min(map(len, plain.values())) - 2]
+    if before and len({words[len(before)] for words in plain.values()}) > 1:
+        taken += before
+        plain = {name: words[len(before) :] for name, words in plain.items()}
     taken = tuple(f"{word}." for word in dict.fromkeys(taken))
     return {name: ".".join(words) for name, words in plain.items()}, taken
-
-
-def _several_below(names) -> bool:
-    """Whether names, as words, have several second words and a third."""
-    return min(map(len, names)) > 2 and len({words[1] for words in names}) > 1

@@ -103,7 +103,7 @@ def read_result(workdir: str, split: str) -> Result:
         good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
         videos = record.get("videos")
         counts = [videos, record.get("annotated", videos)]  # older files lack the latter
-        good = good and all(count is None or type(count) is int for count in counts)
+        good = good and all(x is None or (type(x) is int and x > 0) for x in counts)
         truth = record.get("truth")
         good = good and (truth is None or isinstance(truth, str))
     except DamagedFile as problem:

@@ -15,7 +15,13 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.results import MEAN, draw_timelines, write_details, write_scores
-from avvp_jax.reports.tables import SYNTHETIC_NOTE, fewer_note, of_all, scores_table
+from avvp_jax.reports.tables import (
+    SYNTHETIC_NOTE,
+    fewer_note,
+    of_all,
+    other_split_note,
+    scores_table,
+)
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import absolute, make_folder
@@ -144,7 +150,11 @@ def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], w
     """The ten scores; below those of the whole method on LLP also the paper's."""
     row = METHODS[config.method].published
     published = [row] if row and whole and splits[-1].task == LLP else []
-    notes = [SYNTHETIC_NOTE] if config.data.dataset == "llp/synthetic" else []
+    synthetic = config.data.dataset == "llp/synthetic"
+    notes = [SYNTHETIC_NOTE] if synthetic else []
+    if published and not synthetic:
+        found = [other_split_note(x.name, x.annotated) for x in splits if x.annotated]
+        notes += filter(None, found)
     of = {split.name: of_all(len(split), split.annotated) for split in splits}
     notes += [fewer_note(name, of[name]) for name in of if of[name]]
     return scores_table(rows, published, notes)

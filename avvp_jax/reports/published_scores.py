@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+# How many videos each split of LLP has; the papers' scores are of all of them.
+LLP_VIDEOS = {"train": 10_000, "val": 649, "test": 1_200}
+
 
 class Published(NamedTuple):
     """A row of a paper's main comparison table.

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from avvp_jax.metrics.scores import LEVELS, NAMES
-from avvp_jax.reports.published_scores import Published
+from avvp_jax.reports.published_scores import LLP_VIDEOS, Published
 
 HEADS = {"audio": "A", "visual": "V", "audio_visual": "AV", "type": "Type", "event": "Event"}
 CELL = 6
@@ -40,7 +40,17 @@ def of_all(videos: int, annotated: int | None) -> str:
     """
     if videos == annotated:
         return ""
-    return f"{videos} of {annotated or 'more'} videos"
+    return f"{videos} of {annotated or 'perhaps more'} videos"
+
+
+def other_split_note(split: str, annotated: int | None) -> str:
+    """The line below scores of a split that is not LLP's; empty if it has as many videos."""
+    if annotated == LLP_VIDEOS[split]:
+        return ""
+    return (
+        f"{split}: its csv names {annotated} videos, LLP's {LLP_VIDEOS[split]}; not comparable "
+        "with published scores"
+    )
 
 
 def fewer_note(split: str, of: str) -> str:

@@ -1,6 +1,7 @@
 """Which processes a run has and where they meet: as flags say, or a cluster that JAX knows."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import socket
@@ -8,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from avvp_jax.errors import UserError, cause, one_line
+from avvp_jax.errors import UserError, cause, one_line, warn
 
 ALONE = "--num_processes=1 runs this process alone"
 # How long a process waits for the others to be started.
@@ -147,6 +148,7 @@ def _of_cluster() -> Meeting | None:
                     break
             else:
                 if address is None:
+                    _say_if_pods_are_alone()
                     return None
                 source = _source("JAX")
             address, number, index, devices = ClusterEnv.auto_detect_unset_distributed_params(
@@ -171,6 +173,16 @@ def _of_cluster() -> Meeting | None:
         devices = None  # JAX reads them
     way_out = f"start all of them, with srun, mpirun or what else starts them there; {ALONE}"
     return Meeting(address, number, index, devices, source, way_out)
+
+
+def _say_if_pods_are_alone() -> None:
+    """Says so where pods of an indexed job cannot find one another."""
+    in_job = {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= os.environ.keys()
+    if in_job and importlib.util.find_spec("kubernetes") is None:
+        warn(
+            f"{_source('K8sCluster')}: this pod runs alone; pip install kubernetes if the pods of "
+            "this job are to share a run"
+        )
 
 
 def _source(cluster: str) -> str:

@@ -1,5 +1,6 @@
 """Decides which arrays are a video's features of a stream, and says what the others are."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -137,6 +138,8 @@ def _what_it_is(stream: Stream, task: Task, shape: tuple[int, ...]) -> str:
     for end in sorted(_KINDS[stream.name], key=len, reverse=True):
         if plain[-len(end) :] == end and end != (width,):
             return f": {_KINDS[stream.name][end]}"
+    if len(plain) > 2 and plain[-1] == width and math.prod(plain[:-1]) == rows:
+        return f": the rows have several axes; reshape them to [{rows}, {width}]"
     for other in STREAMS.values():
         if other.name != stream.name and _usable(other, task, shape):
             return f": those are features of {other.folder}, or like them; exchange the files"

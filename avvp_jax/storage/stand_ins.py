@@ -39,6 +39,7 @@ _FORMATS = {
     (4, b"ftyp"): "a recording",
 }
 _ZIP = b"PK\3\4"
+_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 _NEVER_ZIP = (".npy", ".csv", ".txt")
 # Words of a page -> how its file is downloaded instead.
 _DOWNLOADS = {
@@ -61,6 +62,8 @@ def stand_in(path: str | os.PathLike, beginning: bytes) -> str | None:
       Words that can follow the file's name.
     """
     suffix = Path(os.fspath(path)).suffix
+    if suffix == ".csv" and beginning.startswith((_ZIP, _OLD_WORKBOOK)):
+        return "is a spreadsheet's workbook, or an archive: save the table in it as text (csv)"
     if found := _other_format(beginning, suffix):
         way = "unpack it" if "archive" in found else "put the file itself there"
         return f"is {found}, whatever its name says: {way}"

@@ -70,7 +70,9 @@ FILES_DAMAGED = [
     table("claims terabytes", "a sparse file", "too many", sparse, file=VISUAL),
     table("wrong encoding", "bytes of no text", "not UTF-8", bytes(range(256)), file=VAL),
     table("code in a pickle", "in a csv's place", "not UTF-8", trap),
-    table("overlong", "a field of 200 kB", "cut into columns", HEADER + b"a" * 200_000 + b"\tDog\n"),
+    table(
+        "overlong", "a field of 200 kB", "cut into columns", HEADER + b"a" * 200_000 + b"\tDog\n"
+    ),
     Case(
         SURFACE,
         "missing",
@@ -126,9 +128,11 @@ TEXTS = [
     text("other format", "gzip", "is a gzip archive", gzip.compress),
     text("wrong columns", "commas for tabs", "2 columns: 2", lambda b: b.replace(b"\t", b",")),
     text(
-        "wrong columns", "a quote without end", "line 2 cannot be cut", swap("Speech,Dog", '"Speech,Dog')
+        "wrong columns",
+        "text behind a quote",
+        "line 2 cannot be cut",
+        swap("Speech,D", '"Speech",D'),
     ),
-    text("wrong columns", "text behind a quote", "line 2 cannot be cut", swap("Speech,D", '"Speech",D')),
     text("wrong columns", "no header", "header line", lambda b: b.split(b"\n", 1)[1]),
     text("wrong columns", "one is missing", "wrong: onset", swap("onset", "start"), file=AUDIO),
     text("wrong columns", "one twice", "wrong: onset, offset", swap("onset", "offset"), file=AUDIO),
@@ -144,25 +148,6 @@ TEXTS = [
         file=VISUAL,
     ),
     text("wrong columns", "a header line below", "ID_START_END", lambda b: b + HEADER),
-    text(
-        "odd name",
-        "a leading dash in a spreadsheet",
-        "makes of a name with a leading -",
-        swap("-leadingdash_0_10", "#NAME?"),
-    ),
-    text(
-        "odd name",
-        "the same in dense labels",
-        "#NAME? is what a spreadsheet",
-        swap("testvideo02_0_10", "#NAME?"),
-        file=AUDIO,
-    ),
-    text(
-        "wrong columns",
-        "lists in commas before another column",
-        "put it last",
-        lambda b: b.replace(b"\t", b",").replace(b"\n", b",\n").replace(b"labels,", b"labels,x"),
-    ),
     text("truncated", "in a row", "4 columns", lambda b: b[:50], file=AUDIO),
     text("unknown name", "a class", "unknown class names: Bagpipe", swap("Banjo", "Bagpipe")),
     text("unknown name", "a class in another case", "banjo", swap("Banjo", "banjo")),
@@ -229,6 +214,17 @@ TEXTS = [
         for value in ("nan", "inf")
     ),
 ]
+
+SPREADSHEETS = [
+    text("odd name", "a leading dash in a spreadsheet", "makes of a name with a leading -",
+         swap("-leadingdash_0_10", "#NAME?")),
+    text("odd name", "the same in dense labels", "#NAME? is what a spreadsheet",
+         swap("testvideo02_0_10", "#NAME?"), file=AUDIO),
+    text("wrong columns", "lists in commas before another column", "put it last",
+         lambda b: b.replace(b"\t", b",").replace(b"\n", b",\n").replace(b"labels,", b"labels,x")),
+    text("wrong columns", "a quote without end", "cannot be cut", swap("Speech,D", '"Speech,D')),
+    text("wrong columns", "text behind a quote", "cannot be cut", swap("Speech,D", '"Speech",D')),
+]  # fmt: skip
 
 HEARD = "CLAP/segment_pseudo_labels/trainvideo1.npy"
 
@@ -297,4 +293,4 @@ TEACHERS = [
     teacher("wrong encoding", "thresholds", "not UTF-8", "thresholds", "1 2".encode("utf-16")),
 ]  # fmt: skip
 
-CASES = [*FILES_DAMAGED, *NAMES, *TEXTS, *TAUGHT, *TEACHERS]
+CASES = [*FILES_DAMAGED, *NAMES, *TEXTS, *SPREADSHEETS, *TAUGHT, *TEACHERS]

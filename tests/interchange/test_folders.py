@@ -29,6 +29,9 @@ FOUND = [
     ([*PAIR, "HAN.pt"], DHHN, "X"),
     (["model_DHHN/X_audio.pt", "model_DHHN/X_video.pt"], EVERY, "model_DHHN/X"),
     (["X_audio.pt"], EVERY, "X_audio.pt"),
+    (["model.pth.tar", "optimizer.pt"], HAN, "model.pth.tar"),
+    (["epoch=3.ckpt", "config.json"], HAN, "epoch=3.ckpt"),
+    (["BEST.PT"], HAN, "BEST.PT"),
 ]
 REFUSED = [
     (["a.pt", "b.pt"], HAN, "several published checkpoints: a.pt, b.pt; name one"),
@@ -85,6 +88,10 @@ def test_init_from_reads_the_checkpoint_in_a_folder(config, folder, tmp_path, ca
     exported = torch.load(tmp_path / "out.pt", weights_only=True)
     expected = torch.load(folder / "HAN.pt", weights_only=True)
     assert all(torch.equal(exported[name], expected[name]) for name in expected)
+    (folder / "config.json").write_text('{"architectures": ["HAN"]}')  # of another program
+    for mode in ("eval", "predict"):
+        run(config, str(tmp_path / "W"), mode)
+    assert (tmp_path / "W/scores_test.json").exists()
     shutil.copy(folder / "HAN.pt", folder / "HAN2.pt")
     for mode in ("export", "eval", "train"):
         with pytest.raises(UserError, match="checkpoints: HAN.pt, HAN2.pt; name one"):

@@ -45,6 +45,12 @@ SAVED = {
     "another attribute": (under("parser."), "'parser.' in its names"),
     "DataParallel of an attribute": (under("module.model."), "'module.', 'model.' in"),
     "an attribute that is DataParallel": (under("model.module."), "'module.', 'model.' in"),
+    "an attribute of an attribute": (under("model.net."), "'model.', 'net.' in its names"),
+    "a word twice": (under("model.model."), "'model.' in its names"),
+    "three words": (under("lit.model.parser."), "'lit.', 'model.', 'parser.' in its names"),
+    "a list": (lambda state: [state], "its wrapper '0'"),
+    "a pair": (lambda state: (beside("model")(state), 3), "its wrapper '0.model'"),
+    "beside an epoch": (lambda state: {"epoch": 3, **state}, ""),
     "one compiled module": (
         lambda state: {
             n.replace("hat_encoder.", "hat_encoder._orig_mod."): state[n] for n in state

@@ -99,6 +99,7 @@ def test_scores_of_fewer_videos_are_marked_wherever_they_stand(changed, capsys, 
     (row,) = [line for line in lines if line.startswith("test (2 of 3 videos)")]
     assert any(line.startswith("test: 2 of 3 videos, because") for line in lines)
     assert not any(line.startswith("val (") for line in lines)
+    assert any(line.startswith("val: its csv names 2 videos, LLP's 649;") for line in lines)
     assert any(line.startswith("HAN (paper, test)") for line in lines)
     for split, videos, annotated in (("test", 2, 3), ("val", 2, 2)):
         found = scores(workdir, split)

@@ -94,6 +94,14 @@ UNUSABLE = {
 }
 
 
+def test_a_pod_that_cannot_find_the_others_says_that_it_is_alone(within, monkeypatch, capsys):
+    within(PODS)
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert meeting(None, None, None) is None
+    assert "this pod runs alone; pip install kubernetes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_what_a_cluster_says_in_vain_is_one_line_with_the_ways_out(case, within):
     environment, message = UNUSABLE[case]

@@ -94,6 +94,7 @@ UNUSABLE = [
         of(79, 2048),
         "79 rows instead of 80 (8 for each segment); bring the clip to 10 s",
     ),
+    ("resnet152", of(10, 8, 2048), "several axes; reshape them to [80, 2048]"),
     ("resnet152", of(81, 2048), "81 rows instead of 80"),
     ("resnet152", of(88, 2048), "88 rows instead of 80"),
     ("resnet152", of(160, 2048), "2 times as many rows (8 for each segment)"),

@@ -169,7 +169,7 @@ def test_a_zip_archive_is_named_where_it_is_none_of_ours(tmp_path):
     np.savez(tmp_path / "x.npz", np.eye(3))
     content = (tmp_path / "x.npz").read_bytes()
     assert "is a zip archive, whatever its name says: unpack it" in stand_in("x.npy", content)
-    assert "is a zip archive" in stand_in("AVVP_train.csv", content)
+    assert "a spreadsheet's workbook" in stand_in("AVVP_train.csv", content)
     assert stand_in("x.npz", content) is stand_in("x.pt", content) is stand_in("x", content) is None
 
 
