@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from ml_collections import ConfigDict
 import tests.checking  # noqa: F401  the hook finds it by name
 
 sys.modules["clu.metric_writers"] = None  # see the fixture tensorboard
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines are busy
+hypothesis.settings.load_profile("untimed")
 logging.disable(logging.CRITICAL)  # launch.py too keeps to itself what libraries log
 
 # In the tests every annotation holds at run time. The hook changes what is imported after it.

@@ -127,12 +127,6 @@ TEXTS = [
     text("wrong encoding", "a sign that turns text round", "\\u202e", swap("Banjo", "\u202eBanjo")),
     text("other format", "gzip", "is a gzip archive", gzip.compress),
     text("wrong columns", "commas for tabs", "2 columns: 2", lambda b: b.replace(b"\t", b",")),
-    text(
-        "wrong columns",
-        "text behind a quote",
-        "line 2 cannot be cut",
-        swap("Speech,D", '"Speech",D'),
-    ),
     text("wrong columns", "no header", "header line", lambda b: b.split(b"\n", 1)[1]),
     text("wrong columns", "one is missing", "wrong: onset", swap("onset", "start"), file=AUDIO),
     text("wrong columns", "one twice", "wrong: onset, offset", swap("onset", "offset"), file=AUDIO),

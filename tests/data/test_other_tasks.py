@@ -28,7 +28,7 @@ tasks = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(tasks, st.sampled_from(list(STREAM_SETS)), st.lists(st.integers(1, 5), min_size=3))
 def test_a_declared_set_loads_as_it_was_written(tmp_path_factory, task, streams, widths):
     task = Task(*task)

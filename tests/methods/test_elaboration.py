@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avvp_jax.methods.valor.elaboration import TEACHERS, elaborate, segment_logits, teachers_report
@@ -21,7 +21,6 @@ def test_a_label_needs_the_weak_label_and_more_than_the_threshold():
     np.testing.assert_array_equal(labels, [[1, 0, 0], [0, 1, 0]])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 100))
 def test_elaboration_equals_loops(seed, scale):
     rng = np.random.default_rng(seed)

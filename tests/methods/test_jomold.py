@@ -238,7 +238,7 @@ def test_a_class_without_positives_and_padding_change_nothing():
     assert after["audio"][3].tolist() == [0, 1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 3))
 def test_denoising_equals_plain_loops(seed, videos, classes):
     rng = np.random.default_rng(seed)

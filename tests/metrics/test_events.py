@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avvp_jax.errors import UserError
@@ -74,7 +74,6 @@ def test_another_filter_is_refused_by_name():
         predicted_segments(one_video((0.9, 0.9), global_prob=0.9), "both")
 
 
-@settings(deadline=None)
 @given(masks)
 def test_every_active_position_knows_its_run(active):
     padded = np.zeros((15, 2), bool)  # one shape, so that nothing is compiled again

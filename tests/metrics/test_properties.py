@@ -39,7 +39,6 @@ bools = st.booleans()
 # ---- segments and scores
 
 
-@settings(deadline=None)
 @given(
     drawn(2, 3, 2, 2),
     drawn(2, 2),
@@ -61,7 +60,7 @@ def test_segments_reach_a_half_themselves_and_with_their_video(frame, both, audi
                     assert on_device[video, segment, modality, c] == wanted
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seeds, st.lists(bools, min_size=6, max_size=6).filter(any))
 def test_weights_say_which_videos_are_scored(seed, counted):
     rng = np.random.default_rng(seed)
@@ -95,7 +94,7 @@ def slow_clap_pool(rows: list[float]) -> list[float]:
     return [sum(both[start:stop]) / (stop - start) for start, stop in windows]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.floats(-4, 4, width=16), min_size=64, max_size=64))
 def test_clap_rows_are_resized_and_pooled(rows):
     features = np.zeros((64, 768), np.float32)
@@ -105,7 +104,7 @@ def test_clap_rows_are_resized_and_pooled(rows):
     assert not pooled[:, :5].any() and not pooled[:, 6:].any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.floats(-4, 4, width=16), min_size=80, max_size=80))
 def test_frames_are_averaged_by_segment(rows):
     features = np.zeros((2, 80, 2048), np.float16)
@@ -119,7 +118,6 @@ def test_frames_are_averaged_by_segment(rows):
 # ---- labels
 
 
-@settings(deadline=None)
 @given(drawn(3, 4, elements=bools, dtype=bool), drawn(2, 3, 4, elements=bools, dtype=bool), bools)
 def test_targets_are_smoothed_labels_without_the_removed_ones(label, gone, edit):
     found = targets(label.astype(np.float32), RemovedLabels(*gone), edit_video_target=edit)
@@ -136,7 +134,6 @@ def test_targets_are_smoothed_labels_without_the_removed_ones(label, gone, edit)
 # ---- JoMoLD
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(1, 9), st.integers(1, 4), st.floats(0.25, 2))
 def test_noise_ratios_count_labels_below_the_class_mean(seed, videos, batch_size, threshold):
     rng = np.random.default_rng(seed)
@@ -160,7 +157,6 @@ def test_noise_ratios_count_labels_below_the_class_mean(seed, videos, batch_size
             )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0, 1), min_size=1, max_size=3),
     st.integers(1, 6),
@@ -183,7 +179,7 @@ def test_removal_counts_follow_the_warm_up(ratio, batch_size, steps, warmup):
             assert found[step, c].tolist() == [math.floor(share * n) for n in range(batch_size + 1)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seeds, st.integers(1, 8), st.integers(0, 4))
 def test_padding_neither_loses_labels_nor_ranks(seed, videos, padding):
     rng = np.random.default_rng(seed)
@@ -205,7 +201,6 @@ def test_padding_neither_loses_labels_nor_ranks(seed, videos, padding):
 # ---- MA
 
 
-@settings(deadline=None)
 @given(drawn(5, 3), drawn(5, 3, elements=bools, dtype=bool))
 def test_errors_and_thresholds_are_those_of_each_class(prob, label):
     found = errors(jnp.asarray(prob), jnp.asarray(label, jnp.float32))
@@ -218,7 +213,6 @@ def test_errors_and_thresholds_are_those_of_each_class(prob, label):
         assert np.isnan(thresholds(found)).all()
 
 
-@settings(deadline=None)
 @given(drawn(4, 3), drawn(4, 3), drawn(3), drawn(4, 3, elements=bools, dtype=bool))
 def test_a_label_goes_if_neither_probability_reaches_half_its_threshold(own, other, limit, label):
     weak = label.astype(np.float32)
@@ -230,7 +224,6 @@ def test_a_label_goes_if_neither_probability_reaches_half_its_threshold(own, oth
             assert found[video, c] == (low and label[video, c])
 
 
-@settings(deadline=None)
 @given(seeds, drawn(4, elements=bools, dtype=bool), drawn(5, 4, elements=bools, dtype=bool))
 def test_a_partner_shares_no_label(seed, own, labels):
     key = jax.random.key(seed)

@@ -72,7 +72,7 @@ def test_golden_scores(golden, split, video_filter):
 # ---- plain Python
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     segments=st.integers(1, 15),
     classes=st.integers(1, 6),
