@@ -20,21 +20,24 @@ class Choice:
     Args:
       rate: frames a second of the video.
       start: when the output starts, in seconds.
+
+    Attributes:
+      last: the frame decoded last; None before the first.
     """
 
     def __init__(self, rate: Fraction, start: Fraction = Fraction(0)):
-        self.written = 0
+        self._written = 0
         units = RATE / rate
         # A frame lasts whole output frames where it lasts about one at least.
         self._lasts = float(round(units)) if round(units) > 0 else float(min(units, 1))
         self._start = start
         self._repeated = [0, 0, 0]
-        self._last: Picture | None = None
+        self.last: Picture | None = None
 
     def shown(self, picture: Picture) -> Iterator[Picture]:
         """The frames to write now that this one is decoded."""
         fine = nearest((picture.time - self._start) * RATE * _FINE)
-        drift = (2 * fine + (1 if fine > 0 else -1)) / (2 * _FINE) - self.written
+        drift = (2 * fine + (1 if fine > 0 else -1)) / (2 * _FINE) - self._written
         late = drift + self._lasts
         if drift < 0 < late:
             drift = 0.0
@@ -45,16 +48,16 @@ class Choice:
             copies = round(late)
             repeated = min(round(drift - 0.6), copies) if drift > 1.1 else 0
         self._repeated = [repeated, *self._repeated[:2]]
-        previous, self._last = self._last or picture, picture
+        previous, self.last = self.last or picture, picture
         for copy in range(copies):
-            self.written += 1
+            self._written += 1
             yield previous if copy < repeated else picture
 
     def rest(self) -> Iterator[Picture]:
         """The frames to write after the last one."""
-        for _ in range(sorted(self._repeated)[1] if self._last else 0):
-            self.written += 1
-            yield self._last
+        for _ in range(sorted(self._repeated)[1] if self.last else 0):
+            self._written += 1
+            yield self.last
 
 
 def published(pictures: Iterable[Picture], rate: Fraction) -> Iterator[Picture]:
@@ -66,20 +69,21 @@ def published(pictures: Iterable[Picture], rate: Fraction) -> Iterator[Picture]:
 
 
 class Nearest:
-    """The frames nearest to the middles of eighths of a second from a start, in order.
+    """The frames nearest to the middles of steps from a start, in order.
 
     Args:
       start: in seconds.
       count: how many are wanted.
+      step: in seconds.
     """
 
-    def __init__(self, start: Fraction, count: int):
-        self._start, self._count = start, count
+    def __init__(self, start: Fraction, count: int, step: Fraction = Fraction(1, RATE)):
+        self._start, self._count, self._step = start, count, step
         self._found = 0
         self._last: Picture | None = None
 
     def _middle(self) -> Fraction:
-        return self._start + Fraction(2 * self._found + 1, 2 * RATE)
+        return self._start + self._step * Fraction(2 * self._found + 1, 2)
 
     def shown(self, picture: Picture) -> Iterator[Picture]:
         """The frames that are settled now that this one is decoded."""

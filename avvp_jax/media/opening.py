@@ -24,7 +24,7 @@ LARGEST_PICTURE = 1 << 25  # pixels; 8K has 33,177,600
 NARROWEST = 50  # times as long as wide: what is narrower would grow huge when resized
 LONGEST = 24 * 3600  # seconds; what claims to be longer has damaged timestamps
 _BUFFER = 1 << 16
-INSTALL = "pip install 'avvp-jax[video]'"
+INSTALL = 'pip install "av>=15.1,<16" pillow soxr'
 
 
 class MediaError(UserError):

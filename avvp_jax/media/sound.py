@@ -1,6 +1,6 @@
 """The sound of a file as it is decoded, and at 16 kHz by a proper resampler."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,8 @@ from avvp_jax.media.opening import LONGEST, Opened, library
 
 RATE = 16_000
 PCM_RATE = 44_100  # at which MoviePy has ffmpeg write samples
-_SMALLEST_HOLE = 0.1  # seconds without sound that are filled with silence; less is jitter
+_SMALLEST_HOLE = Fraction(1, 10)  # seconds without sound that become silence; less is jitter
+_AT_ONCE = 1 << 16  # samples of silence
 
 
 def pcm(opened: Opened) -> Iterator[Int16[np.ndarray, "samples 2"]]:
@@ -22,6 +23,52 @@ def pcm(opened: Opened) -> Iterator[Int16[np.ndarray, "samples 2"]]:
     """
     for frame in _resampled(sounds(opened), "s16", "stereo", PCM_RATE):
         yield frame.to_ndarray().reshape(-1, 2)
+
+
+def placed_pcm(opened: Opened) -> Iterator[Int16[np.ndarray, "samples 2"]]:
+    """The same from the start of the file, with silence where its timestamps leave holes."""
+    for samples, _ in _without_holes(opened, "s16", "stereo", PCM_RATE):
+        yield samples
+
+
+def mono(opened: Opened) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """Sound at 16 kHz, mixed to one channel, from the start of the file, without holes."""
+    soxr = library("soxr")
+    stream, rate = None, 0
+    end = np.zeros(0, np.float32)
+    for samples, given in _without_holes(opened, "flt", "mono", None):
+        if given != rate:
+            if stream is not None:
+                yield stream.resample_chunk(end, last=True)
+            stream, rate = soxr.ResampleStream(given, RATE, 1, "float32", "HQ"), given
+        yield stream.resample_chunk(np.ascontiguousarray(samples[:, 0]))
+    if stream is not None:
+        yield stream.resample_chunk(end, last=True)
+
+
+def slices(parts: Iterable[np.ndarray], starts: Sequence[int], length: int) -> Iterator[np.ndarray]:
+    """Pieces of sound of one length; what is past its end is silence.
+
+    Args:
+      parts: the sound, samples first.
+      starts: first samples of the pieces, in ascending order.
+      length: samples of a piece.
+    """
+    parts = iter(parts)
+    held, begins = next(parts, np.zeros(length, np.float32)), 0
+    for start in starts:
+        joined = [held]
+        while begins + sum(map(len, joined)) < start + length:
+            if (part := next(parts, None)) is None:
+                break
+            joined.append(part)
+            if begins + sum(map(len, joined[:-1])) <= start:  # not needed any more
+                begins += sum(map(len, joined[:-1]))
+                joined = joined[-1:]
+        held = np.concatenate(joined)
+        held, begins = held[max(0, start - begins) :], max(start, begins)
+        piece = held[:length]
+        yield np.pad(piece, [(0, length - len(piece)), *[(0, 0)] * (piece.ndim - 1)])
 
 
 def _resampled(frames: Iterable[Any], format_: str, layout: str, rate: int | None) -> Iterator[Any]:
@@ -40,50 +87,41 @@ def _resampled(frames: Iterable[Any], format_: str, layout: str, rate: int | Non
         yield from resampler.resample(None)
 
 
-def mono(opened: Opened) -> Iterator[Float32[np.ndarray, " samples"]]:
-    """Sound at 16 kHz, mixed to one channel, from the start of the file.
+def _without_holes(
+    opened: Opened, format_: str, layout: str, rate: int | None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Samples [samples, channels] and their rate; each stands where its timestamp says.
 
-    Sound that starts late, or has holes, stands where its timestamps say.
+    What is before the start of the file is left out.
     """
-    soxr = library("soxr")
-    stream, rate, written = None, 0, 0
-    for samples, given, time in _placed(opened):
-        if given != rate:
-            if stream is not None:
-                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
-            stream, rate = soxr.ResampleStream(given, RATE, 1, "float32", "HQ"), given
-            written = 0 if not written else round(float(time) * rate)
-        missing = round(float(time) * rate) - written
-        if missing > _SMALLEST_HOLE * rate or (written == 0 and missing > 0):
-            for silence in _silence(missing):
-                yield stream.resample_chunk(silence)
-            written += missing
-        elif written == 0 and missing < 0:
-            samples = samples[-missing:]  # before the start of the file
-        yield stream.resample_chunk(samples)
-        written += len(samples)
-    if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    position = Fraction(0)
+    for samples, given, time in _timed(opened, format_, layout, rate):
+        if time is not None and position == 0 and time < 0:
+            samples = samples[int(-time * given) :]
+        elif time is not None and time - position > (_SMALLEST_HOLE if position else 0):
+            missing = round((time - position) * given)
+            for begins in range(0, missing, _AT_ONCE):
+                silent = min(_AT_ONCE, missing - begins)
+                yield np.zeros((silent, samples.shape[1]), samples.dtype), given
+            position += Fraction(missing, given)
+        if len(samples):
+            yield samples, given
+            position += Fraction(len(samples), given)
 
 
-def _placed(opened: Opened) -> Iterator[tuple[np.ndarray, int, Fraction]]:
-    """Mono samples at their own rate, the rate, and the time of the first."""
-    time, ends = Fraction(0), Fraction(0)
+def _timed(opened: Opened, *kind: Any) -> Iterator[tuple[np.ndarray, int, Fraction | None]]:
+    """Samples, their rate, and the time of the first; None where no timestamp says it."""
+    time: Fraction | None = None
 
-    def marked() -> Iterator[Any]:
+    def noted(frames: Iterable[Any]) -> Iterator[Any]:
         nonlocal time
-        for frame in sounds(opened):
-            time = ends
-            if frame.pts is not None and abs(opened.time(frame.pts, frame.time_base)) < LONGEST:
-                time = opened.time(frame.pts, frame.time_base)
+        for frame in frames:
+            if frame.pts is not None and time is None:
+                said = opened.time(frame.pts, frame.time_base)
+                time = said if abs(said) < LONGEST else None
             yield frame
 
-    for frame in _resampled(marked(), "fltp", "mono", None):
-        samples = frame.to_ndarray().reshape(-1)
-        yield np.ascontiguousarray(samples, np.float32), frame.sample_rate, time
-        ends = time + Fraction(len(samples), frame.sample_rate)
-
-
-def _silence(samples: int, longest: int = 1 << 16) -> Iterator[np.ndarray]:
-    for start in range(0, samples, longest):
-        yield np.zeros(min(longest, samples - start), np.float32)
+    for frame in _resampled(noted(sounds(opened)), *kind):
+        samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
+        yield samples, frame.sample_rate, time
+        time = None

@@ -1,0 +1,204 @@
+"""Cuts a video of any length into windows as long as a task's clips, and says what they lack."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from avvp_jax.errors import UserError
+from avvp_jax.media import frames, moviepy, sound
+from avvp_jax.media.extent import Extent, measured
+from avvp_jax.media.frames import DIRECT, PUBLISHED, Views
+from avvp_jax.media.opening import MediaError, Opened, check_picture, check_sound, opened
+from avvp_jax.task import Task
+
+FIDELITIES = (PUBLISHED, DIRECT)
+_MOST_AT_ONCE = 100  # windows that overlap at any time
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a network hears and sees of a part of a video.
+
+    Attributes:
+      start: in seconds from the start of the file.
+      seconds: how long the window is; of a whole video, how long that is.
+      pictures: the name of each view -> uint8 [frames, height, width, 3].
+      sound: at 16 kHz. "published": int16 [samples, 2], as in MoviePy's wav files, "direct":
+        float32 [samples]. None if it was not asked for.
+      missing: what the file lacked and was made up for, in words that can follow its name.
+    """
+
+    start: float
+    seconds: float
+    pictures: Views
+    sound: np.ndarray | None
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to read of videos.
+
+    Attributes:
+      task: says how long a window is.
+      views: names of VIEWS; none if no picture is needed.
+      sound: whether sound is needed.
+      fidelity: "published" or "direct"; see frames.py, sound.py and moviepy.py.
+      hop: seconds between the starts of windows; None for windows that follow one another.
+      silence: whether a video without sound counts as silent. Else it is refused.
+    """
+
+    task: Task
+    views: tuple[str, ...] = ("resnet", "r2plus1d")
+    sound: bool = True
+    fidelity: str = DIRECT
+    hop: float | None = None
+    silence: bool = False
+
+    def __post_init__(self):
+        duration = self.task.duration
+        if self.fidelity not in FIDELITIES:
+            raise UserError(f"fidelity is {self.fidelity!r}; it must be one of {FIDELITIES}")
+        if self.hop is not None and not duration / _MOST_AT_ONCE <= self.hop <= duration:
+            raise UserError(
+                f"windows of {duration} s cannot be {self.hop} s apart; they may be "
+                f"{duration / _MOST_AT_ONCE} to {duration} s apart"
+            )
+
+
+def starts_of(seconds: float, duration: float, hop: float, slack: float) -> list[Fraction]:
+    """Where windows begin, in seconds.
+
+    A last window that would be shorter is moved back, so that it overlaps more. A rest that is no
+    longer than `slack` is left out, and a video shorter than a window has one.
+    """
+    total, length, step = Fraction(seconds), Fraction(duration), Fraction(str(hop))
+    starts = [Fraction(0)]
+    while starts[-1] + step + length <= total:
+        starts.append(starts[-1] + step)
+    if starts[-1] + length < total - Fraction(slack):
+        starts.append(total - length)
+    return starts
+
+
+def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
+    """The windows of a video, in order. Memory does not grow with its length.
+
+    A published one that is about as long as a window, as clips of data sets are, is read as
+    `whole` does; its frames and sound then are those of published features.
+
+    Raises:
+      MediaError: the file cannot be used.
+    """
+    duration, slack = float(wanted.task.duration), wanted.task.seconds / 2
+    extent = _extent(path, wanted)
+    starts = starts_of(extent.seconds, duration, wanted.hop or duration, slack)
+    if (
+        wanted.fidelity == PUBLISHED
+        and len(starts) == 1
+        and all(seconds >= duration - slack for seconds in _lengths(extent, wanted))
+    ):
+        yield _whole(path, wanted, extent, cut=int(duration * sound.RATE))
+        return
+    with contextlib.ExitStack() as stack:
+        seen, heard = itertools.repeat({}), itertools.repeat(None)
+        if wanted.views:
+            video = stack.enter_context(opened(path))
+            seen = frames.windows(video, starts, wanted.task, wanted.views, wanted.fidelity)
+            stack.callback(seen.close)
+        if wanted.sound:
+            heard = _heard(stack.enter_context(opened(path)), starts, duration, wanted)
+        for start in starts:
+            missing = _missing(extent, float(start), duration, slack, wanted)
+            yield Window(float(start), duration, next(seen), next(heard), missing)
+
+
+def whole(path: str | os.PathLike, wanted: Wanted) -> Window:
+    """A whole video of any length, read as by the programs behind published features.
+
+    Frames are spread over all of it, and sound is MoviePy's, with its faults past the end.
+
+    Raises:
+      MediaError: the file cannot be used.
+    """
+    return _whole(path, wanted, _extent(path, wanted), cut=None)
+
+
+def _whole(path: str | os.PathLike, wanted: Wanted, extent: Extent, cut: int | None) -> Window:
+    pictures, heard = {}, None
+    if wanted.views:
+        with opened(path) as file:
+            pictures = frames.whole(file, wanted.task, wanted.views)
+    if wanted.sound and extent.sound:
+        with opened(path) as file:
+            parts = list(moviepy.wav(sound.pcm(file), extent.claimed))
+        if not parts:
+            raise MediaError(path, "has sound of which nothing can be decoded")
+        heard = np.concatenate(parts)[:cut]
+        heard = np.pad(heard, [(0, max(0, (cut or 0) - len(heard))), (0, 0)])
+    elif wanted.sound:
+        heard = np.zeros((int(extent.seconds * sound.RATE), 2), np.int16)
+    missing = _missing(extent, 0.0, extent.seconds, wanted.task.seconds / 2, wanted)
+    return Window(0.0, extent.seconds, pictures, heard, missing)
+
+
+def _extent(path: str | os.PathLike, wanted: Wanted) -> Extent:
+    """How long a file is, after a look at whether it has what is wanted."""
+    with opened(path) as file:
+        if wanted.views:
+            check_picture(file)
+        if wanted.sound and not (wanted.silence and file.sound is None):
+            check_sound(file)
+        extent = measured(file)
+    if wanted.views and not extent.picture:
+        raise MediaError(path, "has no frame of its picture")
+    if wanted.sound and not wanted.silence and not extent.sound:
+        raise MediaError(path, "has no sound in its sound track")
+    return extent
+
+
+def _heard(
+    file: Opened, starts: Sequence[Fraction], duration: float, wanted: Wanted
+) -> Iterator[np.ndarray]:
+    """The sound of windows; silence if there is none."""
+    published = wanted.fidelity == PUBLISHED
+    rate = sound.PCM_RATE if published else sound.RATE
+    if file.sound is None:
+        parts = iter([np.zeros((0, 2), np.int16) if published else np.zeros(0, np.float32)])
+    else:
+        parts = sound.placed_pcm(file) if published else sound.mono(file)
+    begins = [round(start * rate) for start in starts]
+    for piece in sound.slices(parts, begins, round(duration * rate)):
+        if published:
+            piece = np.concatenate(list(moviepy.wav(iter([piece]), duration)))
+        yield piece
+
+
+def _lengths(extent: Extent, wanted: Wanted) -> list[float]:
+    """Seconds of what is wanted of a file."""
+    return [extent.picture] * bool(wanted.views) + [extent.sound] * wanted.sound
+
+
+def _missing(
+    extent: Extent, start: float, duration: float, slack: float, wanted: Wanted
+) -> tuple[str, ...]:
+    """What a window lacks."""
+    said = []
+    if extent.cut_off:
+        said.append(f"is cut off after {extent.seconds:.1f} of {extent.claimed:.1f} s")
+    for asked, seconds, what, instead in (
+        (wanted.views, extent.picture, "picture", "the last frame stands for them"),
+        (wanted.sound, extent.sound, "sound", "they are silent"),
+    ):
+        lacks = min(duration, start + duration - seconds)
+        if asked and lacks >= slack:
+            said.append(
+                f"has no {what} in the last {lacks:.1f} s of the {duration:.1f} s from "
+                f"{start:.1f} s, and {instead}"
+            )
+    return tuple(said)
