@@ -24,6 +24,7 @@ LARGEST_PICTURE = 1 << 25  # pixels; 8K has 33,177,600
 NARROWEST = 50  # times as long as wide: what is narrower would grow huge when resized
 LONGEST = 24 * 3600  # seconds; what claims to be longer has damaged timestamps
 _BUFFER = 1 << 16
+NO_MEMORY = "needs more memory than this process has or may have"
 INSTALL = 'pip install "av>=15.1,<16" pillow soxr'
 
 
@@ -32,6 +33,13 @@ class MediaError(UserError):
 
     def __init__(self, path: str | os.PathLike, reason: str):
         super().__init__(f"{os.fspath(path)}: {reason}")
+
+    @classmethod
+    def said(cls, line: str) -> "MediaError":
+        """The error that another process had."""
+        error = cls.__new__(cls)
+        UserError.__init__(error, line)
+        return error
 
 
 @functools.cache
@@ -96,7 +104,7 @@ def opened(path: str | os.PathLike) -> Iterator[Opened]:
         except DamagedFile as problem:
             raise MediaError(path, str(problem)) from None
         except (MemoryError, av.error.MemoryError):
-            raise MediaError(path, "needs more memory than it may have") from None
+            raise MediaError(path, NO_MEMORY) from None
         except av.error.FFmpegError as error:
             raise MediaError(path, f"cannot be decoded ({cause(error)})") from None
 

@@ -71,6 +71,12 @@ class Wanted:
             )
 
 
+def needed(wanted: Wanted) -> tuple[str, ...]:
+    """Packages that reading needs."""
+    resampled = wanted.sound and wanted.fidelity == DIRECT
+    return ("av", *["PIL.Image"] * bool(wanted.views), *["soxr"] * resampled)
+
+
 def starts_of(seconds: float, duration: float, hop: float, slack: float) -> list[Fraction]:
     """Where windows begin, in seconds.
 

@@ -1,0 +1,253 @@
+"""Reads videos in processes of their own, because files are anybody's.
+
+A file that crashes the decoder, hangs or needs too much memory costs that file alone. Results come
+in the order of the files, and decoding runs ahead of them by a bounded number of windows.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from avvp_jax.errors import UserError
+from avvp_jax.media import messages
+from avvp_jax.media.opening import MediaError, library
+from avvp_jax.media.windows import Wanted, Window, needed
+
+_AHEAD = 2  # windows of each file that wait to be used
+_START = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from avvp_jax.media.worker import main; main()"
+)
+_SINGLE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_POLL = 0.2  # seconds
+_LONGEST_START = 120.0
+
+
+class Limits(NamedTuple):
+    """What decoding may take.
+
+    Attributes:
+      seconds: until a file's first window, and from each to the next.
+      megabytes: of memory for a file.
+    """
+
+    seconds: float = 120.0
+    megabytes: float = 2000.0
+
+
+class Read(NamedTuple):
+    """Something read of a file: a window, or its end.
+
+    Attributes:
+      path: of the file.
+      window: None at the end of the file.
+      problem: what ended it, if it did not end well.
+    """
+
+    path: str
+    window: Window | None
+    problem: MediaError | None = None
+
+
+def read_all(
+    paths: Iterable[str | os.PathLike],
+    wanted: Wanted,
+    *,
+    whole: bool = False,
+    workers: int = 2,
+    limits: Limits = Limits(),  # noqa: B008  it is immutable
+) -> Iterator[Read]:
+    """Reads videos in processes of their own.
+
+    No process is left when the generator is closed, or when this process ends, however it does.
+
+    Args:
+      paths: of the files; taken as they are needed.
+      wanted: what to read of each.
+      whole: whether a file is read as one window, as by `windows.whole`.
+      workers: how many processes decode.
+      limits: for each file.
+
+    Yields:
+      The windows of each file in order, and then its end; files in the order of `paths`.
+
+    Raises:
+      UserError: a package that reading needs is not installed.
+    """
+    for name in needed(wanted):
+        library(name)
+    stop = threading.Event()
+    jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+    hands = [_Hand(jobs, stop, wanted, whole, limits) for _ in range(workers)]
+    waiting: collections.deque[_Job] = collections.deque()
+    paths = iter(paths)
+    try:
+        while True:
+            while len(waiting) <= workers and (path := next(paths, None)) is not None:
+                waiting.append(_Job(os.fspath(path), queue.Queue(_AHEAD)))
+                jobs.put(waiting[-1])
+            if not waiting:
+                return
+            job = waiting.popleft()
+            while True:
+                read = job.found.get()
+                if isinstance(read, BaseException):
+                    raise read
+                yield read
+                if read.window is None:
+                    break
+    finally:
+        stop.set()
+        for _ in hands:
+            jobs.put(None)
+        for hand in hands:
+            hand.end()
+
+
+class _Job(NamedTuple):
+    path: str
+    found: queue.Queue
+
+
+class _Lost(Exception):
+    """A process ended or did not answer; the message says so, in words that follow a file's."""
+
+
+class _Hand:
+    """A thread with a process that decodes for it, which is replaced after it failed."""
+
+    def __init__(
+        self,
+        jobs: queue.SimpleQueue,
+        stop: threading.Event,
+        wanted: Wanted,
+        whole: bool,
+        limits: Limits,
+    ):
+        self._jobs, self._stop, self._limits = jobs, stop, limits
+        task = wanted.task.to_json()
+        given = {f.name: getattr(wanted, f.name) for f in dataclasses.fields(wanted)}
+        self._order = {"wanted": {**given, "task": task}, "whole": whole}
+        self._allowed = f" (it may take {limits.seconds:g} s and {limits.megabytes:g} MB)"
+        self._process: subprocess.Popen | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Waits until thread and process are gone; `stop` is set."""
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            while (job := self._jobs.get()) is not None and not self._stop.is_set():
+                try:
+                    self._read(job)
+                except BaseException as error:  # handed to whoever asked
+                    self._put(job, error)
+        finally:
+            self._kill()
+
+    def _read(self, job: _Job) -> None:
+        try:
+            self._send(job.path)
+            deadline = time.monotonic() + self._limits.seconds
+            while isinstance(read := messages.read(self._taker(deadline)), Window):
+                self._put(job, Read(job.path, read))
+                deadline = time.monotonic() + self._limits.seconds
+            problem = None if read is None else MediaError.said(read)
+        except _Lost as lost:
+            problem = MediaError(job.path, f"{lost}{self._allowed}")
+        except messages.Garbled:
+            problem = MediaError(job.path, "makes the decoder answer nonsense; it was left out")
+        if problem:
+            self._kill()  # memory that the file took goes with it
+        self._put(job, Read(job.path, None, problem))
+
+    def _put(self, job: _Job, read: Read | BaseException) -> None:
+        while not self._stop.is_set():
+            try:
+                return job.found.put(read, timeout=_POLL)
+            except queue.Full:
+                pass
+
+    def _send(self, path: str) -> None:
+        """Hands a file to a process that is there and has said so."""
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()  # it ended since the last file, through no fault of this one
+        if self._process is None:
+            self._process = _start(self._limits)
+            try:
+                messages.read(self._taker(time.monotonic() + _LONGEST_START))
+            except (_Lost, messages.Garbled) as error:
+                self._kill()
+                raise UserError(f"no process can be started to read videos ({error})") from None
+        with contextlib.suppress(BrokenPipeError):  # found out when its answer is read
+            self._process.stdin.write(json.dumps({"path": path, **self._order}).encode() + b"\n")
+
+    def _taker(self, deadline: float):
+        """A function that reads so many bytes of the process's answer."""
+
+        def take(size: int) -> bytearray:
+            content, at = bytearray(size), 0
+            with memoryview(content) as view:
+                while at < size:
+                    self._await(deadline)
+                    count = self._process.stdout.readinto(view[at:])
+                    if not count:
+                        raise _Lost(_ending(self._process.wait()))
+                    at += count
+            return content
+
+        return take
+
+    def _await(self, deadline: float) -> None:
+        pipe = self._process.stdout.fileno()
+        while not select.select([pipe], [], [], _POLL)[0]:
+            if self._stop.is_set():
+                raise _Lost("was not needed any more")
+            if time.monotonic() > deadline:
+                raise _Lost("was given up: its decoder took too long")
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+
+def _start(limits: Limits) -> subprocess.Popen:
+    """A process of worker.py. It has no share in this one's memory, threads or terminal."""
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(limits.megabytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={**os.environ, **_SINGLE},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UserError(f"no process can be started to read videos ({error.strerror})") from error
+
+
+def _ending(code: int) -> str:
+    """How a process ended in the middle of a file."""
+    if code == -signal.SIGKILL:
+        return "was left out: its decoder was killed, perhaps for want of memory"
+    if code < 0:
+        return f"crashed the decoder ({signal.Signals(-code).name})"
+    return f"ended the decoder with exit code {code}"
