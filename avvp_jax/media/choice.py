@@ -71,6 +71,8 @@ def published(pictures: Iterable[Picture], rate: Fraction) -> Iterator[Picture]:
 class Nearest:
     """The frames nearest to the middles of steps from a start, in order.
 
+    One that comes more than half a step later is not taken: a picture may stand still for long.
+
     Args:
       start: in seconds.
       count: how many are wanted.
@@ -92,7 +94,8 @@ class Nearest:
             return  # timestamps that run backwards
         self._last = picture
         while self._found < self._count and picture.time >= self._middle():
-            near = picture.time - self._middle() < self._middle() - previous.time
+            early = picture.time - self._middle()
+            near = early < min(self._middle() - previous.time, self._step / 2)
             self._found += 1
             yield picture if near or previous is picture else previous
 

@@ -52,7 +52,8 @@ class _Published:
       opened: the file.
       start: of the window, in seconds.
       seconds: how long it is, and what it lacks becomes its last frame; None without an end.
-      previous: the frame before, shown until the first one of the window.
+      previous: the frame before, shown until the first one of the window; the first of all
+        where there is none before.
       task, views: see `windows`.
     """
 
@@ -92,7 +93,7 @@ class _Published:
             self._jpegs.append(self._choice.last)
         taken: Taken = {view: [] for view in self._wanted}
         chosen = {v: indices(len(self._jpegs), wanted) for v, wanted in self._wanted.items()}
-        for index in sorted({i for each in chosen.values() for i in each}):
+        for index in sorted({int(i) for each in chosen.values() for i in each}):
             picture = self._jpegs.rgb(index)
             for view, each in chosen.items():
                 taken[view] += [VIEWS[view].of(picture)] * list(each).count(index)
@@ -187,7 +188,7 @@ def windows(
                 if begun and begun[0][1] <= picture.time:
                     yield _finished(begun)
                     continue
-                begun.append((window(left[0], previous), left.popleft() + seconds))
+                begun.append((window(left[0], previous or picture), left.popleft() + seconds))
                 begun[-1][0].show(picture)
             previous = picture
             if not begun and not left:

@@ -52,7 +52,7 @@ def wav(
         wanted = np.round(PCM_RATE * (np.arange(first, end) * (1.0 / RATE))).astype(int)
         if not len(wanted) or not len(window):
             continue
-        for centre in (wanted.min(), wanted.max()):
+        for centre in (int(wanted.min()), int(wanted.max())):
             if not 0 <= centre - start < len(window):
                 moved = max(0, centre - size // 2)
                 kept = start + size - moved + 1

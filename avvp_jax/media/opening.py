@@ -112,7 +112,7 @@ def opened(path: str | os.PathLike) -> Iterator[Opened]:
 def _regular_file(path: str):
     """An unbuffered file; opening it never waits for anything."""
     if on_cloud(path):
-        raise DamagedFile("is in cloud storage, and videos are read from this machine: copy it")
+        raise DamagedFile("is an address, and videos are read from this machine: copy it here")
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
@@ -227,7 +227,11 @@ def check_size(path: str, width: int, height: int) -> None:
       MediaError: it is none, or larger or narrower than this program takes.
     """
     if width < 1 or height < 1:
-        raise MediaError(path, "has a picture of unknown size; it is damaged")
+        raise MediaError(
+            path,
+            f"has a picture of no size, or of one too large ({LARGEST_PICTURE} pixels are "
+            "the limit), or a damaged one",
+        )
     if width * height > LARGEST_PICTURE or max(width, height) > NARROWEST * min(width, height):
         raise MediaError(
             path,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from avvp_jax.errors import UserError
 from avvp_jax.media import messages
-from avvp_jax.media.opening import MediaError, library
+from avvp_jax.media.opening import NO_MEMORY, MediaError, library
 from avvp_jax.media.windows import Wanted, Window, needed
 
 _AHEAD = 2  # windows of each file that wait to be used
@@ -32,6 +32,7 @@ _START = (
 _SINGLE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _POLL = 0.2  # seconds
 _LONGEST_START = 120.0
+_SLOW = "was given up: its decoder took too long"
 
 
 class Limits(NamedTuple):
@@ -40,10 +41,12 @@ class Limits(NamedTuple):
     Attributes:
       seconds: until a file's first window, and from each to the next.
       megabytes: of memory for a file.
+      total: seconds for all windows of a file; waiting for who uses them does not count.
     """
 
     seconds: float = 120.0
     megabytes: float = 2000.0
+    total: float = 6 * 3600.0
 
 
 class Read(NamedTuple):
@@ -139,8 +142,12 @@ class _Hand:
         task = wanted.task.to_json()
         given = {f.name: getattr(wanted, f.name) for f in dataclasses.fields(wanted)}
         self._order = {"wanted": {**given, "task": task}, "whole": whole}
-        self._allowed = f" (it may take {limits.seconds:g} s and {limits.megabytes:g} MB)"
+        self._allowed = (
+            f" (it may take {limits.seconds:g} s for a window, {limits.total:g} s in all and "
+            f"{limits.megabytes:g} MB)"
+        )
         self._process: subprocess.Popen | None = None
+        self._asked = 0.0  # when the message that is read now began to be waited for
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -161,18 +168,27 @@ class _Hand:
     def _read(self, job: _Job) -> None:
         try:
             self._send(job.path)
-            deadline = time.monotonic() + self._limits.seconds
-            while isinstance(read := messages.read(self._taker(deadline)), Window):
+            left = self._limits.total
+            while isinstance(read := self._message(left), Window):
+                left -= time.monotonic() - self._asked
                 self._put(job, Read(job.path, read))
-                deadline = time.monotonic() + self._limits.seconds
             problem = None if read is None else MediaError.said(read)
+            if problem and NO_MEMORY in str(problem):
+                self._kill()  # what the file took goes with it
         except _Lost as lost:
+            self._kill()
             problem = MediaError(job.path, f"{lost}{self._allowed}")
         except messages.Garbled:
+            self._kill()
             problem = MediaError(job.path, "makes the decoder answer nonsense; it was left out")
-        if problem:
-            self._kill()  # memory that the file took goes with it
         self._put(job, Read(job.path, None, problem))
+
+    def _message(self, left: float) -> Window | str | None:
+        """The next message about a file that may take so many seconds more."""
+        if left <= 0:
+            raise _Lost(_SLOW)
+        self._asked = time.monotonic()
+        return messages.read(self._taker(self._asked + min(left, self._limits.seconds)))
 
     def _put(self, job: _Job, read: Read | BaseException) -> None:
         while not self._stop.is_set():
@@ -217,7 +233,7 @@ class _Hand:
             if self._stop.is_set():
                 raise _Lost("was not needed any more")
             if time.monotonic() > deadline:
-                raise _Lost("was given up: its decoder took too long")
+                raise _Lost(_SLOW)
 
     def _kill(self) -> None:
         process, self._process = self._process, None

@@ -1,0 +1,260 @@
+"""Decoding in processes of their own: order, limits, crashes, and nothing left running."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from avvp_jax.errors import UserError
+from avvp_jax.media import messages, workers
+from avvp_jax.media.windows import Wanted, Window, windows
+from avvp_jax.media.workers import Limits, read_all
+from avvp_jax.task import LLP
+from tests.media.clips import make, path_of, plain
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+SEEN = Wanted(LLP, views=("r2plus1d",), sound=False)
+
+
+def decoders(parent: int | None = None) -> list[int]:
+    """The processes that decode for a process, by default this one."""
+    found = []
+    for place in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            says = place.joinpath("stat").read_text().rsplit(")", 1)[1].split()
+            command = place.joinpath("cmdline").read_bytes()
+            if b"avvp_jax.media.worker" in command and says[0] != "Z":
+                if int(says[1]) == (parent or os.getpid()):
+                    found.append(int(place.name))
+    return found
+
+
+def gone(numbers: list[int], seconds: float = 10) -> bool:
+    """Whether processes end within some seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(running(number) for number in numbers):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def running(number: int) -> bool:
+    try:
+        return pathlib.Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    """Half an hour: decoding it takes far longer than any test."""
+    path = tmp_path_factory.mktemp("endless") / "x.mkv"
+    return make(path, [plain(size=(64, 64))] * 3600, 2, codec="mpeg4")
+
+
+def test_results_are_those_of_this_process_in_the_order_of_the_files():
+    paths = [path_of(clip) for clip in ("long", "no_audio", "short", "audio_only", "rotated")]
+    wanted = Wanted(LLP, views=("r2plus1d", "clip"), silence=True)
+    found = list(read_all(paths, wanted, workers=2))
+    assert not decoders()
+    ends = [read for read in found if read.window is None]
+    assert [read.path for read in ends] == paths
+    assert [bool(read.problem) for read in ends] == [False, False, False, True, False]
+    assert str(ends[3].problem) == f"{paths[3]}: has no picture and only sound"
+    for path in (paths[0], paths[2]):
+        mine = list(windows(path, wanted))
+        theirs = [read.window for read in found if read.path == path and read.window]
+        assert [w.start for w in theirs] == [w.start for w in mine]
+        for a, b in zip(mine, theirs, strict=True):
+            assert (a.seconds, a.missing) == (b.seconds, b.missing)
+            assert list(a.pictures) == list(b.pictures)
+            np.testing.assert_array_equal(a.sound, b.sound)
+            for view in a.pictures:
+                np.testing.assert_array_equal(a.pictures[view], b.pictures[view])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_decoder_that_ends_costs_its_file_alone(endless, number):
+    reads = read_all([endless, path_of("no_audio"), path_of("short")], SEEN, workers=1)
+    assert next(reads).window
+    (killed,) = decoders()
+    os.kill(killed, number)
+    ends = [read for read in reads if read.window is None]
+    said = f"crashed the decoder ({number.name})"
+    if number == signal.SIGKILL:
+        said = "its decoder was killed"
+    assert str(ends[0].problem).startswith(f"{endless}: ") and said in str(ends[0].problem)
+    assert [read[1:] for read in ends[1:]] == [(None, None)] * 2
+    assert not decoders()
+
+
+def test_an_idle_decoder_that_ends_costs_nothing():
+    paths = iter([path_of("no_audio"), path_of("short")])
+
+    def given():
+        yield next(paths)
+        (idle,) = decoders() or [None]
+        if idle:
+            os.kill(idle, signal.SIGKILL)
+            assert gone([idle])
+        yield next(paths)
+
+    reads = list(read_all(given(), SEEN, workers=1))
+    assert [read.problem for read in reads] == [None] * len(reads) and len(reads) == 4
+
+
+def test_a_decoder_that_hangs_is_given_up(endless):
+    reads = read_all([endless, path_of("no_audio")], SEEN, workers=1, limits=Limits(seconds=1.5))
+    assert next(reads).window
+    (hung,) = decoders()
+    os.kill(hung, signal.SIGSTOP)
+    ends = [read for read in reads if read.window is None]
+    assert "was given up: its decoder took too long (it may take 1.5 s" in str(ends[0].problem)
+    assert ends[1].problem is None
+    assert gone([hung])
+
+
+def test_a_file_that_takes_too_long_in_all_is_given_up(endless):
+    limits = Limits(total=0.05)
+    reads = list(read_all([endless, path_of("no_audio")], SEEN, workers=1, limits=limits))
+    ends = [read for read in reads if read.window is None]
+    assert "took too long" in str(ends[0].problem) and ends[1].problem is None
+
+
+def test_a_file_that_needs_too_much_memory_is_left_out(tmp_path):
+    large = make(tmp_path / "x.mkv", [plain(size=(5000, 5000))], codec="mjpeg", pix_fmt="yuvj420p")
+    paths = [path_of("rotated"), large, path_of("rotated")]
+    reads = list(read_all(paths, SEEN, workers=1, limits=Limits(megabytes=60)))
+    ends = [read.problem for read in reads if read.window is None]
+    assert ends[0] is None and ends[2] is None
+    assert "memory" in str(ends[1]) and str(ends[1]).startswith(large)
+
+
+def test_decoding_does_not_run_far_ahead(tmp_path):
+    """Nobody takes what was read: few files have been opened."""
+    taken = []
+
+    def paths():
+        for at in range(50):
+            taken.append(at)
+            yield path_of("short")
+
+    reads = read_all(paths(), SEEN, workers=2)
+    next(reads)
+    time.sleep(1)
+    assert len(taken) <= 4
+    reads.close()
+    assert not decoders()
+
+
+def test_what_is_closed_early_leaves_no_process(endless):
+    reads = read_all([endless] * 3, SEEN, workers=2)
+    next(reads)
+    assert len(decoders()) == 2
+    begun = time.monotonic()
+    reads.close()
+    assert not decoders() and time.monotonic() - begun < 5
+
+
+SCRIPT = """
+import sys
+from avvp_jax.runtime import preemption
+from avvp_jax.media.windows import Wanted
+from avvp_jax.media.workers import read_all
+from avvp_jax.task import LLP
+if sys.argv[2] == "watched":
+    preemption.watch()
+for read in read_all([sys.argv[1]] * 3, Wanted(LLP, views=("r2plus1d",), sound=False)):
+    print("window", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "number,watched,code",
+    [
+        (signal.SIGKILL, "", -signal.SIGKILL),
+        (signal.SIGTERM, "watched", 75),
+        (signal.SIGINT, "watched", 130),
+        (signal.SIGINT, "", -signal.SIGINT),
+    ],
+)
+def test_no_decoder_outlives_who_asked(endless, number, watched, code):
+    """And a script needs no guard against being imported by its own processes."""
+    command = [sys.executable, "-c", SCRIPT, endless, watched]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        assert process.stdout.readline() == b"window\n"
+        numbers = decoders(process.pid)
+        assert len(numbers) == 2
+        process.send_signal(number)
+        process.stdout.read()
+        assert process.wait(20) == code
+    assert gone(numbers)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\xff\xff\xff\xff",
+        (9).to_bytes(4, "big") + b"not json!",
+        (2).to_bytes(4, "big") + b"[]",
+        (2).to_bytes(4, "big") + b"{}",
+        b"",
+    ],
+)
+def test_what_a_decoder_answers_is_not_trusted(answer):
+    with pytest.raises(messages.Garbled):
+        messages.read(taker(answer))
+
+
+def taker(content: bytes):
+    left = bytearray(content)
+
+    def take(size: int) -> bytearray:
+        if size > len(left):
+            raise messages.Garbled
+        taken = left[:size]
+        del left[:size]
+        return taken
+
+    return take
+
+
+@pytest.mark.parametrize(
+    "kind,shape",
+    [("object", [1]), ("uint8", [1 << 40]), ("uint8", [-1]), ("uint8", [2.5]), ("uint8", [1] * 9),
+     ("float64", [1]), ("uint8", [True])],
+)  # fmt: skip
+def test_arrays_that_a_decoder_may_not_send(kind, shape):
+    head = {"start": 0, "seconds": 1, "missing": [], "arrays": [["x", kind, shape]]}
+    text = json.dumps(head).encode()
+    with pytest.raises(messages.Garbled):
+        messages.read(taker(len(text).to_bytes(4, "big") + text + bytes(8)))
+
+
+def test_a_window_comes_through_as_it_is(tmp_path):
+    pictures = {"a": np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)}
+    sent = Window(1.5, 10.0, pictures, np.arange(6, dtype=np.int16).reshape(3, 2), ("x", "y"))
+    with (tmp_path / "x").open("wb") as file:
+        messages.write(file, sent)
+    got = messages.read(taker((tmp_path / "x").read_bytes()))
+    assert (got.start, got.seconds, got.missing) == (1.5, 10.0, ("x", "y"))
+    np.testing.assert_array_equal(got.pictures["a"], pictures["a"])
+    np.testing.assert_array_equal(got.sound, sent.sound)
+
+
+def test_processes_that_do_not_start_are_no_fault_of_a_file(monkeypatch):
+    monkeypatch.setattr(workers, "_START", "raise SystemExit(3)")
+    with pytest.raises(UserError, match="no process can be started to read videos"):
+        list(read_all([path_of("short")], SEEN))
+    assert not decoders()
