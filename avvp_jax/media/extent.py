@@ -81,8 +81,7 @@ def _claimed(opened: Opened, packets: Fraction) -> float:
     """
     seconds = Fraction(0)
     if "mp4" in opened.container.format.name:
-        with open(opened.path, "rb") as file:
-            seconds = longest_track(file)
+        seconds = longest_track(opened.file)
     elif opened.container.duration:
         seconds = Fraction(opened.container.duration, 10**6)
     if not 0 < seconds < LONGEST:

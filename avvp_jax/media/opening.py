@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from avvp_jax.errors import UserError, cause
 from avvp_jax.storage.reading import DamagedFile
@@ -67,6 +67,7 @@ class Opened(NamedTuple):
       picture: its video stream; None without.
       sound: its audio stream; None without.
       start: when its first stream starts, in microseconds.
+      file: what the container reads.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Opened(NamedTuple):
     picture: Any
     sound: Any
     start: int
+    file: BinaryIO
 
     def time(self, timestamp: int, time_base: Fraction) -> Fraction:
         """Seconds from the start of the file to a timestamp of a stream."""
@@ -100,7 +102,7 @@ def opened(path: str | os.PathLike) -> Iterator[Opened]:
         try:
             file = stack.enter_context(_regular_file(path))
             container = stack.enter_context(_container(file))
-            yield _streams(path, container)
+            yield _streams(path, container, file)
         except DamagedFile as problem:
             raise MediaError(path, str(problem)) from None
         except (MemoryError, av.error.MemoryError):
@@ -109,7 +111,7 @@ def opened(path: str | os.PathLike) -> Iterator[Opened]:
             raise MediaError(path, f"cannot be decoded ({cause(error)})") from None
 
 
-def _regular_file(path: str):
+def _regular_file(path: str) -> BinaryIO:
     """An unbuffered file; opening it never waits for anything."""
     if on_cloud(path):
         raise DamagedFile("is an address, and videos are read from this machine: copy it here")
@@ -128,7 +130,7 @@ def _regular_file(path: str):
     return os.fdopen(number, "rb", buffering=0)
 
 
-def _container(file):
+def _container(file: BinaryIO) -> Any:
     av = library("av")
     given = {"format_whitelist": FORMATS, "max_pixels": str(LARGEST_PICTURE)}
     try:
@@ -158,7 +160,7 @@ def _refuse(url: str, flags: int, options: dict):
     raise PermissionError("a video must not open other files")
 
 
-def _streams(path: str, container) -> Opened:
+def _streams(path: str, container: Any, file: BinaryIO) -> Opened:
     """The streams of most channels or pixels, of those that are flagged default if any is."""
     pictures = [s for s in container.streams.video if not _flagged(s, "attached_pic")]
     sounds = list(container.streams.audio)
@@ -168,7 +170,7 @@ def _streams(path: str, container) -> Opened:
             stream.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}
     picture = max(pictures, key=_picture_rank, default=None)
     sound = max(sounds, key=_sound_rank, default=None)
-    return Opened(path, container, picture, sound, container.start_time or 0)
+    return Opened(path, container, picture, sound, container.start_time or 0, file)
 
 
 def _flagged(stream, flag: str) -> bool:

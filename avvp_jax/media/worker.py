@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from typing import BinaryIO
 
 from avvp_jax.errors import UserError, cause
@@ -33,6 +34,7 @@ def main() -> None:
     messages.write(answers, None)  # ready
     jobs, turns = [], threading.Semaphore(0)
     threading.Thread(target=_listen, args=(jobs, turns), daemon=True).start()
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     while True:
         turns.acquire()
         with contextlib.suppress(BrokenPipeError):
@@ -43,6 +45,13 @@ def _listen(jobs: list, turns: threading.Semaphore) -> None:
     for line in sys.stdin.buffer:
         jobs.append(json.loads(line))
         turns.release()
+    os._exit(0)
+
+
+def _watch(parent: int) -> None:
+    """Ends with who asked, also where another process it forked keeps this one's stdin open."""
+    while os.getppid() == parent:
+        time.sleep(1)
     os._exit(0)
 
 

@@ -185,7 +185,7 @@ class _Hand:
 
     def _message(self, left: float) -> Window | str | None:
         """The next message about a file that may take so many seconds more."""
-        if left <= 0:
+        if left <= 0 or self._stop.is_set():
             raise _Lost(_SLOW)
         self._asked = time.monotonic()
         return messages.read(self._taker(self._asked + min(left, self._limits.seconds)))

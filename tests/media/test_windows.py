@@ -2,6 +2,9 @@
 
 import dataclasses
 import os
+import pathlib
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -13,6 +16,7 @@ from avvp_jax.media.windows import Wanted, starts_of, whole, windows
 from avvp_jax.task import LLP
 from tests.media.clips import crcs, golden, make, number_of, numbered, path_of, plain, tone
 
+ROOT = pathlib.Path(__file__).parent.parent.parent
 SHORT = dataclasses.replace(LLP, segments=2)  # windows of two seconds
 
 
@@ -150,3 +154,13 @@ def test_what_is_not_wanted_is_not_needed():
     assert seen.sound is None
     with pytest.raises(MediaError, match="has no picture and only sound"):
         list(windows(path_of("audio_only"), Wanted(LLP)))
+
+
+def test_importing_needs_neither_the_packages_for_videos_nor_jax():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("av", "PIL", "soxr", "jax")))
+from avvp_jax.media import windows, worker, workers
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
