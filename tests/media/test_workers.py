@@ -14,7 +14,7 @@ import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.media import messages, workers
-from avvp_jax.media.windows import Wanted, Window, windows
+from avvp_jax.media.windows import Wanted, Window, whole, windows
 from avvp_jax.media.workers import Limits, read_all
 from avvp_jax.task import LLP
 from tests.media.clips import make, path_of, plain
@@ -79,6 +79,15 @@ def test_results_are_those_of_this_process_in_the_order_of_the_files():
             np.testing.assert_array_equal(a.sound, b.sound)
             for view in a.pictures:
                 np.testing.assert_array_equal(a.pictures[view], b.pictures[view])
+
+
+def test_whole_videos_are_read_as_in_this_process():
+    wanted = Wanted(LLP, views=("r2plus1d",), fidelity="published")
+    (read, end) = read_all([path_of("truncated")], wanted, whole=True, workers=1)
+    mine = whole(path_of("truncated"), wanted)
+    assert end == (path_of("truncated"), None, None) and read.window.missing == mine.missing
+    np.testing.assert_array_equal(read.window.sound, mine.sound)
+    np.testing.assert_array_equal(read.window.pictures["r2plus1d"], mine.pictures["r2plus1d"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
