@@ -1,0 +1,1 @@
+"""Published networks that make features of pictures and sound, and their weights."""

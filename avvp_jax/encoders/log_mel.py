@@ -1,0 +1,61 @@
+"""VGGish's log-mel spectrograms of sound, as AVVP's extraction computes them.
+
+Each second of a clip is taken alone, so the step between examples is exactly one second, of which
+the last 25 ms are not used. Everything is float64 on the host; the result is float32.
+"""
+
+import functools
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped
+
+from avvp_jax.encoders.vggish import BANDS, FRAMES
+
+RATE = 16_000  # samples per second
+WINDOW, HOP, TRANSFORM = 400, 160, 512  # samples: of a frame, between frames, of the transform
+NEEDED = WINDOW + (FRAMES - 1) * HOP  # samples of each second: 15,600
+LOWEST, HIGHEST = 125.0, 7500.0  # Hz
+OFFSET = 0.01  # added before the logarithm
+
+
+def log_mels(sound: Shaped[np.ndarray, "samples *channels"]) -> Float32[np.ndarray, "seconds _ _"]:
+    """The spectrograms of a sound's seconds, in log(magnitude + 0.01).
+
+    Args:
+      sound: at 16 kHz; integers of 16 bits, or floats in -1..1. Channels are averaged.
+
+    Returns:
+      [seconds, 96, 64]; a last second of less than 0.975 s is left out.
+    """
+    if sound.dtype.kind == "i":
+        sound = sound / 32768
+    sound = sound.astype(np.float64)
+    if sound.ndim > 1:
+        sound = sound.mean(axis=1)
+    starts = range(0, len(sound) - NEEDED + 1, RATE)
+    spectrograms = [_log_mel(sound[start : start + NEEDED]) for start in starts]
+    return np.array(spectrograms, np.float32).reshape(-1, FRAMES, BANDS)
+
+
+def _log_mel(second: Float64[np.ndarray, " samples"]) -> Float64[np.ndarray, "frames bands"]:
+    frames = np.lib.stride_tricks.sliding_window_view(second, WINDOW)[::HOP]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi / WINDOW * np.arange(WINDOW))
+    magnitudes = np.abs(np.fft.rfft(frames * hann, TRANSFORM))
+    return np.log(magnitudes @ _mel_weights() + OFFSET)
+
+
+def _mel(hertz):
+    """A frequency on HTK's mel scale."""
+    return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+
+@functools.cache
+def _mel_weights() -> Float64[np.ndarray, "bins bands"]:
+    """Triangles over the bins of the transform, linear in mel; the first bin counts nowhere."""
+    bins = _mel(np.linspace(0, RATE / 2, TRANSFORM // 2 + 1))[:, None]
+    edges = np.linspace(_mel(LOWEST), _mel(HIGHEST), BANDS + 2)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    weights = np.maximum(0, np.minimum(rising, falling))
+    weights[0] = 0
+    return weights

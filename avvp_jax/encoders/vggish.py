@@ -1,0 +1,72 @@
+"""VGGish (Hershey et al. 2017), with the last ReLU that AVVP's features have, and without PCA."""
+
+from collections.abc import Iterator
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from avvp_jax.encoders.convolutions import Convolution, max_pool
+from avvp_jax.nn.layers import Arithmetic, linear
+
+FRAMES, BANDS = 96, 64  # of a log-mel spectrogram
+CONVOLUTIONS = ("conv1", "conv2", "conv3_1", "conv3_2", "conv4_1", "conv4_2")
+POOLED = ("conv1", "conv2", "conv3_2", "conv4_2")  # what a pool follows
+LINEAR = ("fc1_1", "fc1_2", "fc2")
+# Our words, which are the authors', -> those of torchvggish.
+PUBLISHED = {
+    **dict(zip(CONVOLUTIONS, (f"features.{n}" for n in (0, 3, 6, 8, 11, 13)), strict=True)),
+    **dict(zip(LINEAR, (f"embeddings.{n}" for n in (0, 2, 4)), strict=True)),
+}
+
+
+class VGGish(nnx.Module):
+    """Log-mel spectrograms of 0.96 s to embeddings.
+
+    Args:
+      channels: of the six convolutions.
+      widths: of the three linear layers.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512),
+        widths: tuple[int, ...] = (4096, 4096, 128),
+        *,
+        dtype: str = "float32",
+        precision: str = "highest",
+        rngs: nnx.Rngs,
+    ):
+        arithmetic = Arithmetic.named(dtype, precision)
+        inputs = 1
+        for name, outputs in zip(CONVOLUTIONS, channels, strict=True):
+            convolution = Convolution(
+                inputs, outputs, (3, 3), padding=(1, 1), bias=True, arithmetic=arithmetic, rngs=rngs
+            )
+            setattr(self, name, convolution)
+            inputs = outputs
+        inputs *= (FRAMES >> len(POOLED)) * (BANDS >> len(POOLED))
+        for name, outputs in zip(LINEAR, widths, strict=True):
+            setattr(self, name, linear(inputs, outputs, arithmetic=arithmetic, rngs=rngs))
+            inputs = outputs
+
+    def stages(
+        self, x: Float[Array, "n {FRAMES} {BANDS}"]
+    ) -> Iterator[tuple[str, Float[Array, "n ..."]]]:
+        """What is computed on the way to the embedding, and that, with names."""
+        x, pools = x[..., None], 0
+        for name in CONVOLUTIONS:
+            x = jax.nn.relu(getattr(self, name)(x))
+            yield name, x
+            if name in POOLED:
+                x, pools = max_pool(x, 2, 2, 0), pools + 1
+                yield f"pool{pools}", x
+        x = x.reshape(len(x), -1)  # height, width, channels, as the weights have it
+        for name in LINEAR:
+            x = jax.nn.relu(getattr(self, name)(x))
+            yield name, x
+
+    def __call__(self, x: Float[Array, "n {FRAMES} {BANDS}"]) -> Float[Array, "n features"]:
+        """Embeddings of log-mel spectrograms (log_mel.py); 128, none negative, in float32."""
+        *_, (_, last) = self.stages(x)
+        return last.astype("float32")
