@@ -1,6 +1,5 @@
 """The three encoders of PyTorch's own layers with random weights, to be measured beside ours."""
 
-import torch
 from torch import nn
 
 

@@ -18,7 +18,7 @@ LOWEST, HIGHEST = 125.0, 7500.0  # Hz
 OFFSET = 0.01  # added before the logarithm
 
 
-def log_mels(sound: Shaped[np.ndarray, "samples *channels"]) -> Float32[np.ndarray, "seconds _ _"]:
+def log_mels(sound: Shaped[np.ndarray, " samples *channels"]) -> Float32[np.ndarray, "seconds _ _"]:
     """The spectrograms of a sound's seconds, in log(magnitude + 0.01).
 
     Args:

@@ -73,9 +73,7 @@ class Factorised(nnx.Module):
             inputs, between, (size, size), stride=(space, space), padding=(size // 2,) * 2, **kinds
         )
         self.space_norm = BatchNorm(between, arithmetic=arithmetic)
-        self.time = Convolution(
-            between, outputs, (3, 1), stride=(time, 1), padding=(1, 0), **kinds
-        )
+        self.time = Convolution(between, outputs, (3, 1), stride=(time, 1), padding=(1, 0), **kinds)
         self.time_norm = BatchNorm(outputs, arithmetic=arithmetic)
 
     def __call__(self, x: Clips) -> Clips:

@@ -9,7 +9,6 @@ import dataclasses
 import io
 import os
 import pickle
-import pickletools
 import re
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ import numpy as np
 
 from avvp_jax.errors import UserError, first_ten, one_line
 from avvp_jax.interchange.wrappings import PUBLISHED_KEY, Unwrapped, unwrap
+from avvp_jax.storage.opcodes import check_opcodes
 from avvp_jax.storage.reading import DamagedFile, check_file, read_bytes
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.storage.writing import on_cloud
@@ -202,7 +202,7 @@ def load_index_lists(path: str) -> list:
     _torch()
     try:
         content = read_bytes(path)
-        _refuse_odd_opcodes(content)
+        check_opcodes(content)
         with warnings.catch_warnings():
             # PyTorch warns that TypedStorage, which such files hold, is deprecated.
             warnings.simplefilter("ignore", UserWarning)
@@ -214,24 +214,6 @@ def load_index_lists(path: str) -> list:
         raise UserError(
             f"{path}: {_reason(error)}; only lists, integers and torch index tensors are accepted"
         ) from error
-
-
-# The opcodes of a pickle of lists, integers and tensors. Of those that call, build or change
-# objects only REDUCE is allowed: it calls a function, which find_class restricts.
-_OPCODES = frozenset(
-    "PROTO FRAME STOP MARK EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "EMPTY_DICT NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 SHORT_BINSTRING BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 GET "
-    "BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE".split()
-)
-
-
-def _refuse_odd_opcodes(content: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name not in _OPCODES:
-            raise ValueError(f"the pickle uses {opcode.name}")
-        if opcode.name.endswith("PUT") and not 0 <= argument <= len(content):
-            raise ValueError("the pickle claims more memory than it has bytes")
 
 
 class _IndexLists(pickle.Unpickler):

@@ -1,0 +1,157 @@
+"""The published encoders: their networks, their files, and how names in those become ours."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import ml_dtypes
+import numpy as np
+from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from avvp_jax.encoders import r2plus1d, resnet, vggish
+from avvp_jax.errors import UserError, first_ten
+from avvp_jax.nn.functional import Network, Variables, make_network
+
+# Our names of a layer's variables -> PyTorch's.
+_LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+_COUNTER = "num_batches_tracked"  # old files have none, and evaluation needs none
+_FLOATS = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A published encoder of one stream.
+
+    Attributes:
+      stream: the name of the stream (streams.py).
+      title: of the network, for people.
+      kind: its module.
+      words: ours -> the published ones, in the order in which they are exchanged.
+      url: of the published file.
+      names: of that file, and of others with the same tensors. Each ends with the beginning of its
+        SHA-256.
+      megabytes: about the size of each.
+      unused: what the names of published tensors that no feature depends on begin with.
+    """
+
+    stream: str
+    title: str
+    kind: type[nnx.Module]
+    words: Mapping[str, str]
+    url: str
+    names: tuple[str, ...]
+    megabytes: int
+    unused: tuple[str, ...] = ()
+
+    def network(self, dtype: str = "float32", precision: str = "highest") -> Network:
+        """The network; dtype and precision as in nn/layers.py."""
+        return make_network(self.kind, dtype=dtype, precision=precision)
+
+
+_TORCHVISION = "https://download.pytorch.org/models"
+_TORCHVGGISH = "https://github.com/harritaylor/torchvggish/releases/download/v0.1"
+ENCODERS = {
+    encoder.stream: encoder
+    for encoder in (
+        Encoder(
+            "vggish",
+            "VGGish (AudioSet)",
+            vggish.VGGish,
+            vggish.PUBLISHED,
+            f"{_TORCHVGGISH}/vggish-10086976.pth",
+            ("vggish-10086976.pth",),
+            289,
+        ),
+        Encoder(
+            "resnet152",
+            "ResNet-152 (ImageNet, first weights)",
+            resnet.ResNet,
+            resnet.PUBLISHED,
+            f"{_TORCHVISION}/resnet152-394f9c45.pth",
+            ("resnet152-394f9c45.pth", "resnet152-b121ed2d.pth"),
+            242,
+            ("fc.",),
+        ),
+        Encoder(
+            "r2plus1d",
+            "R(2+1)D-18 (Kinetics-400)",
+            r2plus1d.R2Plus1D,
+            r2plus1d.PUBLISHED,
+            f"{_TORCHVISION}/r2plus1d_18-91a641e6.pth",
+            ("r2plus1d_18-91a641e6.pth",),
+            126,
+            ("fc.",),
+        ),
+    )
+}
+
+
+def published_name(path: tuple, words: Mapping[str, str]) -> str:
+    """The published name of a variable, e.g. ("params", "bn1", "scale") -> "bn1.weight"."""
+    module = ".".join(str(word) for word in path[1:-1])
+    for ours, theirs in words.items():
+        module = module.replace(ours, theirs)
+    return f"{module}.{_LEAVES.get(path[-1], path[-1])}"
+
+
+def from_published(
+    state: Mapping[str, np.ndarray],
+    template: Variables,
+    words: Mapping[str, str],
+    unused: tuple[str, ...],
+    path: str,
+) -> Variables:
+    """Converts a published state_dict to variables.
+
+    Args:
+      state: name -> array, in PyTorch's layouts.
+      template: variables with the shapes that `state` must fit.
+      words, unused: as in Encoder.
+      path: of the file, for messages.
+
+    Raises:
+      UserError: names, shapes or kinds of numbers are not those of the network.
+    """
+    ours = {published_name(path, words): path for path in flatten_dict(template)}
+    known = {
+        name: value
+        for name, value in state.items()
+        if not name.startswith(unused) and not name.endswith(_COUNTER)
+    }
+    _refuse_other_names(known, ours, path)
+    leaves, misfits = flatten_dict(template), []
+    variables = {(kind,): {} for kind, tree in template.items() if not tree}
+    for name, our_path in ours.items():
+        value = _transposed(known[name]) if our_path[-1] == "kernel" else known[name]
+        wanted = leaves[our_path].shape
+        # Convolutions over space or time alone are 3-D in PyTorch, with lengths of 1.
+        plain = [length for length in value.shape if length > 1]
+        if value.dtype not in _FLOATS:
+            misfits.append(f"{name} is of {value.dtype}")
+        elif plain != [length for length in wanted if length > 1]:
+            misfits.append(f"{name} is {known[name].shape}, the network needs {wanted} (ours)")
+        elif not np.isfinite(value := value.astype(np.float32).reshape(wanted)).all():
+            misfits.append(f"{name} has NaN or infinity")
+        variables[our_path] = value
+    if misfits:
+        raise UserError(
+            f"{path}: its tensors do not fit the published network: {first_ten(misfits)}; use the "
+            "published file"
+        )
+    return unflatten_dict(variables)
+
+
+def _refuse_other_names(known: Mapping, ours: Mapping, path: str) -> None:
+    missing, unknown = sorted(ours.keys() - known.keys()), sorted(known.keys() - ours.keys())
+    if missing or unknown:
+        lacks = f"lacks {first_ten(missing)}" if missing else ""
+        has = f"has unknown {first_ten(unknown)}" if unknown else ""
+        raise UserError(
+            f"{path}: not the weights of the published network: it "
+            f"{' and '.join(filter(None, (lacks, has)))}; use the published file"
+        )
+
+
+def _transposed(kernel: np.ndarray) -> np.ndarray:
+    """A kernel of PyTorch, [outputs, inputs, ...], as [..., inputs, outputs]."""
+    return kernel.transpose(*range(2, kernel.ndim), 1, 0) if kernel.ndim > 1 else kernel

@@ -1,0 +1,169 @@
+"""The tensors of a pickle as PyTorch writes it, as descriptions: nothing is run or allocated."""
+
+import dataclasses
+import math
+import pickle
+from typing import BinaryIO
+
+import ml_dtypes
+import numpy as np
+from jaxtyping import Shaped
+
+from avvp_jax.storage.opcodes import PLAIN, check_opcodes
+
+# BUILD gives a state_dict its _metadata, which _Dict forgets; nothing else here takes it.
+_OPCODES = PLAIN | {"BINPERSID", "SETITEM", "SETITEMS", "DICT", "BINFLOAT", "BUILD"}
+_STORAGES = {
+    "FloatStorage": np.float32,
+    "DoubleStorage": np.float64,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+_MOST_AXES = 32
+
+
+class _Closed:
+    """What a pickle may refer to, but not change."""
+
+    def __setstate__(self, state: object):
+        raise pickle.UnpicklingError("the pickle changes what it has built")
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage(_Closed):
+    """Numbers of one dtype, which stand elsewhere in the file under `key`."""
+
+    key: str
+    dtype: np.dtype
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.dtype.itemsize
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor(_Closed):
+    """A part of a storage, by offset and strides in elements, all inside of it."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def of(self, content: bytes) -> Shaped[np.ndarray, "..."]:
+        """The tensor in the bytes of its storage, whose memory it shares."""
+        size = self.storage.dtype.itemsize
+        return np.ndarray(
+            self.shape,
+            self.storage.dtype,
+            content,
+            self.offset * size,
+            tuple(stride * size for stride in self.strides),
+        )
+
+
+class _Dict(dict):
+    """An OrderedDict without attributes."""
+
+    def __setstate__(self, state: object):
+        pass
+
+
+class _Function(_Closed):
+    """A function that a pickle may call."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments):
+        return self._function(*arguments)
+
+
+class _Kind(_Closed):
+    """A class of storages."""
+
+    def __init__(self, name: str):
+        self.dtype = np.dtype(_STORAGES[name])
+
+
+def _tensor(*arguments: object) -> Tensor:
+    """Takes the arguments of torch's _rebuild_tensor_v2."""
+    storage, offset, shape, strides = arguments[:4]
+    if not isinstance(storage, Storage):
+        raise pickle.UnpicklingError("a tensor has no storage")
+    lengths = (*shape, *strides, offset) if _tuples(shape, strides) else ()
+    if not lengths or not all(type(each) is int and 0 <= each < 2**62 for each in lengths):
+        raise pickle.UnpicklingError("a tensor's sizes are no sizes")
+    if len(shape) != len(strides) or len(shape) > _MOST_AXES:
+        raise pickle.UnpicklingError("a tensor's sizes and strides do not belong together")
+    count = math.prod(shape)
+    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    # A stride of 0 would make a large tensor of a small storage.
+    if count and (last >= storage.count or count > storage.count):
+        raise pickle.UnpicklingError(f"a tensor reaches beyond its storage of {storage.count}")
+    return Tensor(storage, offset if count else 0, shape, strides)
+
+
+def _tuples(*values: object) -> bool:
+    return all(type(value) is tuple for value in values)
+
+
+def _parameter(*arguments: object) -> Tensor:
+    """Takes the arguments of torch's _rebuild_parameter."""
+    if not isinstance(arguments[0], Tensor):
+        raise pickle.UnpicklingError("a parameter is no tensor")
+    return arguments[0]
+
+
+def _dict(*arguments: object) -> _Dict:
+    if arguments:
+        raise pickle.UnpicklingError("an OrderedDict has arguments")
+    return _Dict()
+
+
+_NAMES = {
+    ("collections", "OrderedDict"): _Function(_dict),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
+    **{("torch", name): _Kind(name) for name in _STORAGES},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Containers, integers and tensors; every other name is refused."""
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in _NAMES:
+            raise pickle.UnpicklingError(f"refused, because it names {module}.{name}")
+        return _NAMES[module, name]
+
+    def persistent_load(self, pid: object) -> Storage:
+        if not (type(pid) is tuple and len(pid) in (5, 6) and pid[0] == "storage"):
+            raise pickle.UnpicklingError("the pickle refers to something that is no storage")
+        kind, key, _, count = pid[1:5]
+        if not isinstance(kind, _Kind) or type(key) is not str:
+            raise pickle.UnpicklingError("a storage has no type or no name")
+        if type(count) is not int or not 0 <= count < 2**62:
+            raise pickle.UnpicklingError("a storage's size is no size")
+        if pid[5:] not in ((), (None,)):
+            raise pickle.UnpicklingError("a storage is a part of another")
+        return Storage(key, kind.dtype, count)
+
+
+def load(file: BinaryIO) -> object:
+    """The content of the pickle that a file is at: containers, numbers, and Tensors.
+
+    Raises:
+      Exception: of many kinds, if it is damaged, or names or does anything else.
+    """
+    start = file.tell()
+    check_opcodes(file, _OPCODES)
+    file.seek(start)
+    return _Unpickler(file, encoding="utf-8").load()
