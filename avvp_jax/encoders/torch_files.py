@@ -10,7 +10,6 @@ import io
 import os
 import zipfile
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import numpy as np
 
@@ -51,7 +50,7 @@ def read_tensors(path: str, way_out: str) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _read_zip(file: BinaryIO) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+def _read_zip(file: io.BufferedIOBase) -> tuple[dict[str, Tensor], dict[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         for member in members:
@@ -80,7 +79,7 @@ def _read_zip(file: BinaryIO) -> tuple[dict[str, Tensor], dict[str, bytes]]:
     return content, storages
 
 
-def _read_legacy(file: BinaryIO) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+def _read_legacy(file: io.BufferedIOBase) -> tuple[dict[str, Tensor], dict[str, bytes]]:
     beginning = io.BytesIO(file.read(_LARGEST_PICKLE))
     if load(beginning) != _MAGIC or load(beginning) != _VERSION:
         raise DamagedFile("is no PyTorch file")

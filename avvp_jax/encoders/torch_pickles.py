@@ -1,9 +1,9 @@
 """The tensors of a pickle as PyTorch writes it, as descriptions: nothing is run or allocated."""
 
 import dataclasses
+import io
 import math
 import pickle
-from typing import BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -157,7 +157,7 @@ class _Unpickler(pickle.Unpickler):
         return Storage(key, kind.dtype, count)
 
 
-def load(file: BinaryIO) -> object:
+def load(file: io.BufferedIOBase) -> object:
     """The content of the pickle that a file is at: containers, numbers, and Tensors.
 
     Raises:

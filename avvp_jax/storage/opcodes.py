@@ -1,8 +1,8 @@
 """The opcodes of pickles that build tensors and containers, and nothing else."""
 
+import io
 import pickletools
 from collections.abc import Set
-from typing import BinaryIO
 
 # Those of lists, tuples, dicts, integers and tensors. Of those that call, build or change objects
 # only REDUCE is among them: it calls a function, which find_class of an unpickler restricts.
@@ -14,7 +14,7 @@ PLAIN = frozenset(
 )
 
 
-def check_opcodes(pickle: bytes | BinaryIO, allowed: Set[str] = PLAIN) -> None:
+def check_opcodes(pickle: bytes | io.BufferedIOBase, allowed: Set[str] = PLAIN) -> None:
     """Checks a pickle before it is read; of a file, as far as the pickle goes.
 
     Raises:
