@@ -17,7 +17,7 @@ from avvp_jax.storage.stand_ins import BEGINNING, stand_in
 
 SECONDS = 30  # without an answer, or a byte, until an attempt ends
 ATTEMPTS = 4  # in a row that bring nothing
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16  # bytes; what a broken connection loses at most
 _BROKEN = (
     requests.ConnectionError,
     requests.Timeout,

@@ -122,16 +122,17 @@ def from_published(
     leaves, misfits = flatten_dict(template), []
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
     for name, our_path in ours.items():
-        value = _transposed(known[name]) if our_path[-1] == "kernel" else known[name]
-        wanted = leaves[our_path].shape
-        # Convolutions over space or time alone are 3-D in PyTorch, with lengths of 1.
-        plain = [length for length in value.shape if length > 1]
+        value, wanted = known[name], leaves[our_path].shape
+        fitting = _published_shapes(wanted) if our_path[-1] == "kernel" else [wanted]
         if value.dtype not in _FLOATS:
             misfits.append(f"{name} is of {value.dtype}")
-        elif plain != [length for length in wanted if length > 1]:
-            misfits.append(f"{name} is {known[name].shape}, the network needs {wanted} (ours)")
-        elif not np.isfinite(value := value.astype(np.float32).reshape(wanted)).all():
-            misfits.append(f"{name} has NaN or infinity")
+        elif value.shape not in fitting:
+            misfits.append(f"{name} is {value.shape}, the network needs {fitting[-1]}")
+        else:
+            value = _transposed(value) if our_path[-1] == "kernel" else value
+            value = value.astype(np.float32).reshape(wanted)
+            if not np.isfinite(value).all():
+                misfits.append(f"{name} has NaN or infinity")
         variables[our_path] = value
     if misfits:
         raise UserError(
@@ -154,4 +155,18 @@ def _refuse_other_names(known: Mapping, ours: Mapping, path: str) -> None:
 
 def _transposed(kernel: np.ndarray) -> np.ndarray:
     """A kernel of PyTorch, [outputs, inputs, ...], as [..., inputs, outputs]."""
-    return kernel.transpose(*range(2, kernel.ndim), 1, 0) if kernel.ndim > 1 else kernel
+    return kernel.transpose(*range(2, kernel.ndim), 1, 0)
+
+
+def _published_shapes(ours: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The shapes that one of our kernels can have in PyTorch.
+
+    Convolutions over space or time alone are 3-D there, with lengths of 1.
+    """
+    *size, inputs, outputs = ours
+    shapes = [(outputs, inputs, *size)]
+    if len(size) == 2:
+        shapes.insert(0, (outputs, inputs, 1, *size))
+        shapes.insert(0, (outputs, inputs, *size, 1))
+    # A convolution over time is ours over (time, height * width).
+    return shapes if size[1:] == [1] else shapes[-2:]

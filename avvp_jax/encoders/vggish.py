@@ -51,7 +51,7 @@ class VGGish(nnx.Module):
             inputs = outputs
 
     def stages(
-        self, x: Float[Array, "n {FRAMES} {BANDS}"]
+        self, x: Float[Array, "n frames bands"]
     ) -> Iterator[tuple[str, Float[Array, "n ..."]]]:
         """What is computed on the way to the embedding, and that, with names."""
         x, pools = x[..., None], 0
@@ -66,7 +66,7 @@ class VGGish(nnx.Module):
             x = jax.nn.relu(getattr(self, name)(x))
             yield name, x
 
-    def __call__(self, x: Float[Array, "n {FRAMES} {BANDS}"]) -> Float[Array, "n features"]:
+    def __call__(self, x: Float[Array, "n frames bands"]) -> Float[Array, "n features"]:
         """Embeddings of log-mel spectrograms (log_mel.py); 128, none negative, in float32."""
         *_, (_, last) = self.stages(x)
         return last.astype("float32")
