@@ -31,6 +31,7 @@ class Encoder:
       names: of that file, and of others with the same tensors. Each ends with the beginning of its
         SHA-256.
       megabytes: about the size of each.
+      part: rows that a CPU computes at a time, which is fastest there.
       unused: what the names of published tensors that no feature depends on begin with.
     """
 
@@ -41,6 +42,7 @@ class Encoder:
     url: str
     names: tuple[str, ...]
     megabytes: int
+    part: int
     unused: tuple[str, ...] = ()
 
     def network(self, dtype: str = "float32", precision: str = "highest") -> Network:
@@ -61,6 +63,7 @@ ENCODERS = {
             f"{_TORCHVGGISH}/vggish-10086976.pth",
             ("vggish-10086976.pth",),
             289,
+            10,
         ),
         Encoder(
             "resnet152",
@@ -70,6 +73,7 @@ ENCODERS = {
             f"{_TORCHVISION}/resnet152-394f9c45.pth",
             ("resnet152-394f9c45.pth", "resnet152-b121ed2d.pth"),
             242,
+            4,
             ("fc.",),
         ),
         Encoder(
@@ -80,6 +84,7 @@ ENCODERS = {
             f"{_TORCHVISION}/r2plus1d_18-91a641e6.pth",
             ("r2plus1d_18-91a641e6.pth",),
             126,
+            1,
             ("fc.",),
         ),
     )

@@ -156,8 +156,6 @@ class R2Plus1D(nnx.Module):
         *_, (_, last) = self.stages(x)
         return last.mean(axis=(1, 2, 3), dtype="float32")
 
-    def of_pictures(
-        self, clips: UInt8[Array, "n time height width 3"]
-    ) -> Float[Array, "n features"]:
+    def features(self, clips: UInt8[Array, "n time height width 3"]) -> Float[Array, "n features"]:
         """Features of clips of RGB pictures of 0..255."""
         return self(normalised(clips, MEAN, STD))

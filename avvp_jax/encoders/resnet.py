@@ -111,6 +111,6 @@ class ResNet(nnx.Module):
         *_, (_, last) = self.stages(x)
         return last.mean(axis=(1, 2), dtype="float32")
 
-    def of_pictures(self, pictures: UInt8[Array, "n height width 3"]) -> Float[Array, "n features"]:
+    def features(self, pictures: UInt8[Array, "n height width 3"]) -> Float[Array, "n features"]:
         """Features of RGB pictures of 0..255."""
         return self(normalised(pictures, MEAN, STD))

@@ -70,3 +70,7 @@ class VGGish(nnx.Module):
         """Embeddings of log-mel spectrograms (log_mel.py); 128, none negative, in float32."""
         *_, (_, last) = self.stages(x)
         return last.astype("float32")
+
+    def features(self, x: Float[Array, "n frames bands"]) -> Float[Array, "n features"]:
+        """The same, by the name that the other encoders have for what they take from files."""
+        return self(x)

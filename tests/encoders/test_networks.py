@@ -11,6 +11,8 @@ from flax import nnx
 
 from avvp_jax.encoders import convolutions, r2plus1d, resnet
 from avvp_jax.encoders.convolutions import in_parts, max_pool, normalised
+from avvp_jax.encoders.features import features_of
+from avvp_jax.encoders.published import Encoder
 from avvp_jax.nn.functional import make_network
 from tests.encoders import networks as net
 
@@ -199,7 +201,7 @@ def test_pictures_of_bytes_are_normalised_by_channel(kind, name):
     module = case.network.module(case.variables())
     pictures = jnp.asarray(pictures[0] if name == "resnet152" else pictures)
     np.testing.assert_allclose(
-        module.of_pictures(pictures),
+        module.features(pictures),
         module(normalised(pictures, kind.MEAN, kind.STD)),
         rtol=1e-5,
         atol=1e-6,
@@ -219,3 +221,17 @@ def test_max_pool_pads_with_nothing():
         x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
     )
     np.testing.assert_array_equal(max_pool(jnp.asarray(x), 3, 2, 1), wanted)
+
+
+@pytest.mark.parametrize("name", net.SMALL)
+def test_the_program_of_a_stream_computes_its_features(name, monkeypatch):
+    case = net.SMALL[name]
+    monkeypatch.setattr(Encoder, "network", lambda *_: case.network)
+    features_of.cache_clear()
+    shape = {"resnet152": (6, 32, 32, 3), "r2plus1d": (2, 8, 16, 16, 3), "vggish": (11, 96, 64)}
+    rows = np.random.default_rng(0).integers(0, 256, shape[name], np.uint8)
+    rows = jnp.asarray(rows / 64 - 2, jnp.float32) if name == "vggish" else jnp.asarray(rows)
+    found = features_of(name)(case.variables(), rows)
+    features_of.cache_clear()
+    wanted = case.network.module(case.variables()).features(rows)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,130 @@
+"""How fast the encoders make the features of a video, beside PyTorch where it is installed.
+
+  python benchmarks/encoders.py [--streams NAME ...] [--rounds N] [--rows SHARE] [--dtype bfloat16]
+
+A video has 80 pictures of 224 x 224, ten clips of eight pictures of 112 x 112, and ten log-mel
+spectrograms of 96 x 64. Weights are random. Ours, PyTorch's in both memory formats, and a product
+of large matrices are measured in turns, since other programs on a machine slow them down alike;
+the best of all rounds counts. --rows 0.1 takes a tenth of a video's rows, on a slow machine.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from machine import peak_flops, peak_memory  # noqa: E402
+
+from avvp_jax.encoders.features import features_of  # noqa: E402
+from avvp_jax.encoders.published import ENCODERS  # noqa: E402
+
+# Rows of a video, their shape, and multiplications and additions for each.
+WORK = {
+    "resnet152": (80, (224, 224, 3), 2 * 11.51e9),
+    "r2plus1d": (10, (8, 112, 112, 3), 2 * 20.26e9),
+    "vggish": (10, (96, 64), 2 * 0.86e9),
+}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def inputs(stream: str, share: float) -> np.ndarray:
+    """Made-up rows of a video."""
+    count, shape, _ = WORK[stream]
+    shape, rng = (max(1, round(share * count)), *shape), np.random.default_rng(0)
+    if stream == "vggish":
+        return rng.standard_normal(shape).astype(np.float32)
+    return rng.integers(0, 256, shape, np.uint8)
+
+
+def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
+    variables = jax.jit(ENCODERS[stream].network().init)(jax.random.key(0))
+    program = features_of(stream, dtype)
+    rows = jax.device_put(rows)
+    return lambda: jax.block_until_ready(program(variables, rows))
+
+
+def theirs(stream: str, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:
+    """PyTorch's, of normalised rows, in parts of four, which is its best on a CPU."""
+    try:
+        import torch
+    except ImportError:
+        return
+    import torch_encoders
+
+    x = torch.from_numpy(rows.astype(np.float32))
+    x = x[:, None] if stream == "vggish" else torch.movedim(x / 128 - 1, -1, 1).contiguous()
+    last = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    for name, memory in (("torch", torch.contiguous_format), ("torch channels last", last)):
+        network = torch_encoders.networks()[stream].to(memory_format=memory)
+        part = {"resnet152": 4, "r2plus1d": 1, "vggish": 10}[stream]
+        parts = [each.contiguous(memory_format=memory) for each in x.split(part)]
+
+        def run(network=network, parts=parts):
+            with torch.inference_mode():
+                return [network(each) for each in parts]
+
+        yield name, run
+
+
+def measured(runs: dict[str, Callable], rounds: int, clock: Callable) -> dict[str, float]:
+    """The best time of each run, all in turns after one of each that does not count."""
+    best = dict.fromkeys(runs, float("inf"))
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            start = clock()
+            run()
+            if number:
+                best[name] = min(best[name], clock() - start)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--streams", nargs="+", default=list(WORK), choices=list(WORK))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=float, default=1.0, help="share of a video's rows")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--threads", type=int, help="of PyTorch")
+    parser.add_argument(
+        "--clock", default="wall", choices=CLOCKS, help="cpu: of this process, if it has one core"
+    )
+    args = parser.parse_args()
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    seconds, work = {}, 0.0
+    peak = 0.0
+    for stream in args.streams:
+        rows = inputs(stream, args.rows)
+        flops = len(rows) * WORK[stream][2]
+        runs = {"ours": ours(stream, rows, args.dtype), **dict(theirs(stream, rows))}
+        best = measured(runs, args.rounds, CLOCKS[args.clock])
+        peak = max(peak, peak_flops(args.dtype, "highest"))
+        work += flops
+        for name, time_taken in best.items():
+            seconds[name] = seconds.get(name, 0.0) + time_taken
+            print(line(stream, name, flops, time_taken, args.rows, peak), flush=True)
+    for name, time_taken in seconds.items():
+        print(line("together", name, work, time_taken, args.rows, peak))
+    print(f"matrix peak {peak / 1e9:.0f} GFLOP/s, memory at most {peak_memory() / 2**20:.0f} MiB")
+
+
+def line(stream: str, name: str, flops: float, seconds: float, share: float, peak: float) -> str:
+    rate = flops / seconds
+    return (
+        f"{stream:10} {name:20} {share / seconds:7.3f} videos/s  {rate / 1e9:7.0f} GFLOP/s  "
+        f"{rate / peak:4.0%} of the matrix peak"
+    )
+
+
+if __name__ == "__main__":
+    main()
