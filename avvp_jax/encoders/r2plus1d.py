@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from avvp_jax.encoders.convolutions import BatchNorm, Convolution, normalised
+from avvp_jax.encoders.convolutions import BatchNorm, Convolution, normalised, rectified_sum
 from avvp_jax.nn.layers import Arithmetic
 
 MEAN = (0.43216, 0.394666, 0.37645)  # of Kinetics
@@ -109,7 +109,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: Clips) -> Clips:
         y = self.conv2(jax.nn.relu(self.conv1(x)))
-        return jax.nn.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return rectified_sum(y, x if self.downsample is None else self.downsample(x))
 
 
 class R2Plus1D(nnx.Module):

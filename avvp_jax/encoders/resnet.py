@@ -6,7 +6,13 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from avvp_jax.encoders.convolutions import BatchNorm, Convolution, max_pool, normalised
+from avvp_jax.encoders.convolutions import (
+    BatchNorm,
+    Convolution,
+    max_pool,
+    normalised,
+    rectified_sum,
+)
 from avvp_jax.nn.layers import Arithmetic
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
@@ -62,7 +68,7 @@ class Bottleneck(nnx.Module):
         y = jax.nn.relu(self.bn1(self.conv1(x)))
         y = jax.nn.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return jax.nn.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return rectified_sum(y, x if self.downsample is None else self.downsample(x))
 
 
 class ResNet(nnx.Module):
