@@ -17,10 +17,11 @@ TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
 PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
 FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_variants", "test_other_task", "test_feed")
 
-# Under nohup a process ignores SIGHUP, and so would those that tests start and send it to. A
-# handler protects this one as well, and they begin without it.
-if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, lambda *_: None)
+# Under nohup a process ignores SIGHUP, in the background of a script SIGINT, and so would those
+# that tests start and send it to. A handler protects this one as well, and they begin without it.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 # What all processes of this test run share; see compilation.py and xla_flags.py.
 if "AVVP_TESTS_CACHE" not in os.environ:

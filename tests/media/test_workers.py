@@ -23,8 +23,18 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 SEEN = Wanted(LLP, views=("r2plus1d",), sound=False)
 
 
+_OTHERS: list[int] = []  # decoders of other files' tests in this process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _others():
+    _OTHERS[:] = decoders()
+    yield
+    _OTHERS.clear()
+
+
 def decoders(parent: int | None = None) -> list[int]:
-    """The processes that decode for a process, by default this one."""
+    """The processes that decode for a process, by default for these tests in this one."""
     found = []
     for place in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -33,7 +43,7 @@ def decoders(parent: int | None = None) -> list[int]:
             if b"avvp_jax.media.worker" in command and says[0] != "Z":
                 if int(says[1]) == (parent or os.getpid()):
                     found.append(int(place.name))
-    return found
+    return [number for number in found if number not in _OTHERS]
 
 
 def gone(numbers: list[int], seconds: float = 10) -> bool:
