@@ -59,6 +59,12 @@ STREAMS = {
         # CLAP (fusion) feature map, row = 32 * frequency half + time. The published network
         # makes one map of a clip of up to ten seconds; for longer clips it makes no such map.
         Stream("clap", "CLAP/features", 768, map_rows=64),
+        # Statistics of each second of sound, without a network; see encoders/plain.py.
+        Stream("plain_sound", "feats/plain_sound", 256, per_second=1),
+        # Histograms of eight frames a second.
+        Stream("plain_frames", "feats/plain_frames", 160, per_second=8),
+        # Histograms of what changes in one snippet a second.
+        Stream("plain_motion", "feats/plain_motion", 80, per_second=1),
     )
 }
 
@@ -66,7 +72,10 @@ STREAMS = {
 STREAM_SETS = {
     "base": ("vggish", "resnet152", "r2plus1d"),
     "clip_clap": ("clap", "clip", "r2plus1d"),
+    "plain": ("plain_sound", "plain_frames", "plain_motion"),
 }
+# Those that are published for LLP, of networks.
+PUBLISHED = ("vggish", "resnet152", "r2plus1d", "clip", "clap")
 
 # Folders of VALOR's segment pseudo labels, [segments, classes] per video: CLAP labels the
 # audio, CLIP the frames.

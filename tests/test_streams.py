@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from avvp_jax.errors import UserError
 from avvp_jax.streams import (
     PSEUDO_LABELS,
+    PUBLISHED,
     STREAM_SETS,
     STREAMS,
     clap_pooling_matrix,
@@ -103,10 +104,16 @@ def test_pooling_before_a_projection_equals_pooling_after_it(seed, name):
 
 
 def test_the_sets_name_known_streams_and_end_in_the_snippets():
-    for names in STREAM_SETS.values():
-        assert len(names) == 3 and names[2] == "r2plus1d"
+    for key, names in STREAM_SETS.items():
+        assert len(names) == 3
+        assert names[2] == ("plain_motion" if key == "plain" else "r2plus1d")
         assert set(names) <= set(STREAMS)
     assert STREAM_SETS["base"][0] == "vggish" and STREAM_SETS["clip_clap"][0] == "clap"
+
+
+def test_the_plain_streams_are_not_among_the_published():
+    assert {*PUBLISHED, *STREAM_SETS["plain"]} == set(STREAMS)
+    assert not set(PUBLISHED) & set(STREAM_SETS["plain"])
 
 
 def test_clap_hears_and_clip_sees():

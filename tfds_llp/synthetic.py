@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from avvp_jax.streams import PSEUDO_LABELS, STREAMS
+from avvp_jax.streams import PSEUDO_LABELS, PUBLISHED, STREAMS
 from avvp_jax.task import LLP, MODALITIES
 from tfds_llp.annotations import DENSE_FILES, DENSELY_LABELLED, SPLIT_FILES
 from tfds_llp.csv_tables import write_table
@@ -79,7 +79,7 @@ RENDERINGS = {
 class SyntheticVideo:
     """One video: features as published, true labels, and teachers' labels per segment.
 
-    `streams` maps a name in `avvp_jax.streams.STREAMS` to float32 [rows, width]. Labels are 0 or
+    `streams` maps a name in `avvp_jax.streams.PUBLISHED` to float32 [rows, width]. Labels are 0 or
     1. `weak_label` has the classes of `audio_label` and `visual_label`. Pseudo labels are noisy
     versions of these two, and zero for classes that the weak label lacks.
     """
@@ -118,7 +118,7 @@ def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = S
     `folder` under their published names; existing files are replaced.
     """
     folder = Path(folder)
-    for subfolder in (*(stream.folder for stream in STREAMS.values()), *PSEUDO_LABELS.values()):
+    for subfolder in (*(STREAMS[name].folder for name in PUBLISHED), *PSEUDO_LABELS.values()):
         (folder / subfolder).mkdir(parents=True, exist_ok=True)
     weak, dense = {}, {modality: [] for modality in MODALITIES}
     for split, videos in generate(seed, sizes).items():

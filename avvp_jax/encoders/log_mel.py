@@ -9,8 +9,7 @@ import functools
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
-from avvp_jax.encoders.vggish import BANDS, FRAMES
-
+FRAMES, BANDS = 96, 64  # of a spectrogram
 RATE = 16_000  # samples per second
 WINDOW, HOP, TRANSFORM = 400, 160, 512  # samples: of a frame, between frames, of the transform
 NEEDED = WINDOW + (FRAMES - 1) * HOP  # samples of each second: 15,600

@@ -7,9 +7,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from avvp_jax.encoders.convolutions import Convolution, max_pool
+from avvp_jax.encoders.log_mel import BANDS, FRAMES
 from avvp_jax.nn.layers import Arithmetic, linear
 
-FRAMES, BANDS = 96, 64  # of a log-mel spectrogram
 CONVOLUTIONS = ("conv1", "conv2", "conv3_1", "conv3_2", "conv4_1", "conv4_2")
 POOLED = ("conv1", "conv2", "conv3_2", "conv4_2")  # what a pool follows
 LINEAR = ("fc1_1", "fc1_2", "fc2")

@@ -135,9 +135,10 @@ def _what_it_is(stream: Stream, task: Task, shape: tuple[int, ...]) -> str:
         return ": transposed; turn it to rows of a video, one below the other"
     if _usable(STREAMS[stream.name], task, shape):
         return f": they are as wide as published, where {width} numbers are declared"
-    for end in sorted(_KINDS[stream.name], key=len, reverse=True):
+    kinds = _KINDS.get(stream.name, {})
+    for end in sorted(kinds, key=len, reverse=True):
         if plain[-len(end) :] == end and end != (width,):
-            return f": {_KINDS[stream.name][end]}"
+            return f": {kinds[end]}"
     if len(plain) > 2 and plain[-1] == width and math.prod(plain[:-1]) == rows:
         return f": the rows have several axes; reshape them to [{rows}, {width}]"
     for other in STREAMS.values():

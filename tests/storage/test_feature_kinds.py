@@ -119,6 +119,11 @@ UNUSABLE = [
     ("clap", of(32, 768), "32 rows instead of 64; take CLAP's whole map"),
     ("clap", of(768, 64), "transposed"),
     ("clap", of(1, 768, 2, 32), "an axis for its halves; reshape it to [64, 768]"),
+    ("plain_sound", of(10, 96, 64), "has shape [10, 96, 64], not [10, 256]"),
+    ("plain_frames", of(160, 80), "transposed"),
+    ("plain_frames", of(40, 160), "40 rows instead of 80"),
+    ("plain_motion", of(10, 256), "features of feats/plain_sound, or like them"),
+    ("plain_motion", of(10, 300), "300 numbers in a row, of another network"),
     ("clap", of(2, 32, 768), "an axis for its halves"),
 ]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from avvp_jax.streams import STREAM_SETS, STREAMS
+from avvp_jax.streams import PUBLISHED, STREAM_SETS
 from avvp_jax.task import Task
 from tests.tfds_llp.published_folder import write_published
 from tfds_llp import Llp, LlpConfig
@@ -17,7 +17,7 @@ CHIMES = Task(
     seconds=2,
 )
 CONFIGS = (
-    LlpConfig(name="chimes", streams=tuple(STREAMS), task=CHIMES),
+    LlpConfig(name="chimes", streams=PUBLISHED, task=CHIMES),
     LlpConfig(name="clip_b32", streams=STREAM_SETS["clip_clap"], widths={"clip": 512}),
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avvp_jax.streams import PSEUDO_LABELS, STREAMS, streams_of
+from avvp_jax.streams import PSEUDO_LABELS, PUBLISHED, streams_of
 from avvp_jax.task import LLP, Task
 
 TRAIN = {
@@ -45,7 +45,7 @@ VIDEOS = ids(TRAIN) + ids(VAL) + ids(TEST)
 
 def write_published(
     folder: Path,
-    streams=tuple(STREAMS),
+    streams=PUBLISHED,
     pseudo_labels=False,
     seed=0,
     train=TRAIN,

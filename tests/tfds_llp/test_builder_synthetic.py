@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tfds_llp
-from avvp_jax.streams import STREAMS, pool_to_segments
+from avvp_jax.streams import PUBLISHED, STREAMS, pool_to_segments
 from avvp_jax.task import LLP
 from tests.tfds_llp.building import read
 from tfds_llp import Llp, synthetic, synthetic_config
@@ -32,8 +32,10 @@ def made_up(monkeypatch):
             id=f"{split}{number}",
             filename=f"{split}{number}_0_10",
             streams={
-                name: rng.standard_normal((stream.rows(LLP), stream.width), np.float32)
-                for name, stream in STREAMS.items()
+                name: rng.standard_normal(
+                    (STREAMS[name].rows(LLP), STREAMS[name].width), np.float32
+                )
+                for name in PUBLISHED
             },
             weak_label=weak,
             audio_label=segments[0],
