@@ -30,6 +30,7 @@ def write(file: BinaryIO, window: Window | None, error: str | None = None) -> No
         arrays = list(window.pictures.items())
         arrays += [] if window.sound is None else [(None, window.sound)]
         head = {"start": window.start, "seconds": window.seconds, "missing": window.missing}
+        head["found"] = window.found
         head["arrays"] = [[name, array.dtype.name, array.shape] for name, array in arrays]
     text = json.dumps(head).encode()
     file.write(len(text).to_bytes(4, "big") + text)
@@ -60,11 +61,12 @@ def read(take: Callable[[int], bytearray]) -> Window | str | None:
             raise ValueError
         start, seconds = float(head["start"]), float(head["seconds"])
         missing = tuple(map(str, head["missing"]))
+        picture, heard = map(float, head["found"])
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Garbled from None
     arrays = dict(_arrays(shapes, take))
     sound = arrays.pop(None, None)
-    return Window(start, seconds, arrays, sound, missing)
+    return Window(start, seconds, arrays, sound, missing, (picture, heard))
 
 
 def _checked(kind: str, shape: list) -> tuple[np.dtype, tuple[int, ...]]:

@@ -18,10 +18,12 @@ class View(NamedTuple):
     Attributes:
       frames: for each segment.
       of: a frame as the network sees it.
+      dark: height and width of a frame where there is no picture.
     """
 
     frames: int
     of: Callable[[Rgb], Rgb]
+    dark: tuple[int, int]
 
 
 def indices(frames: int, wanted: int) -> Int64[np.ndarray, " wanted"]:
@@ -63,4 +65,8 @@ def whole(picture: Rgb) -> Rgb:
     return picture
 
 
-VIEWS = {"resnet": View(8, crop), "r2plus1d": View(8, square), "clip": View(1, whole)}
+VIEWS = {
+    "resnet": View(8, crop, (_CROP, _CROP)),
+    "r2plus1d": View(8, square, (_SQUARE, _SQUARE)),
+    "clip": View(1, whole, (_CROP, _CROP)),
+}

@@ -14,6 +14,7 @@ from avvp_jax.media import frames, moviepy, sound
 from avvp_jax.media.extent import Extent, measured
 from avvp_jax.media.frames import DIRECT, PUBLISHED, Views
 from avvp_jax.media.opening import MediaError, Opened, check_picture, check_sound, opened
+from avvp_jax.media.views import VIEWS
 from avvp_jax.task import Task
 
 FIDELITIES = (PUBLISHED, DIRECT)
@@ -31,6 +32,7 @@ class Window:
       sound: at 16 kHz. "published": int16 [samples, 2], as in MoviePy's wav files, "direct":
         float32 [samples]. None if it was not asked for.
       missing: what the file lacked and was made up for, in words that can follow its name.
+      found: seconds of picture and of sound that the file holds.
     """
 
     start: float
@@ -38,6 +40,7 @@ class Window:
     pictures: Views
     sound: np.ndarray | None
     missing: tuple[str, ...]
+    found: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Wanted:
       sound: whether sound is needed.
       fidelity: "published" or "direct"; see frames.py, sound.py and moviepy.py.
       hop: seconds between the starts of windows; None for windows that follow one another.
-      silence: whether a video without sound counts as silent. Else it is refused.
+      partial: whether a file without sound counts as silent, and one without a picture as dark.
+        Else it is refused.
+      most: how many windows of a video to read at most; None for all.
     """
 
     task: Task
@@ -58,7 +63,8 @@ class Wanted:
     sound: bool = True
     fidelity: str = DIRECT
     hop: float | None = None
-    silence: bool = False
+    partial: bool = False
+    most: int | None = None
 
     def __post_init__(self):
         duration = self.task.duration
@@ -111,9 +117,10 @@ def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
     ):
         yield _whole(path, wanted, extent, cut=int(duration * sound.RATE))
         return
+    starts = starts[: wanted.most]
     with contextlib.ExitStack() as stack:
-        seen, heard = itertools.repeat({}), itertools.repeat(None)
-        if wanted.views:
+        seen, heard = itertools.repeat(_dark(wanted)), itertools.repeat(None)
+        if wanted.views and extent.picture:
             video = stack.enter_context(opened(path))
             seen = frames.windows(video, starts, wanted.task, wanted.views, wanted.fidelity)
             stack.callback(seen.close)
@@ -121,7 +128,8 @@ def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
             heard = _heard(stack.enter_context(opened(path)), starts, duration, wanted)
         for start in starts:
             missing = _missing(extent, float(start), duration, slack, wanted)
-            yield Window(float(start), duration, next(seen), next(heard), missing)
+            found = extent.picture, extent.sound
+            yield Window(float(start), duration, next(seen), next(heard), missing, found)
 
 
 def whole(path: str | os.PathLike, wanted: Wanted) -> Window:
@@ -136,8 +144,8 @@ def whole(path: str | os.PathLike, wanted: Wanted) -> Window:
 
 
 def _whole(path: str | os.PathLike, wanted: Wanted, extent: Extent, cut: int | None) -> Window:
-    pictures, heard = {}, None
-    if wanted.views:
+    pictures, heard = _dark(wanted), None
+    if wanted.views and extent.picture:
         with opened(path) as file:
             pictures = frames.whole(file, wanted.task, wanted.views)
     if wanted.sound and extent.sound:
@@ -150,22 +158,29 @@ def _whole(path: str | os.PathLike, wanted: Wanted, extent: Extent, cut: int | N
     elif wanted.sound:
         heard = np.zeros((int(extent.seconds * sound.RATE), 2), np.int16)
     missing = _missing(extent, 0.0, extent.seconds, wanted.task.seconds / 2, wanted)
-    return Window(0.0, extent.seconds, pictures, heard, missing)
+    found = extent.picture, extent.sound
+    return Window(0.0, extent.seconds, pictures, heard, missing, found)
 
 
 def _extent(path: str | os.PathLike, wanted: Wanted) -> Extent:
     """How long a file is, after a look at whether it has what is wanted."""
     with opened(path) as file:
-        if wanted.views:
+        if wanted.views and not (wanted.partial and file.picture is None):
             check_picture(file)
-        if wanted.sound and not (wanted.silence and file.sound is None):
+        if wanted.sound and not (wanted.partial and file.sound is None):
             check_sound(file)
         extent = measured(file)
-    if wanted.views and not extent.picture:
+    if wanted.views and not extent.picture and not (wanted.partial and extent.sound):
         raise MediaError(path, "has no frame of its picture")
-    if wanted.sound and not wanted.silence and not extent.sound:
+    if wanted.sound and not extent.sound and not (wanted.partial and extent.picture):
         raise MediaError(path, "has no sound in its sound track")
     return extent
+
+
+def _dark(wanted: Wanted) -> Views:
+    """The frames of a window without a picture."""
+    sizes = {v: (VIEWS[v].frames * wanted.task.segments, *VIEWS[v].dark, 3) for v in wanted.views}
+    return {view: np.zeros(size, np.uint8) for view, size in sizes.items()}
 
 
 def _heard(

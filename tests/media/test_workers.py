@@ -72,7 +72,7 @@ def endless(tmp_path_factory):
 
 def test_results_are_those_of_this_process_in_the_order_of_the_files():
     paths = [path_of(clip) for clip in ("long", "no_audio", "short", "audio_only", "rotated")]
-    wanted = Wanted(LLP, views=("r2plus1d", "clip"), silence=True)
+    wanted = Wanted(LLP, views=("r2plus1d", "clip"), partial=True)
     found = list(read_all(paths, wanted, workers=2))
     assert not decoders()
     ends = [read for read in found if read.window is None]
@@ -255,7 +255,13 @@ def taker(content: bytes):
      ("float64", [1]), ("uint8", [True])],
 )  # fmt: skip
 def test_arrays_that_a_decoder_may_not_send(kind, shape):
-    head = {"start": 0, "seconds": 1, "missing": [], "arrays": [["x", kind, shape]]}
+    head = {
+        "start": 0,
+        "seconds": 1,
+        "missing": [],
+        "found": [0, 0],
+        "arrays": [["x", kind, shape]],
+    }
     text = json.dumps(head).encode()
     with pytest.raises(messages.Garbled):
         messages.read(taker(len(text).to_bytes(4, "big") + text + bytes(8)))
@@ -263,7 +269,9 @@ def test_arrays_that_a_decoder_may_not_send(kind, shape):
 
 def test_a_window_comes_through_as_it_is(tmp_path):
     pictures = {"a": np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)}
-    sent = Window(1.5, 10.0, pictures, np.arange(6, dtype=np.int16).reshape(3, 2), ("x", "y"))
+    sent = Window(
+        1.5, 10.0, pictures, np.arange(6, dtype=np.int16).reshape(3, 2), ("x", "y"), (9.5, 0)
+    )
     with (tmp_path / "x").open("wb") as file:
         messages.write(file, sent)
     got = messages.read(taker((tmp_path / "x").read_bytes()))
