@@ -44,9 +44,7 @@ def inputs(stream: str, share: float) -> np.ndarray:
 
 def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
     variables = jax.jit(ENCODERS[stream].network().init)(jax.random.key(0))
-    program = features_of(stream, dtype)
-    rows = jax.device_put(rows)
-    return lambda: jax.block_until_ready(program(variables, rows))
+    return lambda: jax.block_until_ready(features_of(stream, variables, rows, dtype))
 
 
 def theirs(stream: str, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:

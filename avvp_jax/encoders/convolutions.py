@@ -6,13 +6,12 @@ channels]; R(2+1)D has its own way to that. Padding is given and the same on bot
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Shaped, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from avvp_jax.nn.layers import NORM_EPSILON, Arithmetic
 
@@ -108,21 +107,3 @@ def normalised(
     """Pictures of 0..255 as the published programs feed them: float32, by channel (RGB)."""
     x = pictures.astype(jnp.float32) / 255
     return (x - np.array(mean, np.float32)) / np.array(std, np.float32)
-
-
-def in_parts(
-    function: Callable[[Array], Array], x: Shaped[Array, "n ..."], part: int | None
-) -> Shaped[Array, "n ..."]:
-    """`function` of `x`, of `part` rows at a time: less memory, and on a CPU what caches hold.
-
-    Args:
-      function: computes each row on its own.
-      part: None is all rows at once.
-    """
-    n = len(x)
-    if part is None or n <= part:
-        return function(x)
-    rows = -(-n // part) * part
-    x = jnp.pad(x, ((0, rows - n), *((0, 0),) * (x.ndim - 1)))
-    y = jax.lax.map(function, x.reshape(-1, part, *x.shape[1:]))
-    return y.reshape(rows, *y.shape[2:])[:n]

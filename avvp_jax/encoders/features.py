@@ -1,35 +1,71 @@
 """Features of a video's frames and sound, by the published encoders."""
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import jax
-from jaxtyping import Array, Float, Shaped
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
 
-from avvp_jax.encoders.convolutions import in_parts
 from avvp_jax.encoders.published import ENCODERS
 from avvp_jax.nn.functional import Variables
 
 
 @functools.lru_cache(16)
-def features_of(
+def program_of(
     stream: str, dtype: str = "float32", precision: str = "highest"
 ) -> Callable[[Variables, Shaped[Array, "rows ..."]], Float[Array, "rows width"]]:
-    """A compiled function of an encoder's variables and the rows of a video to their features.
+    """A compiled function of an encoder's variables and rows to their features, all at once.
 
-    Rows are of resnet152 pictures [224, 224, 3] of bytes (RGB), of r2plus1d clips
-    [8, 112, 112, 3] of bytes, of vggish log-mel spectrograms [96, 64] (log_mel.py). Features are
-    float32. Another number of rows is another program.
+    Another number of rows is another program. For the arguments see `features_of`.
+    """
+    network = ENCODERS[stream].network(dtype, precision)
+    return jax.jit(lambda variables, rows: network.module(variables).features(rows))
+
+
+def features_of(
+    stream: str, variables: Variables, rows: Shaped[np.ndarray, "rows ..."], *arithmetic: str
+) -> Float[Array, "rows width"]:
+    """The features of a video's rows, each computed on its own; equal neighbours once.
 
     Args:
       stream: one of ENCODERS.
-      dtype, precision: as in nn/layers.py.
+      variables: of its encoder, on the device that computes.
+      rows: of resnet152 pictures [224, 224, 3] of bytes (RGB), of r2plus1d clips
+        [8, 112, 112, 3] of bytes, of vggish log-mel spectrograms [96, 64] (log_mel.py).
+      arithmetic: dtype and precision, as in nn/layers.py; float32 and highest if not given.
+
+    Returns:
+      float32, on the device; where that is no CPU it may still be computing.
     """
-    encoder = ENCODERS[stream]
-    network = encoder.network(dtype, precision)
+    program, (kept, place) = program_of(stream, *arithmetic), distinct(rows)
+    on_cpu = jax.default_backend() == "cpu"
+    part = ENCODERS[stream].part if on_cpu else _at_once(len(kept), len(rows))
+    found = []
+    for start in range(0, len(kept), part):
+        some = kept[start : start + part]
+        some = np.pad(some, [(0, part - len(some)), *[(0, 0)] * (rows.ndim - 1)])
+        found.append(program(variables, some))
+        if on_cpu:  # parts that are computed side by side would take each other's caches
+            found[-1].block_until_ready()
+    return jnp.concatenate(found)[place]
 
-    def features(variables: Variables, rows: Array) -> Array:
-        part = encoder.part if jax.default_backend() == "cpu" else None
-        return in_parts(network.module(variables).features, rows, part)
 
-    return jax.jit(features)
+def distinct(
+    rows: Shaped[np.ndarray, "rows ..."],
+) -> tuple[Shaped[np.ndarray, "kept ..."], Int[np.ndarray, " rows"]]:
+    """The rows that differ from the one before, and for each row which of them it equals.
+
+    Videos of a low rate show a frame several times.
+    """
+    new = [not np.array_equal(*pair) for pair in itertools.pairwise(rows)]
+    new = np.array([True, *new])
+    return rows[new], np.cumsum(new) - 1
+
+
+def _at_once(kept: int, rows: int) -> int:
+    """Rows that an accelerator takes at once: all, in no more than four different numbers."""
+    quarter = -(-rows // 4)
+    return min(rows, -(-kept // quarter) * quarter)

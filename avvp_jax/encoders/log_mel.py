@@ -5,6 +5,7 @@ the last 25 ms are not used. Everything is float64 on the host; the result is fl
 """
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
@@ -17,27 +18,31 @@ LOWEST, HIGHEST = 125.0, 7500.0  # Hz
 OFFSET = 0.01  # added before the logarithm
 
 
-def log_mels(sound: Shaped[np.ndarray, " samples *channels"]) -> Float32[np.ndarray, "seconds _ _"]:
-    """The spectrograms of a sound's seconds, in log(magnitude + 0.01).
+def log_mels(
+    sound: Shaped[np.ndarray, " samples *channels"], starts: Iterable[float] | None = None
+) -> Float32[np.ndarray, "parts _ _"]:
+    """The spectrograms of parts of a sound, in log(magnitude + 0.01).
 
     Args:
       sound: at 16 kHz; integers of 16 bits, or floats in -1..1. Channels are averaged.
+      starts: of the parts, in seconds; None is every second.
 
     Returns:
-      [seconds, 96, 64]; a last second of less than 0.975 s is left out.
+      [parts, 96, 64]; parts of which less than 0.975 s is there are left out.
     """
     if sound.dtype.kind == "i":
         sound = sound / 32768
     sound = sound.astype(np.float64)
     if sound.ndim > 1:
         sound = sound.mean(axis=1)
-    starts = range(0, len(sound) - NEEDED + 1, RATE)
-    spectrograms = [_log_mel(sound[start : start + NEEDED]) for start in starts]
+    samples = range(0, len(sound), RATE) if starts is None else [round(x * RATE) for x in starts]
+    parts = [sound[start : start + NEEDED] for start in samples]
+    spectrograms = [_log_mel(part) for part in parts if len(part) == NEEDED]
     return np.array(spectrograms, np.float32).reshape(-1, FRAMES, BANDS)
 
 
-def _log_mel(second: Float64[np.ndarray, " samples"]) -> Float64[np.ndarray, "frames bands"]:
-    frames = np.lib.stride_tricks.sliding_window_view(second, WINDOW)[::HOP]
+def _log_mel(part: Float64[np.ndarray, " samples"]) -> Float64[np.ndarray, "frames bands"]:
+    frames = np.lib.stride_tricks.sliding_window_view(part, WINDOW)[::HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi / WINDOW * np.arange(WINDOW))
     magnitudes = np.abs(np.fft.rfft(frames * hann, TRANSFORM))
     return np.log(magnitudes @ _mel_weights() + OFFSET)

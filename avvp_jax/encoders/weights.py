@@ -31,16 +31,16 @@ def default_folder() -> str:
 
 
 def folder_of(weights_dir: str | None) -> str:
-    """A weights folder as given, or the default, made absolute.
+    """A weights folder as given, or the default, made absolute. Empty is the default too.
 
     Raises:
       UserError: it is on cloud storage, or something else is there.
     """
     folder = absolute(weights_dir or default_folder())
     if on_cloud(folder):
-        raise UserError(f"--weights_dir={folder}: must be a folder on this machine")
+        raise UserError(f"weights_dir={folder}: must be a folder on this machine")
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise UserError(f"--weights_dir={folder}: is not a folder; choose another")
+        raise UserError(f"weights_dir={folder}: is not a folder; choose another")
     return folder
 
 
@@ -62,8 +62,8 @@ def hash_in(name: str) -> str:
     return name.rpartition("-")[2].partition(".")[0]
 
 
-def load(stream: str, weights_dir: str | None = None) -> Variables:
-    """The variables of a stream's published encoder, float32.
+def load(stream: str, weights_dir: str | None = None) -> tuple[Variables, str]:
+    """The variables of a stream's published encoder, float32, and the SHA-256 of their file.
 
     A file of another SHA-256 than the published ones is used, and one line on stderr says so.
 
@@ -80,14 +80,15 @@ def load(stream: str, weights_dir: str | None = None) -> Variables:
     state = read_tensors(path, f"remove it and run {COMMAND}")
     network = encoder.network()
     variables = from_published(state, network.shapes(), encoder.words, encoder.unused, path)
-    if note := _other_hash(encoder, path):
+    digest = sha256_of(path)
+    if note := _other_hash(encoder, digest):
         print(f"{path}: {note}; used all the same", file=sys.stderr, flush=True)
-    return variables
+    return variables, digest
 
 
-def _other_hash(encoder: Encoder, path: str) -> str | None:
-    """Says so if a file is none of the published ones."""
-    digest, known = sha256_of(path), [hash_in(name) for name in encoder.names]
+def _other_hash(encoder: Encoder, digest: str) -> str | None:
+    """Says so if the SHA-256 of a file is none of the published ones."""
+    known = [hash_in(name) for name in encoder.names]
     if digest.startswith(tuple(known)):
         return None
     return (
@@ -114,7 +115,7 @@ def _state_of(encoder: Encoder, path: str | None) -> str:
         return "missing; --download fetches it"
     name = os.path.basename(path)
     try:
-        note = _other_hash(encoder, path)
+        note = _other_hash(encoder, sha256_of(path))
     except OSError as error:
         return f"{name} is there, but cannot be read ({error.strerror})"
     return f"{name} is there, but {note}" if note else f"{name} is there"

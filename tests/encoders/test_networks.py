@@ -1,6 +1,7 @@
 """The encoders compute what PyTorch computes with the same weights, and mistakes would show."""
 
 import functools
+import itertools
 import re
 
 import jax
@@ -10,8 +11,8 @@ import pytest
 from flax import nnx
 
 from avvp_jax.encoders import convolutions, r2plus1d, resnet
-from avvp_jax.encoders.convolutions import in_parts, max_pool, normalised
-from avvp_jax.encoders.features import features_of
+from avvp_jax.encoders.convolutions import max_pool, normalised
+from avvp_jax.encoders.features import distinct, features_of, program_of
 from avvp_jax.encoders.published import Encoder
 from avvp_jax.nn.functional import make_network
 from tests.encoders import networks as net
@@ -208,11 +209,13 @@ def test_pictures_of_bytes_are_normalised_by_channel(kind, name):
     )
 
 
-@pytest.mark.parametrize("rows", [1, 4, 5, 8, 11])
-def test_parts_of_a_batch_give_what_the_batch_gives(rows):
-    x = np.random.default_rng(0).standard_normal((rows, 6, 3)).astype("f4")
-    parts = jax.jit(lambda x: in_parts(lambda y: y.sum(axis=1) * 2, x, 4))
-    np.testing.assert_allclose(parts(x), x.sum(axis=1) * 2, rtol=1e-6)
+@pytest.mark.parametrize("shown", [[0], [0, 0, 0], [0, 1, 1, 0, 2, 2], [0, 1, 2, 3]])
+def test_equal_neighbours_are_kept_once(shown):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 3), np.uint8)
+    rows = pictures[shown]
+    kept, place = distinct(rows)
+    assert len(kept) == 1 + sum(a != b for a, b in itertools.pairwise(shown))
+    np.testing.assert_array_equal(kept[place], rows)
 
 
 def test_max_pool_pads_with_nothing():
@@ -223,15 +226,20 @@ def test_max_pool_pads_with_nothing():
     np.testing.assert_array_equal(max_pool(jnp.asarray(x), 3, 2, 1), wanted)
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("name", net.SMALL)
-def test_the_program_of_a_stream_computes_its_features(name, monkeypatch):
+def test_the_features_of_a_stream_are_those_of_its_network(name, accelerator, monkeypatch):
+    """Of rows of which some come twice, in as many parts as the device takes."""
     case = net.SMALL[name]
     monkeypatch.setattr(Encoder, "network", lambda *_: case.network)
-    features_of.cache_clear()
-    shape = {"resnet152": (6, 32, 32, 3), "r2plus1d": (2, 8, 16, 16, 3), "vggish": (11, 96, 64)}
+    if accelerator:
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    program_of.cache_clear()
+    shape = {"resnet152": (6, 32, 32, 3), "r2plus1d": (3, 8, 16, 16, 3), "vggish": (11, 96, 64)}
     rows = np.random.default_rng(0).integers(0, 256, shape[name], np.uint8)
-    rows = jnp.asarray(rows / 64 - 2, jnp.float32) if name == "vggish" else jnp.asarray(rows)
-    found = features_of(name)(case.variables(), rows)
-    features_of.cache_clear()
-    wanted = case.network.module(case.variables()).features(rows)
+    rows = np.concatenate([rows[:1], rows])
+    rows = (rows / 64 - 2).astype(np.float32) if name == "vggish" else rows
+    found = features_of(name, case.variables(), rows)
+    program_of.cache_clear()
+    wanted = case.network.module(case.variables()).features(jnp.asarray(rows))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
