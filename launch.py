@@ -1,31 +1,32 @@
-"""Trains, evaluates, predicts with and exports parsers. See the README.
+"""Trains, evaluates, predicts with and exports parsers, and parses videos. See the README.
 
 python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|eval|predict|export]
                  [--config.KEY=VALUE ...]
                  [--coordinator=HOST:PORT --num_processes=N --process_id=0..N-1 | --num_processes=1]
+python launch.py --mode=parse --workdir=W [--config.KEY=VALUE ...] VIDEO_OR_FOLDER ...
 python launch.py --mode=compare W1 W2 ...
 """
 
 import contextlib
 import io
 import os
-import pathlib
 import re
 import sys
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from avvp_jax.errors import UserError, cause, one_line
-from avvp_jax.runtime import endings, platforms, preemption, processes
+from avvp_jax.runtime import commands, preemption, processes
 
-USER_ERROR, CRASHED = 2, 1  # preemption.py and endings.py define the other exit codes
+MODES = ("train", "eval", "predict", "export", "parse", "compare")
 
 flags.DEFINE_string("workdir", None, "Where a run keeps its config, checkpoints and results.")
 flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
 flags.DEFINE_integer("num_processes", None, "How many share the run; 1 is enough to run alone.")
 flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
-flags.DEFINE_enum("mode", "train", ["train", "eval", "predict", "export", "compare"], "What to do.")
+flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -53,7 +54,7 @@ def parse_flags(argv: list[str]) -> list[str]:
             raise UserError(
                 f"--config={given} ends the program; see the files in configs/"
             ) from None
-        if len(rest) > 1:
+        if len(rest) > 1 and flags.FLAGS.mode != "parse":
             raise UserError(f"{rest[1]!r} is not a flag; values are given as --config.KEY=VALUE")
         config = flags.FLAGS.config
         if not isinstance(config, ConfigDict):
@@ -149,13 +150,8 @@ def explain(error: Exception, argv: list[str]) -> str:
     )
 
 
-def stop(error: UserError) -> None:
-    """Ends the program with the message of a user error."""
-    if endings.joined():
-        endings.end(error, USER_ERROR)
-    preemption.settle(USER_ERROR)
-    print(f"launch.py: {error}", file=sys.stderr)
-    sys.exit(USER_ERROR)
+def stop(error: UserError) -> NoReturn:
+    commands.stop("launch.py", error)
 
 
 def main(argv: list[str]) -> None:
@@ -169,29 +165,15 @@ def main(argv: list[str]) -> None:
         processes.leave(0)
     # Orbax warns about files that it never writes, and also logs the errors that it raises.
     logging.set_verbosity(logging.FATAL)
-    # Compiled programs are cached between runs, by default in the user's cache folder.
-    import jax
-
-    if not jax.config.jax_compilation_cache_dir:
-        cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache) / "avvp_jax"))
-
     given = flags.FLAGS
-    try:
-        processes.join(given.coordinator, given.num_processes, given.process_id)
-        platforms.start()
-        from avvp_jax.modes import run
 
-        run(given.config, given.workdir, given.mode)
-    except UserError as error:
-        stop(error)
-    except preemption.Preempted as preempted:
-        processes.leave(preempted.code, f"launch.py: {preempted}")
-    except Exception as error:
-        if endings.joined():
-            endings.end(error, CRASHED)
-        raise
-    processes.leave(0)
+    def work() -> int:
+        from avvp_jax.modes import run  # here, because it is slow
+
+        return run(given.config, given.workdir, given.mode, argv[1:])
+
+    of_others = given.coordinator, given.num_processes, given.process_id
+    commands.carry_out("launch.py", work, *of_others)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Loads a trained parser from a work directory or a `.pt`: `load(PATH).predict(features)`."""
+"""Loads a trained parser from a work directory or a `.pt`: `load(PATH).parse("video.mp4")`."""
 
 import dataclasses
 import os
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avvp_jax.data.features import ResidentFeatures
+from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.settings import check_heads, check_value
@@ -22,9 +23,12 @@ from avvp_jax.experiment.weights import (
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import recognise
 from avvp_jax.interchange.torch_files import read_published
+from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
+from avvp_jax.modes.parsing import VideoParser
 from avvp_jax.nn.functional import Network
+from avvp_jax.reports.parses import Parse
 from avvp_jax.runtime.mesh import own_mesh
 from avvp_jax.storage.feature_files import videos_of
 from avvp_jax.storage.reading import DamagedFile
@@ -75,8 +79,17 @@ class Prediction:
 class TrainedParser:
     """A trained parser; `load` makes it."""
 
-    def __init__(self, network: Network, weights: Weights, spec: DataSpec, video_filter: str):
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        spec: DataSpec,
+        video_filter: str,
+        fidelity: str = PUBLISHED,
+    ):
         self.streams = tuple(stream.name for stream in spec.streams)
+        self._fidelity = fidelity
+        self._extractors: dict[tuple, Extractor] = {}
         self._spec = spec
         self._variables = weights.variables
         self._filter = video_filter
@@ -117,6 +130,54 @@ class TrainedParser:
         segments = predicted_segments(probs, self._filter)
         return Prediction(**probs, segments=segments, task=self._spec.task)
 
+    @no_type_check  # as above
+    def parse(
+        self,
+        video: str | os.PathLike,
+        *,
+        hop: float | None = None,
+        fidelity: str | None = None,
+        weights_dir: str | os.PathLike | None = None,
+        dtype: str = "float32",
+        precision: str = "highest",
+    ) -> Parse:
+        """Says what is heard and what is seen in a video of any length.
+
+        Args:
+          video: the path of a video file.
+          hop: seconds between windows; None for windows that follow one another.
+          fidelity: "published" or "direct" (media/windows.py); None is what the work directory's
+            config says, and else "published".
+          weights_dir: the folder of the encoders' weights; None is the user's.
+          dtype, precision: of the encoders, as in nn/layers.py.
+
+        Raises:
+          UserError: the video cannot be used, or the encoders' weights are missing.
+        """
+        for key, value in {
+            "parse.hop": hop or 0.0,
+            "extract.fidelity": fidelity or self._fidelity,
+            "extract.dtype": dtype,
+            "extract.precision": precision,
+        }.items():
+            check_value(key, value)
+        key = weights_dir and os.fspath(weights_dir), (dtype, precision)
+        if key not in self._extractors:
+            self._extractors[key] = Extractor(self._spec.streams, self._spec.task, *key)
+        parser = VideoParser(
+            self._extractors[key],
+            self._predictor,
+            self._variables,
+            self._filter,
+            self._spec,
+            fidelity or self._fidelity,
+            hop or None,
+        )
+        (found,) = parser.parses([os.fspath(video)])
+        if isinstance(found, UserError):
+            raise found
+        return found
+
 
 @no_type_check  # it refuses wrong arguments itself, in words for users
 def load(
@@ -147,7 +208,8 @@ def load(
         config, spec = recall(path), recall_spec(path)
         network = final_stage(config, stages_of(config)).result_network(config, spec)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
-        return TrainedParser(network, weights, spec, config.eval.video_filter)
+        settings = config.eval.video_filter, config.extract.fidelity
+        return TrainedParser(network, weights, spec, *settings)
     path, layout = published, _layout(published, method)
     if model and method is None:
         raise UserError(f"{path}: load needs the method too where it is given the model")

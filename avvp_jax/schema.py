@@ -39,6 +39,7 @@ class Field:
       free_on_resume: whether a run may resume with another value, because results do not
         depend on it.
       free_in_pairs: whether runs that differ in it still count as runs of one config.
+      before: the value that runs had before there was the key; None if there always was.
     """
 
     limit: Limit
@@ -50,6 +51,7 @@ class Field:
     weightless: bool = False
     free_on_resume: bool = False
     free_in_pairs: bool = False
+    before: object = None
 
 
 # Keys of a section, or of sections in it.

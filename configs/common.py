@@ -29,6 +29,9 @@ def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDic
     config.mesh.seeds = 0  # devices to share seeds among, at most; others share batches; 0: all
     config.train = _train()
     config.eval = _eval()
+    config.extract = _extract()
+    config.parse = ConfigDict()
+    config.parse.hop = 0.0  # --mode=parse: seconds between windows; 0: a window's length
     config.init_from = ""  # a work directory, a published .pt, or its folder
     config.export_to = ""  # --mode=export: the .pt to write
     return config
@@ -84,6 +87,15 @@ def _eval() -> ConfigDict:
     evaluation.plots = 0  # timelines to draw for each split
     evaluation.stage = ""  # the stage whose model is evaluated; empty is the method's last
     return evaluation
+
+
+def _extract() -> ConfigDict:
+    extract = ConfigDict()  # --mode=parse: how features are made of videos
+    extract.fidelity = "published"  # or direct: without the published programs' JPEG and faults
+    extract.weights_dir = ""  # of the encoders' weights; empty is ~/.cache/avvp_jax/weights
+    extract.dtype = "float32"  # or bfloat16, as of model
+    extract.precision = "highest"
+    return extract
 
 
 def chosen(file: str, variant: str, variants: tuple[str, ...] = ()) -> tuple[str, bool]:

@@ -157,5 +157,5 @@ def test_a_config_may_be_named_in_a_file_of_flags(given, tmp_path):
 def test_help_is_printed_wherever_it_is_asked_for():
     for arguments in (["--help"], ["--config", "configs/han.py", "--help"]):
         helped = launch(*arguments)
-        assert helped.stdout.startswith("Trains, evaluates, predicts with and exports parsers.")
+        assert helped.stdout.startswith("Trains, evaluates, predicts with and exports parsers")
         assert "--workdir" in helped.stdout and not helped.stderr

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import other_files
 from avvp_jax.errors import UserError, cause, warn
-from avvp_jax.experiment.schema import fields_of
+from avvp_jax.experiment.schema import COMMON, fields_of
 from avvp_jax.experiment.settings import by_key, check_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.runtime import processes
@@ -165,6 +165,7 @@ def _recall(workdir: str) -> tuple[ConfigDict, DataSpec]:
         config = ConfigDict(_to_tuples(record["config"]))
         if isinstance(config.get("model"), ConfigDict) and "precision" not in config.model:
             config.model.precision = _precision_before(record)
+        _add_later_keys(config)
     try:
         check_config(config)
     except UserError as error:
@@ -200,6 +201,17 @@ def _refusing_damage(path: epath.Path) -> Iterator[None]:
     # RecursionError: brackets nested too deeply.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({cause(error)}); {way_out}") from error
+
+
+def _add_later_keys(config: ConfigDict) -> None:
+    """Gives a config the keys that there were not yet when it was written."""
+    for key, field in COMMON.items():
+        if field.before is not None:
+            section, name = key.split(".")
+            if section not in config:
+                config[section] = ConfigDict()
+            if name not in config[section]:
+                config[section][name] = field.before
 
 
 def _precision_before(record: dict) -> str:

@@ -5,8 +5,10 @@ import re
 from collections.abc import Mapping
 
 from avvp_jax.data.prepared import DATASETS, FEEDS
+from avvp_jax.media.windows import FIDELITIES
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.events import VIDEO_FILTERS
+from avvp_jax.nn.layers import PRECISIONS
 from avvp_jax.schema import (
     COUNT,
     NAMES,
@@ -91,6 +93,13 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
         "save_seconds": Field(NOT_NEGATIVE, free_on_resume=True),
         "generator": Field(choice(*GENERATORS)),
     },
+    "extract": {
+        "fidelity": Field(choice(*FIDELITIES), free_on_resume=True, before="published"),
+        "weights_dir": Field(TEXT, path=True, free_on_resume=True, before=""),
+        "dtype": Field(choice("float32", "bfloat16"), free_on_resume=True, before="float32"),
+        "precision": Field(choice(*PRECISIONS), free_on_resume=True, before="highest"),
+    },
+    "parse": {"hop": Field(NOT_NEGATIVE, free_on_resume=True, before=0.0)},
     "eval": {
         "splits": Field(NAMES, free_on_resume=True),
         "video_filter": Field(choice(*VIDEO_FILTERS)),

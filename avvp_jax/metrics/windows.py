@@ -4,6 +4,7 @@ A parser sees a window of as many segments as it was trained on. Where windows o
 probabilities are averaged. A segment in one window alone is predicted as in that window.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,45 +12,42 @@ from jaxtyping import Bool, Float, Shaped
 
 from avvp_jax.metrics.events import predicted_segments
 
-
-def window_starts(segments: int, window: int, hop: int) -> list[int]:
-    """Where windows start, in segments: every `hop`, and the last one moved back to the end.
-
-    Args:
-      segments: of the video; if it has fewer than a window, there is one window.
-      window: segments of a window.
-      hop: segments from one start to the next, from 1 to `window`.
-    """
-    last = max(segments - window, 0)
-    return [*range(0, last, hop), last]
+_NO_SHARE = 1e-6  # of a segment: rounding
 
 
 def joined(
-    probs: Mapping[str, Float[np.ndarray, "windows ..."]], starts: Sequence[int]
+    probs: Mapping[str, Float[np.ndarray, "windows ..."]], starts: Sequence[float]
 ) -> dict[str, Float[np.ndarray, "segments ..."]]:
     """The probabilities of every segment of a video, averages over the windows that hold it.
+
+    A window that starts within a segment counts for it by the share that it holds.
 
     Args:
       probs: of the windows: `frame_prob` [windows, segments, 2, classes], and those of whole
         windows [windows, classes].
-      starts: of the windows in segments, see `window_starts`.
+      starts: of the windows, in segments from the start of the video.
 
     Returns:
       By the same names: `frame_prob` [segments, 2, classes], the others [segments, classes].
     """
     length = probs["frame_prob"].shape[1]
-    count = np.zeros(max(starts) + length, np.float32)
+    segments = math.ceil(max(starts) + length - _NO_SHARE)
+    weight = np.zeros(segments, np.float32)
     totals = {}
     for name, values in probs.items():
         shape = values.shape[2:] if name == "frame_prob" else values.shape[1:]
-        totals[name] = np.zeros((len(count), *shape), np.float32)
+        totals[name] = np.zeros((segments, *shape), np.float32)
     for window, start in enumerate(starts):
-        place = slice(start, start + length)
-        count[place] += 1
-        for name, values in probs.items():
-            totals[name][place] += values[window]
+        first = math.floor(start + _NO_SHARE)
+        later = max(0.0, start - first)
+        for place, share in ((first, 1 - later), (first + 1, later)):
+            if share <= _NO_SHARE:
+                continue
+            weight[place : place + length] += share
+            for name, values in probs.items():
+                totals[name][place : place + length] += np.float32(share) * values[window]
     return {
-        name: total / count.reshape(-1, *[1] * (total.ndim - 1)) for name, total in totals.items()
+        name: total / weight.reshape(-1, *[1] * (total.ndim - 1)) for name, total in totals.items()
     }
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -10,7 +11,7 @@ from avvp_jax.errors import UserError, cause
 from avvp_jax.experiment.settings import absolute_paths, check_config, flat_config
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.workdirs import make_workdir, refuse_separate
-from avvp_jax.modes import evaluate, export, predict, train
+from avvp_jax.modes import evaluate, export, parse, predict, train
 from avvp_jax.runtime.agreement import refuse_differences
 
 MODES = {
@@ -24,8 +25,14 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 DISK_ERRORS += (errno.EIO, errno.EISDIR, errno.ENOTDIR)
 
 
-def run(config: ConfigDict, workdir: str, mode: str) -> None:
+def run(config: ConfigDict, workdir: str, mode: str, videos: Sequence[str] = ()) -> int:
     """Runs a mode in a work directory; the README says which files each mode writes.
+
+    Args:
+      videos: of mode "parse": files and folders.
+
+    Returns:
+      The exit code: 2 if some of the videos cannot be used, else 0.
 
     Raises:
       UserError: for anything that the user can put right.
@@ -38,7 +45,10 @@ def run(config: ConfigDict, workdir: str, mode: str) -> None:
     make_workdir(workdir)
     refuse_separate(workdir)
     try:
+        if mode == "parse":
+            return parse.parse(config, workdir, videos)
         MODES[mode](config, workdir)
+        return 0
     except OSError as error:
         # epath raises IsADirectoryError without an errno.
         if error.errno not in DISK_ERRORS and not isinstance(error, IsADirectoryError):

@@ -13,6 +13,7 @@ from avvp_jax.metrics.events import events_of
 from avvp_jax.storage.writing import write_lines, write_npz
 from avvp_jax.task import MODALITIES, Task
 
+_HEADER = "filename\tonset\toffset\tevent_labels"
 SAYS = {"audio": "heard", "visual": "seen"}
 
 
@@ -42,7 +43,7 @@ class Parse:
       probs: of every segment: `frame_prob` [segments, 2, classes], and those of the windows
         around each segment [segments, classes], see metrics/windows.py.
       segments: the predicted ones, after the video-level filter.
-      starts: of the windows, in seconds.
+      windows: the start of each in seconds, and by name its probabilities of each class.
       remarks: what the video lacks, in words.
       facts: about the model and the software, for the json file.
     """
@@ -52,7 +53,7 @@ class Parse:
     duration: float
     probs: Mapping[str, Float[np.ndarray, "segments ..."]]
     segments: Bool[np.ndarray, "segments 2 classes"]
-    starts: Sequence[float]
+    windows: Sequence[tuple[float, Mapping[str, Float[np.ndarray, " classes"]]]]
     remarks: Sequence[str] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
 
@@ -100,20 +101,17 @@ def record(parse: Parse) -> dict:
             }
             for event in parse.events
         ],
-        "windows": [_window(parse, start) for start in parse.starts],
+        "windows": [
+            {"start": start, **{name: _by_class(task, x) for name, x in probs.items()}}
+            for start, probs in parse.windows
+        ],
         **parse.facts,
     }
 
 
-def _window(parse: Parse, start: float) -> dict:
-    """The probabilities of whole windows around the start of one, by class."""
-    at = round(start / parse.task.seconds)
-    whole = {name: values[at] for name, values in parse.probs.items() if name != "frame_prob"}
-    by_class = {
-        name: dict(zip(parse.task.classes, np.round(values, 4).tolist(), strict=True))
-        for name, values in whole.items()
-    }
-    return {"start": start, **by_class}
+def _by_class(task: Task, values: Float[np.ndarray, " classes"]) -> dict[str, float]:
+    # By way of Python's floats, whose digits are few once they are rounded.
+    return {name: round(float(x), 4) for name, x in zip(task.classes, values, strict=True)}
 
 
 def subtitles(events: Sequence[Event]) -> list[str]:
@@ -141,16 +139,31 @@ def label_track(events: Sequence[Event]) -> list[str]:
 
 
 def write_all_events(folder: str, parses: Sequence[Parse]) -> None:
-    """Writes events_audio.csv and events_visual.csv, in the format of the dense annotations."""
+    """Writes events_audio.csv and events_visual.csv, in the format of the dense annotations.
+
+    Events of other videos that are there already stay.
+    """
+    names = {parse.name for parse in parses}
     for modality in MODALITIES:
-        lines = ["filename\tonset\toffset\tevent_labels"]
+        path = os.path.join(folder, f"events_{modality}.csv")
+        lines = [line for line in _events_in(path) if line.partition("\t")[0] not in names]
         for parse in parses:
             lines += [
                 f"{parse.name}\t{event.onset:g}\t{event.offset:g}\t{event.label}"
                 for event in parse.events
                 if event.modality == modality
             ]
-        write_lines(os.path.join(folder, f"events_{modality}.csv"), lines)
+        write_lines(path, [_HEADER, *lines])
+
+
+def _events_in(path: str) -> list[str]:
+    """The rows of events in a file; none of what is no such file."""
+    try:
+        with open(path) as file:
+            header, *rows = file.read().splitlines()
+    except (OSError, ValueError):
+        return []
+    return rows if header == _HEADER else []
 
 
 def events_table(parse: Parse) -> str:

@@ -116,6 +116,20 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
+def index() -> int:
+    """Which of the processes of the run this is, from 0."""
+    import jax
+
+    return jax.process_index()
+
+
+def count() -> int:
+    """How many processes the run has."""
+    import jax
+
+    return jax.process_count()
+
+
 def meet() -> None:
     """Waits until every process of the run has called this, for up to PATIENCE_SECONDS."""
     if several():

@@ -16,6 +16,7 @@ import launch
 from avvp_jax.errors import UserError
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
+from avvp_jax.runtime import commands
 from tfds_llp import elaborate
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -103,7 +104,7 @@ def mistake(arguments: list[str]) -> str | None:
             else:
                 run(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode)
         except SystemExit as end:
-            assert end.code == launch.USER_ERROR
+            assert end.code == commands.USER_ERROR
             return told.getvalue().removesuffix("\n")
         except UserError as error:
             return str(error)

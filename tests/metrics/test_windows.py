@@ -1,4 +1,4 @@
-"""Windows of a long video: where they start, and how their probabilities are joined."""
+"""How the probabilities of a long video's windows are joined."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avvp_jax.metrics.events import VIDEO_FILTERS, predicted_segments
-from avvp_jax.metrics.windows import joined, predicted, window_starts
+from avvp_jax.metrics.windows import joined, predicted
 
 
 def random_probs(windows, segments=4, classes=3, seed=0):
@@ -16,34 +16,6 @@ def random_probs(windows, segments=4, classes=3, seed=0):
         for name in ("global_prob", "audio_prob", "visual_prob")
     }
     return probs | {"frame_prob": rng.random((windows, segments, 2, classes), np.float32)}
-
-
-@pytest.mark.parametrize(
-    ("segments", "window", "hop", "starts"),
-    [
-        (10, 10, 10, [0]),
-        (3, 10, 10, [0]),
-        (20, 10, 10, [0, 10]),
-        (25, 10, 10, [0, 10, 15]),
-        (11, 10, 10, [0, 1]),
-        (20, 10, 5, [0, 5, 10]),
-        (21, 10, 4, [0, 4, 8, 11]),
-        (12, 10, 1, [0, 1, 2]),
-    ],
-)
-def test_windows_start_every_hop_and_the_last_one_ends_with_the_video(
-    segments, window, hop, starts
-):
-    assert window_starts(segments, window, hop) == starts
-
-
-@given(st.integers(1, 200), st.integers(1, 12), st.data())
-def test_windows_cover_every_segment_of_a_video_and_no_other(segments, window, data):
-    hop = data.draw(st.integers(1, window))
-    starts = window_starts(segments, window, hop)
-    covered = {start + k for start in starts for k in range(window)}
-    assert covered == set(range(max(segments, window)))
-    assert starts == sorted(set(starts))
 
 
 @pytest.mark.parametrize("video_filter", VIDEO_FILTERS)
@@ -65,6 +37,29 @@ def test_probabilities_of_overlapping_windows_are_averaged():
     glob = probs["global_prob"]
     expected = [glob[0]] * 3 + [(glob[0] + glob[1]) / 2] + [glob[1]] * 3
     np.testing.assert_allclose(whole["global_prob"], expected, rtol=1e-6)
+
+
+def test_a_window_that_starts_within_a_segment_counts_by_its_share():
+    probs = random_probs(2)
+    whole = joined(probs, [0, 2.25])
+    frames = probs["frame_prob"]
+    np.testing.assert_allclose(whole["frame_prob"][:2], frames[0, :2], rtol=1e-6)
+    third = (frames[0, 2] + 0.75 * frames[1, 0]) / 1.75
+    np.testing.assert_allclose(whole["frame_prob"][2], third, rtol=1e-5)
+    fourth = (frames[0, 3] + 0.25 * frames[1, 0] + 0.75 * frames[1, 1]) / 2
+    np.testing.assert_allclose(whole["frame_prob"][3], fourth, rtol=1e-5)
+    assert len(whole["frame_prob"]) == len(whole["global_prob"]) == 7
+    np.testing.assert_allclose(whole["frame_prob"][6], frames[1, 3], rtol=1e-5)
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=5))
+def test_an_average_lies_between_what_is_averaged(steps):
+    """Windows of four segments, each within three of the one before: every segment is in one."""
+    starts = np.cumsum([0, *steps]).tolist()
+    probs = random_probs(len(starts))
+    whole = joined(probs, starts)
+    for name, values in probs.items():
+        assert values.min() - 1e-6 <= whole[name].min() <= whole[name].max() <= values.max() + 1e-6
 
 
 def test_a_window_that_finds_nothing_silences_its_own_segments_alone():

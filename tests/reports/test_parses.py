@@ -31,7 +31,7 @@ def parse():
         duration=2.4,
         probs={"frame_prob": frame, "global_prob": whole},
         segments=frame > 0.5,
-        starts=[0.0, 0.5],
+        windows=[(start, {"global_prob": whole[at]}) for at, start in enumerate((0.0, 0.5))],
         remarks=["no sound: nothing can be heard"],
         facts={"model": {"method": "han"}},
     )
@@ -84,7 +84,7 @@ def test_hours_are_counted_in_subtitles():
     frame = np.zeros((4000, 2, 3), np.float32)
     frame[3661, 0, 2] = 1
     task = Task("ducks", TASK.classes, 10, 1)
-    long = Parse("long", task, 4000, {"frame_prob": frame}, frame > 0.5, [0])
+    long = Parse("long", task, 4000, {"frame_prob": frame}, frame > 0.5, [])
     assert subtitles(long.events)[2] == "01:01:01.000 --> 01:01:02.000"
 
 
@@ -109,7 +109,5 @@ def test_the_table_says_what_is_heard_and_seen(parse):
     lines = events_table(parse).splitlines()
     assert lines[0] == "pond (2.4 s)" and "nothing can be heard" in lines[1]
     assert lines[3].split() == ["0.5", "to", "1.5", "s", "heard", "quack", "(70%)"]
-    silent = Parse(
-        "x", TASK, 1, {"frame_prob": np.zeros((2, 2, 3))}, np.zeros((2, 2, 3), bool), [0]
-    )
+    silent = Parse("x", TASK, 1, {"frame_prob": np.zeros((2, 2, 3))}, np.zeros((2, 2, 3), bool), [])
     assert "no event found" in events_table(silent)

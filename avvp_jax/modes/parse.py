@@ -1,0 +1,126 @@
+"""Says what is heard and what is seen in videos of any length."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import jax
+from ml_collections import ConfigDict
+
+from avvp_jax.encoders.extractor import Extractor, refuse_unmade
+from avvp_jax.errors import UserError, one_line
+from avvp_jax.experiment.versions import commit, versions
+from avvp_jax.experiment.weights import read_weights, spec_of_weights
+from avvp_jax.media.folders import videos_in
+from avvp_jax.methods import stages_of
+from avvp_jax.modes.parsing import VideoParser
+from avvp_jax.reports.parses import Parse, events_table, write_all_events, write_parse
+from avvp_jax.reports.timelines import draw_timeline
+from avvp_jax.runtime import processes
+from avvp_jax.storage.writing import absolute, make_folder
+from avvp_jax.training.run import make_predictor
+from avvp_jax.training.sequence import final_stage
+
+FOLDER = "parses"
+
+
+def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
+    """Parses videos with the model of the work directory, or of `config.init_from`.
+
+    Args:
+      videos: files, and folders of them.
+
+    Returns:
+      The exit code: 2 if some cannot be used, and each of those is named in a line; else 0.
+
+    Raises:
+      UserError: no video is named, or there is no model.
+    """
+    if not videos:
+        raise UserError(
+            "--mode=parse needs videos: name files, or folders of them, after the flags"
+        )
+    if processes.several():
+        raise UserError("--mode=parse is for one process; share the videos out among commands")
+    problems: list[UserError] = []
+    paths = list(_files(videos, problems))
+    parser = video_parser(config, workdir) if paths else None
+    folder, parses, names = os.path.join(workdir, FOLDER), [], set()
+    make_folder(folder)
+    try:
+        for found in parser.parses(paths) if parser else ():
+            if not isinstance(found, Parse):
+                problems.append(found)
+                print(f"launch.py: {found}", file=sys.stderr, flush=True)
+                continue
+            found = replace(found, name=_own_name(found.name, names))
+            names.add(found.name)
+            _write(folder, found)
+            print(events_table(found), flush=True)
+            parses.append(replace(found, probs=_frames_alone(found)))
+    finally:
+        write_all_events(folder, parses)
+    print(f"{folder}: {len(parses)} of {len(parses) + len(problems)} videos", flush=True)
+    return 2 if problems else 0
+
+
+def video_parser(config: ConfigDict, workdir: str) -> VideoParser:
+    """The parser of a config, with the weights of its work directory or of `config.init_from`."""
+    source = config.init_from or workdir
+    stage, spec = final_stage(config, stages_of(config)), spec_of_weights(config, source)
+    refuse_unmade([stream.name for stream in spec.streams])
+    network = stage.result_network(config, spec)
+    weights = read_weights(source, network, config, config.eval.stage)
+    model = {
+        "method": config.method,
+        "weights": absolute(source),
+        "seed": weights.seed,
+        "epoch": weights.epoch,
+    }
+    extract = config.extract
+    arithmetic = extract.dtype, extract.precision
+    return VideoParser(
+        extractor=Extractor(spec.streams, spec.task, extract.weights_dir or None, arithmetic),
+        predictor=make_predictor(config, network),
+        variables=jax.device_put(weights.variables),
+        video_filter=config.eval.video_filter,
+        spec=spec,
+        fidelity=extract.fidelity,
+        hop=config.parse.hop or None,
+        facts={"model": model, "hop": config.parse.hop, "versions": versions(), "commit": commit()},
+    )
+
+
+def _files(videos: Sequence[str], problems: list[UserError]) -> Iterator[str]:
+    """The files among what is named, and those in folders; notes and says what cannot be used."""
+    for path in map(os.path.expanduser, videos):
+        if not os.path.isdir(path):
+            yield path
+            continue
+        try:
+            yield from videos_in(path)
+        except UserError as error:
+            problems.append(error)
+            print(f"launch.py: {error}", file=sys.stderr, flush=True)
+
+
+def _own_name(name: str, taken: set[str]) -> str:
+    """A name for a video's files, which no other video of this call has."""
+    name = one_line(name) or "video"
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def _write(folder: str, parse: Parse) -> None:
+    write_parse(folder, parse)
+    task = replace(parse.task, segments=len(parse.segments))
+    picture = os.path.join(folder, f"{parse.name}.png")
+    draw_timeline(picture, parse.name, task, parse.probs["frame_prob"], parse.segments)
+
+
+def _frames_alone(parse: Parse) -> dict:
+    return {"frame_prob": parse.probs["frame_prob"]}

@@ -1,0 +1,146 @@
+"""Parses videos: from files through windows and their features to what is heard and seen."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from avvp_jax.data.features import ResidentFeatures
+from avvp_jax.encoders.extractor import Extractor
+from avvp_jax.media.opening import MediaError
+from avvp_jax.media.windows import Window
+from avvp_jax.media.workers import read_all
+from avvp_jax.metrics.windows import joined, predicted
+from avvp_jax.nn.functional import Variables
+from avvp_jax.reports.parses import Parse
+from avvp_jax.streams import DataSpec, pool_to_segments
+from avvp_jax.task import MODALITIES
+from avvp_jax.training.predictor import FEWEST, Predictor
+
+_SLIVER = 0.05  # of a segment: a shorter last one is none
+_MOST_WORKERS = 8
+Probabilities = dict[str, Float[np.ndarray, "windows ..."]]
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoParser:
+    """A parser with all that it takes to read videos.
+
+    Attributes:
+      extractor: makes the features of windows.
+      predictor, variables, video_filter: the network, see Predictor and predicted_segments.
+      spec: what the network reads.
+      fidelity, hop: see media/windows.Wanted.
+      facts: about the model, for the files.
+    """
+
+    extractor: Extractor
+    predictor: Predictor
+    variables: Variables
+    video_filter: str
+    spec: DataSpec
+    fidelity: str
+    hop: float | None = None
+    facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def parses(self, paths: Iterable[str]) -> Iterator[Parse | MediaError]:
+        """What is in each video, in order, or why it cannot be used.
+
+        Raises:
+          UserError: a package that reading needs is not installed.
+        """
+        workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+        reads = read_all(paths, self.extractor.wanted(self.fidelity, self.hop), workers=workers)
+        video = _Video(self)
+        try:
+            for read, features in self.extractor.features(reads):
+                if read.window is not None:
+                    video.add(read.window, features)
+                    continue
+                yield read.problem or video.parse(read.path)
+                video = _Video(self)
+        finally:
+            reads.close()
+
+    def probabilities(self, pooled: Sequence[dict[str, np.ndarray]]) -> Probabilities:
+        """Of windows whose features are averaged to segments."""
+        features = {role: np.stack([each[role] for each in pooled]) for role in pooled[0]}
+        return self.predictor.predict(self.variables, ResidentFeatures(features))
+
+
+class _Video:
+    """The windows of a video that have been read so far: all that is held of it."""
+
+    def __init__(self, parser: VideoParser):
+        self._parser = parser
+        self._windows: list[Window] = []
+        self._waiting: list[dict[str, np.ndarray]] = []  # features that are not parsed yet
+        self._probs: list[Probabilities] = []
+
+    def add(self, window: Window, features: Mapping[str, np.ndarray]) -> None:
+        spec = self._parser.spec
+        self._windows.append(window)
+        self._waiting.append(
+            {
+                role: pool_to_segments(stream, spec.task, features[stream.name])
+                for role, stream in spec.roles.items()
+            }
+        )
+        if len(self._waiting) == FEWEST:
+            self._predict()
+
+    def _predict(self) -> None:
+        if self._waiting:
+            self._probs.append(self._parser.probabilities(self._waiting))
+            self._waiting = []
+
+    def parse(self, path: str) -> Parse:
+        self._predict()
+        parser, task, last = self._parser, self._parser.spec.task, self._windows[-1]
+        by_name = {name: np.concatenate([x[name] for x in self._probs]) for name in self._probs[0]}
+        lacks = [m for m, found in zip(MODALITIES, last.found[::-1], strict=True) if not found]
+        for modality in lacks:
+            _silence(by_name, modality)
+        starts = [window.start for window in self._windows]
+        duration = min(max(last.found), last.start + task.duration)
+        count = max(1, math.ceil(duration / task.seconds - _SLIVER))
+        probs = joined(by_name, [start / task.seconds for start in starts])
+        segments = predicted(probs, parser.video_filter)
+        for modality in lacks:
+            segments[:, MODALITIES.index(modality)] = False
+        whole = {name: x for name, x in by_name.items() if name != "frame_prob"}
+        return Parse(
+            name=os.path.splitext(os.path.basename(path))[0],
+            task=task,
+            duration=round(max(last.found), 3),
+            probs={name: x[:count] for name, x in probs.items()},
+            segments=segments[:count],
+            windows=[
+                (at, {name: x[k] for name, x in whole.items()}) for k, at in enumerate(starts)
+            ],
+            remarks=_remarks(self._windows, lacks),
+            facts={"path": os.path.abspath(path), "fidelity": parser.fidelity, **parser.facts},
+        )
+
+
+def _silence(probs: Probabilities, modality: str) -> None:
+    """Nothing can be heard without sound, or seen without a picture, whatever a network says."""
+    probs["frame_prob"] = probs["frame_prob"].copy()
+    probs["frame_prob"][:, :, MODALITIES.index(modality)] = 0
+    probs[f"{modality}_prob"] = np.zeros_like(probs[f"{modality}_prob"])
+
+
+def _remarks(windows: Sequence[Window], lacks: Sequence[str]) -> list[str]:
+    """What a video lacks, in words."""
+    means = {
+        "audio": "no sound: nothing is heard in it, only seen",
+        "visual": "no picture: nothing is seen in it, only heard",
+    }
+    said = [means[modality] for modality in lacks]
+    what = [{"audio": "no sound", "visual": "no picture"}[modality] for modality in lacks]
+    for window in windows:
+        said += [f"it {x}" for x in window.missing if not any(each in x for each in what)]
+    return list(dict.fromkeys(said))
