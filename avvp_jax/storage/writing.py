@@ -41,14 +41,17 @@ def absolute(path: str | os.PathLike) -> str:
     return path if on_cloud(path) else os.path.abspath(os.path.expanduser(path))
 
 
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
+def write_whole(path: str | os.PathLike, content: bytes, everyone: bool = False) -> None:
     """Writes a file atomically: a reader sees the old file or the whole new one.
+
+    Args:
+      everyone: whether every process of the run writes, each files of its own.
 
     Raises:
       UserError: cloud storage cannot be written.
       OSError: a disk cannot be written.
     """
-    if not processes.first():
+    if not everyone and not processes.first():
         return
     path = epath.Path(path)
     if on_cloud(path):
@@ -79,6 +82,13 @@ def write_npz(path: str | os.PathLike, **arrays: np.ndarray) -> None:
     content = io.BytesIO()
     np.savez(content, **arrays)
     write_whole(path, content.getvalue())
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Writes a .npy atomically, in whatever process calls this."""
+    content = io.BytesIO()
+    np.save(content, array)
+    write_whole(path, content.getvalue(), everyone=True)
 
 
 class Journal:

@@ -1,0 +1,160 @@
+"""The report of an extraction: what became of each video and stream, and how files were made."""
+
+import contextlib
+import csv
+import glob
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.runtime import processes
+from avvp_jax.storage.writing import Journal, write_lines, write_whole
+
+NAME, SETTINGS = "extract_report.csv", "extract_settings.json"
+MADE, KEPT, FAILED = "made", "kept", "failed"
+_LARGEST = 1 << 30
+
+
+class Row(NamedTuple):
+    """What became of one stream of one video.
+
+    Attributes:
+      id: of the video.
+      stream: name of the stream.
+      status: MADE, KEPT (the file was there, and nobody knows how it was made) or FAILED.
+      reason: why it failed, or what is odd about it.
+      picture_seconds, sound_seconds: what the video holds of each; empty if unknown.
+    """
+
+    id: str
+    stream: str
+    status: str
+    reason: str = ""
+    picture_seconds: str = ""
+    sound_seconds: str = ""
+
+
+class Report:
+    """The rows of DATA/extract_report.csv, and those of a command that is not finished.
+
+    A row is noted before its file is written. So a file without a row was not made here.
+
+    Args:
+      folder: DATA.
+      how: name of a stream -> what its features depend on, which is recorded too.
+
+    Raises:
+      UserError: the folder's features were made in another way, or the report is damaged.
+    """
+
+    def __init__(self, folder: str, how: Mapping[str, Mapping[str, object]]):
+        self.path = os.path.join(folder, NAME)
+        self.rows: dict[tuple[str, str], Row] = {}
+        for row in [*_read(self.path), *_unfinished(folder)]:
+            self.rows[row.id, row.stream] = row
+        self._folder, self._how = folder, _settings(folder)
+        self._refuse_others(how)
+        self._how |= {name: dict(each) for name, each in how.items()}
+
+    def _refuse_others(self, how: Mapping[str, Mapping[str, object]]) -> None:
+        for name, now in how.items():
+            before = self._how.get(name, now)
+            made = any(row.stream == name and row.status == MADE for row in self.rows.values())
+            changed = [key for key in {*before, *now} if before.get(key) != now.get(key)]
+            if made and changed:
+                values = [f"{x}={before.get(x)} and not {now.get(x)}" for x in sorted(changed)]
+                raise UserError(
+                    f"{self._folder}: its features of {name} were made with {first_ten(values)}; "
+                    "choose another --data, or remove them with their rows in " + NAME
+                )
+
+    def begin(self) -> None:
+        """Records how features are made, and opens this process's own journal."""
+        content = json.dumps(self._how, indent=2, sort_keys=True) + "\n"
+        write_whole(os.path.join(self._folder, SETTINGS), content.encode())
+        index = processes.index()
+        self._journal = Journal(os.path.join(self._folder, f".{NAME}.{index}.journal"))
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Notes rows, which replace those of before."""
+        for row in rows:
+            if self.rows.get((row.id, row.stream)) != row:
+                self.rows[row.id, row.stream] = row
+                self._journal.add(json.dumps(row))
+
+    def close(self) -> None:
+        """Writes the report of all processes; the journals are not needed any more."""
+        for row in _unfinished(self._folder):
+            self.rows[row.id, row.stream] = row
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([Row._fields, *sorted(self.rows.values())])
+        write_lines(self.path, text.getvalue().splitlines())
+        for path in _journals(self._folder):
+            os.remove(path)
+
+    def failed(self) -> list[Row]:
+        """The rows of what failed, in order."""
+        return sorted(row for row in self.rows.values() if row.status == FAILED)
+
+
+def _journals(folder: str) -> list[str]:
+    return sorted(glob.glob(os.path.join(glob.escape(folder), f".{NAME}.*.journal")))
+
+
+def _unfinished(folder: str) -> list[Row]:
+    """The rows in journals; half a line at an end is of a process that was killed."""
+    found = []
+    for path in _journals(folder):
+        with _refusing(path):
+            found += [_row(json.loads(line)) for line in _content(path).split("\n")[:-1]]
+    return found
+
+
+def _read(path: str) -> list[Row]:
+    if not os.path.lexists(path):
+        return []
+    with _refusing(path):
+        head, *rows = csv.reader(io.StringIO(_content(path)), strict=True)
+        if tuple(head) != Row._fields:
+            raise ValueError("other columns")
+        return [_row(row) for row in rows]
+
+
+def _row(cells: list) -> Row:
+    row = Row(*cells)
+    if not all(isinstance(cell, str) for cell in row) or row.status not in (MADE, KEPT, FAILED):
+        raise ValueError("no row of a report")
+    return row
+
+
+def _settings(folder: str) -> dict[str, dict]:
+    path = os.path.join(folder, SETTINGS)
+    if not os.path.lexists(path):
+        return {}
+    with _refusing(path):
+        found = json.loads(_content(path))
+        if not isinstance(found, dict) or not all(isinstance(x, dict) for x in found.values()):
+            raise ValueError("no settings")
+        return found
+
+
+def _content(path: str) -> str:
+    if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
+        raise ValueError("is no file of this program")
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def _refusing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
+        raise UserError(
+            f"{path}: damaged ({cause(error)}); put a copy back, or remove it: features stay, and "
+            "count as made elsewhere"
+        ) from None

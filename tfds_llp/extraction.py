@@ -1,0 +1,239 @@
+"""Makes the feature files of videos."""
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from avvp_jax.encoders.extractor import SOURCES, Extractor
+from avvp_jax.errors import UserError, cause
+from avvp_jax.media.folders import named_once, videos_in
+from avvp_jax.media.frames import PUBLISHED
+from avvp_jax.media.windows import Window
+from avvp_jax.media.workers import Read, read_all
+from avvp_jax.runtime import processes
+from avvp_jax.storage.locks import lock
+from avvp_jax.storage.writing import absolute, on_cloud, write_array
+from avvp_jax.streams import Stream, streams_of
+from avvp_jax.task import Task
+from tfds_llp.extract_report import FAILED, KEPT, MADE, NAME, Report, Row
+
+_MOST_WORKERS = 16
+
+
+def extract(
+    videos: str,
+    data: str,
+    streams: Sequence[str],
+    task: Task,
+    *,
+    weights_dir: str | None = None,
+    fidelity: str = PUBLISHED,
+    arithmetic: tuple[str, str] = ("float32", "highest"),
+    workers: int | None = None,
+) -> int:
+    """Makes those feature files of the videos in a folder that are not there yet.
+
+    Args:
+      videos: the folder of the videos.
+      data: the folder to write to.
+      streams: names of streams.
+      task: what a clip is.
+      weights_dir, arithmetic: see Extractor.
+      fidelity: see media/windows.py.
+      workers: processes that decode; None for one for each core.
+
+    Returns:
+      How many videos failed, in all processes of the run.
+
+    Raises:
+      UserError: a folder cannot be used, weights are missing, or `data` holds features made in
+        another way.
+    """
+    named, data = named_once(videos_in(videos)), _made_folder(data)
+    extractor = Extractor(streams_of(streams, {}), task, weights_dir, arithmetic)
+    how = {stream: _how(stream, extractor, fidelity) for stream in streams}
+    waiting = f"{data}: {{}} writes features there; waiting for that"
+    alone = lock(os.path.join(data, ".extract.lock"), waiting=waiting)
+    with alone if processes.first() else contextlib.nullcontext():
+        processes.meet()
+        report = Report(data, how)
+        processes.meet()  # all have read what is there before anyone adds to it
+        report.begin()
+        extraction = Extraction(data, extractor, fidelity, workers or _cores(), report)
+        extraction.through(dict(list(named.items())[processes.index() :: processes.count()]))
+        processes.meet()
+        if processes.first():
+            report.close()
+    failed = [row for row in report.failed() if row.id in named]
+    if processes.first():
+        _say(failed, len(named), report.path)
+    return int(processes.as_the_first(len({row.id for row in failed})))
+
+
+class Extraction:
+    """The work of one process.
+
+    Args:
+      folder: to write to.
+      extractor, fidelity, workers: how features are made.
+      report: takes a row for each file.
+    """
+
+    def __init__(
+        self, folder: str, extractor: Extractor, fidelity: str, workers: int, report: Report
+    ):
+        self._folder, self._extractor, self._report = folder, extractor, report
+        self._fidelity, self._workers = fidelity, workers
+
+    def through(self, named: Mapping[str, str]) -> None:
+        """Makes the features of all videos that lack some.
+
+        Args:
+          named: ID -> path.
+        """
+        wanted = {name: self._lacking(name) for name in named}
+        ids = {path: name for name, path in named.items() if wanted[name]}
+        only = {path: [stream.name for stream in wanted[name]] for path, name in ids.items()}
+        published = self._fidelity == PUBLISHED
+        order = self._extractor.wanted(self._fidelity, most=1)
+        reads = read_all(ids, order, whole=published, workers=self._workers)
+        progress = tqdm(
+            total=len(named),
+            initial=len(named) - len(ids),
+            desc="Extracting",
+            unit=" videos",
+            mininterval=1.0,
+            disable=not processes.first(),
+        )
+        found: dict[str, tuple[Window, dict[str, np.ndarray]]] = {}
+        with progress, contextlib.closing(reads):
+            for read, features in self._extractor.features(reads, only):
+                if read.window is not None:
+                    found[read.path] = read.window, features
+                    continue
+                video = ids[read.path]
+                self._keep(video, wanted[video], read, *found.pop(read.path, (None, {})))
+                progress.update()
+
+    def _lacking(self, video: str) -> list[Stream]:
+        """The streams of which a video has no file; those made elsewhere get a row."""
+        lacking = []
+        for stream in self._extractor.streams:
+            there = os.path.lexists(self._path(video, stream))
+            row = self._report.rows.get((video, stream.name))
+            if not there:
+                lacking.append(stream)
+            elif row is None or row.status == FAILED:
+                self._report.add([Row(video, stream.name, KEPT, "it was there before")])
+        return lacking
+
+    def _path(self, video: str, stream: Stream) -> str:
+        return os.path.join(self._folder, stream.folder, f"{video}.npy")
+
+    def _keep(
+        self,
+        video: str,
+        streams: Sequence[Stream],
+        read: Read,
+        window: Window | None,
+        features: Mapping[str, np.ndarray],
+    ) -> None:
+        """Notes what became of a video's streams, and writes the features that were made."""
+        rows = []
+        for stream in streams:
+            if read.problem is not None or window is None:
+                reason = str(read.problem).removeprefix(f"{read.path}: ")
+                rows.append(Row(video, stream.name, FAILED, reason))
+                continue
+            made = features.get(stream.name)
+            judged = judge(stream, self._extractor.task, window, made, self._fidelity)
+            lengths = [f"{seconds:.2f}" for seconds in window.found]
+            rows.append(Row(video, stream.name, *judged, *lengths))
+        self._report.add(rows)
+        for row, stream in zip(rows, streams, strict=True):
+            if row.status == MADE:
+                self._write(self._path(video, stream), features[stream.name])
+            else:
+                tqdm.write(f"{read.path}: {stream.name}: {row.reason}", file=sys.stderr)
+
+    def _write(self, path: str, features: np.ndarray) -> None:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_array(path, features)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be written ({cause(error)}); make room or mend the rights there, "
+                "then start the same command again"
+            ) from error
+
+
+def judge(
+    stream: Stream, task: Task, window: Window, made: np.ndarray | None, fidelity: str
+) -> tuple[str, str]:
+    """Whether the features of a stream can be used, and why not or what is odd about them."""
+    picture, sound = window.found
+    of_sound = SOURCES[stream.name].view is None
+    what, seconds = ("sound", sound) if of_sound else ("picture", picture)
+    duration, slack, published = task.duration, task.seconds / 2, fidelity == PUBLISHED
+    if not seconds:
+        return FAILED, f"has no {what}"
+    if of_sound and published and not picture:
+        return FAILED, "has no picture, without which the published program reads no sound"
+    rows = 0 if made is None else len(made)
+    if rows not in (stream.rows(task), task.segments):
+        needed = f"it takes {duration - 0.025:g} s of it for {stream.rows(task)}"
+        return FAILED, f"has {seconds:.2f} s of {what}, enough for {rows} rows; {needed}"
+    if seconds < duration - slack and not published:
+        return FAILED, f"has {seconds:.2f} s of {what}; a clip has {duration:g} s"
+    notes = [text for text in window.missing if text.startswith("is cut off")]
+    if seconds < duration - slack:
+        notes.append(f"has {seconds:.2f} s of {what}, of which {rows} rows were made all the same")
+    elif seconds > duration + slack:
+        spread = published and not of_sound
+        of = "all of it" if spread else f"its first {duration:g} s"
+        notes.append(f"has {seconds:.2f} s of {what}; the features are of {of}")
+    return MADE, "; ".join(notes)
+
+
+def _how(stream: str, extractor: Extractor, fidelity: str) -> dict[str, object]:
+    """What the features of a stream depend on."""
+    task, sha256 = extractor.task, extractor.weights.get(stream)
+    how = {"fidelity": fidelity, "segments": task.segments, "seconds": task.seconds}
+    if sha256 is not None:
+        dtype, precision = extractor.arithmetic
+        how |= {"weights": sha256, "dtype": dtype, "precision": precision}
+    return how
+
+
+def _made_folder(data: str) -> str:
+    folder = absolute(data)
+    if on_cloud(folder):
+        raise UserError(f"--data={folder}: must be a folder on this machine")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--data={folder}: cannot be made ({cause(error)}); choose another"
+        ) from None
+    return folder
+
+
+@functools.cache
+def _cores() -> int:
+    """Processes that decode: one for each core that this process may use, within reason."""
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+
+
+def _say(failed: Sequence[Row], videos: int, path: str) -> None:
+    """Says at the end what is there and what failed."""
+    bad = list(dict.fromkeys(row.id for row in failed))
+    print(f"{path}: {videos - len(bad)} of {videos} videos have all their features", flush=True)
+    for row in failed[:10]:
+        print(f"{row.id}: {row.stream} {row.reason}", file=sys.stderr, flush=True)
+    if len(failed) > 10:
+        print(f"... {len(failed)} in all, in {NAME}", file=sys.stderr, flush=True)
