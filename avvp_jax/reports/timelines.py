@@ -26,6 +26,8 @@ QUIET = "#6b7280"  # secondary text and ticks
 # Inches. The height grows with the number of rows, so that text and bars keep their size.
 WIDTH, ROW, ABOVE, BELOW, LEFT, RIGHT = 10.5, 0.36, 0.9, 0.85, 2.0, 0.25
 TICKS = 10  # approximate number of ticks on the time axis
+MOST_APART = 100  # segments with lines between them; more are too narrow for that
+THINNEST = 300  # no bar is less than this part of the axis, so that each can be seen
 
 
 @plain_style()
@@ -119,7 +121,7 @@ def _draw_spans(
         vmin=0,
         vmax=1,
         edgecolors="white",
-        linewidth=0.6,
+        linewidth=0.6 if segments <= MOST_APART else 0,
     )
     panel.hlines(np.arange(1, rows), 0, segments, color="white", linewidth=4)
     lanes = [(predicted, 0.5, COLOURS[modality])]
@@ -128,7 +130,8 @@ def _draw_spans(
     for active, middle, colour in lanes:
         for row, onset, offset in events_of(active):
             corner = (onset + 0.06, row + middle - 0.12)
-            panel.add_patch(Rectangle(corner, offset - onset - 0.12, 0.24, color=colour, lw=0))
+            width = max(offset - onset - 0.12, segments / THINNEST)
+            panel.add_patch(Rectangle(corner, width, 0.24, color=colour, lw=0))
 
 
 def _shades(modality: str) -> LinearSegmentedColormap:
