@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ORDER = ("root", "nn", "metrics", "runtime", "storage", "media", "encoders", "data")
 ORDER += ("interchange", "reports", "training", "methods", "experiment", "modes", "top")
 TFDS_LLP_IMPORTS = ("root", "runtime", "storage", "media", "encoders")
+COMMANDS = ("tfds_llp.elaborate", "tfds_llp.extract")
 MORE_THAN_A_DOCSTRING = ("avvp_jax", "avvp_jax.methods", "avvp_jax.modes", "tfds_llp")
 METHODS = {path.parent.name for path in (ROOT / "avvp_jax/methods").glob("*/method.py")}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60
@@ -60,8 +61,8 @@ def may_import(module: str, imported: str) -> bool:
     ours, theirs = module.split(".")[0], imported.split(".")[0]
     if theirs not in ("avvp_jax", "tfds_llp"):
         return False  # launch.py, configs, benchmarks and tests are on top
-    if imported == "tfds_llp.elaborate":
-        return False  # a command
+    if imported in COMMANDS:
+        return False
     if (ours, theirs) == ("avvp_jax", "tfds_llp"):
         return module == "avvp_jax.data.prepared"
     if ours == "avvp_jax":
