@@ -71,13 +71,14 @@ def load(stream: str, weights_dir: str | None = None) -> tuple[Variables, str]:
       UserError: there is no file, or it is damaged, hostile, or of another network.
     """
     encoder, folder = ENCODERS[stream], folder_of(weights_dir)
+    command = f"{COMMAND} --weights_dir={folder}" if weights_dir else COMMAND
     path = find(encoder, folder)
     if path is None:
         raise UserError(
-            f"{folder}: has no {encoder.names[0]}, the weights for {stream}; run {COMMAND}, or put "
+            f"{folder}: has no {encoder.names[0]}, the weights for {stream}; run {command}, or put "
             f"the file of {encoder.url} there"
         )
-    state = read_tensors(path, f"remove it and run {COMMAND}")
+    state = read_tensors(path, f"remove it and run {command}")
     network = encoder.network()
     variables = from_published(state, network.shapes(), encoder.words, encoder.unused, path)
     digest = sha256_of(path)
