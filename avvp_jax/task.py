@@ -1,6 +1,6 @@
 """A task: the classes to find, and the segments of a clip. LLP is one task.
 
-Source: Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervised
+Source of LLP: Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervised
 Audio-Visual Video Parsing", ECCV 2020, section 3.
 """
 
@@ -96,6 +96,14 @@ LLP = Task(
         "Blender",
         "Clapping",
     ),
+    segments=10,
+    seconds=1,
+)
+
+# What is made up by tfds_llp/synthetic_videos.py, to try everything from video files on.
+SYNTHETIC_VIDEOS = Task(
+    name="Synthetic videos",
+    classes=("Bell", "Siren", "Drum", "Bird", "Engine", "Rain", "Clock", "Fan"),
     segments=10,
     seconds=1,
 )

@@ -36,7 +36,7 @@ from avvp_jax.modes.compare import has_scores, read_result
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import all_seeds
-from tfds_llp.synthetic import PSEUDO_FALSE_ALARM, PSEUDO_HIT_RATE
+from tfds_llp.synthetic_labels import PSEUDO_FALSE_ALARM, PSEUDO_HIT_RATE
 
 TITLES = {"han": "HAN", "ma": "MA", "jomold": "JoMoLD", "dhhn": "DHHN", "valor": "VALOR"}
 TITLES |= {"valor:plus": "VALOR+", "valor:plus_plus": "VALOR++"}

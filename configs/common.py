@@ -2,7 +2,8 @@
 
 from ml_collections import ConfigDict
 
-SYNTHETIC = "synthetic"
+# Variants on data that are made up: features, or video files from which plain ones are extracted.
+MADE_UP = ("synthetic", "synthetic_videos")
 
 
 def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDict:
@@ -44,7 +45,7 @@ def _data() -> ConfigDict:
     data.data_dir = "~/tensorflow_datasets"  # prepared data lives here
     data.manual_dir = ""  # the published files; empty is DATA_DIR/downloads/manual
     data.allow_missing_features = False
-    data.synthetic_seed = 0  # of the llp/synthetic generator
+    data.synthetic_seed = 0  # of data that are made up
     data.features_only = ""  # --mode=predict: a feature folder without annotations
     data.feed = "auto"  # device holds all features, stream reads from disk; no effect on results
     return data
@@ -98,25 +99,28 @@ def _extract() -> ConfigDict:
     return extract
 
 
-def chosen(file: str, variant: str, variants: tuple[str, ...] = ()) -> tuple[str, bool]:
+def chosen(file: str, variant: str, variants: tuple[str, ...] = ()) -> tuple[str, str]:
     """Parses the variant of a config file.
 
     Args:
       file: name of the file in configs/, without the ending.
       variant: what follows the colon on the command line.
-      variants: the file's variants other than "synthetic"; the first one is the default.
+      variants: the file's variants other than those of MADE_UP; the first one is the default.
 
     Returns:
-      The name of the variant, and whether it is on synthetic data.
+      The name of the variant, and the one of MADE_UP, or "".
 
     Raises:
       ValueError: the file has no such variant.
     """
     asked = [name for name in variant.split(",") if name]
-    named = [name for name in asked if name != SYNTHETIC] or [*variants[:1]]
-    if len(named) == 1 and named[0] in variants:
-        return named[0], SYNTHETIC in asked
-    if not variants and variant in ("", SYNTHETIC):
-        return "", variant == SYNTHETIC
-    known = f"{', '.join(variants)}, each also with ,{SYNTHETIC}" if variants else SYNTHETIC
+    named = [name for name in asked if name not in MADE_UP] or [*variants[:1]]
+    data = [name for name in asked if name in MADE_UP]
+    if len(named) == 1 and named[0] in variants and len(set(data)) < 2:
+        return named[0], "".join(data[:1])
+    if not variants and variant in ("", *MADE_UP):
+        return "", variant
+    known = " or ".join(MADE_UP)
+    if variants:
+        known = f"{', '.join(variants)}, each also with ,{' or ,'.join(MADE_UP)}"
     raise ValueError(f"configs/{file}.py has no variant {variant!r}; known: {known}")

@@ -26,7 +26,7 @@ VARIANTS = ("refinement", "origin")
 
 def get_config(variant: str = "") -> ConfigDict:
     """The experiment; `variant` is what follows the colon on the command line."""
-    mode, synthetic = common.chosen("dhhn", variant, VARIANTS)
+    mode, made_up = common.chosen("dhhn", variant, VARIANTS)
     origin = mode == "origin"
     config = common.experiment("dhhn", ("dhhn", "model", "audio_net", "video_net"))
     config.seed = 1
@@ -78,7 +78,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.base.train = ConfigDict({"epochs": 12, "batch_size": 16, "steps_per_call": 64})
     config.base.eval = ConfigDict({"select": "last", "ties": "later"})
 
-    if synthetic:
+    if made_up == "synthetic":
         config.data.dataset = "llp/synthetic"
         # Unlike published: with batches of 64, an epoch of 1,200 videos has only 19 steps.
         config.train.batch_size = 16

@@ -21,7 +21,7 @@ from configs import common
 
 def get_config(variant: str = "") -> ConfigDict:
     """The experiment; `variant` is what follows the colon on the command line."""
-    _, synthetic = common.chosen("jomold", variant)
+    _, made_up = common.chosen("jomold", variant)
     config = common.experiment("jomold", ("jomold", "model"))
     config.seed = 6
     config.data.dataset = "llp/base"  # VGGish, ResNet-152, R(2+1)D
@@ -59,7 +59,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.eval.select = "event/audio"
     config.eval.ties = "later"
 
-    if synthetic:
+    if made_up == "synthetic":
         config.data.dataset = "llp/synthetic"
         # Unlike published: with batches of 128, an epoch of 1,200 videos has only 10 steps.
         config.train.batch_size = 16

@@ -21,7 +21,7 @@ from configs import common
 
 def get_config(variant: str = "") -> ConfigDict:
     """The experiment; `variant` is what follows the colon on the command line."""
-    _, synthetic = common.chosen("ma", variant)
+    _, made_up = common.chosen("ma", variant)
     config = common.experiment("ma", ("ma", "model"))
     config.seed = 1  # of both trainings
     config.data.dataset = "llp/base"  # VGGish, ResNet-152, R(2+1)D
@@ -58,7 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.eval.select = "last"  # the last epoch's model is kept
     config.eval.ties = "later"
 
-    if synthetic:
+    if made_up == "synthetic":
         config.data.dataset = "llp/synthetic"
         # Shorter than published: 1,200 training videos are overfitted sooner.
         config.train.epochs = 10

@@ -27,7 +27,7 @@ VARIANTS = ("valor", "plus", "plus_plus")
 
 def get_config(variant: str = "") -> ConfigDict:
     """The experiment; `variant` is what follows the colon on the command line."""
-    which, synthetic = common.chosen("valor", variant, VARIANTS)
+    which, made_up = common.chosen("valor", variant, VARIANTS)
     plus, plus_plus = which != "valor", which == "plus_plus"
     config = common.experiment(f"valor_{which}" if plus else "valor")
     config.seed = {"valor": 1000, "plus": 64, "plus_plus": 87}[which]
@@ -64,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.eval.select = "segment/type"
     config.eval.ties = "earlier"
 
-    if synthetic:
+    if made_up == "synthetic":
         config.data.dataset = "llp/synthetic"
         # Unlike published: with batches of 64, an epoch of 1,200 videos has only 19 steps.
         config.train.batch_size = 16

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.streams import PUBLISHED, STREAM_SETS, Stream, streams_of
-from avvp_jax.task import LLP, Task
+from avvp_jax.task import LLP, SYNTHETIC_VIDEOS, Task
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -19,6 +19,7 @@ class LlpConfig(tfds.core.BuilderConfig):
     Attributes:
         streams: names of the feature streams, see avvp_jax.streams.
         seed: the seed of synthetic data; None for published files.
+        filmed: whether synthetic data are video files, and the features those of them.
         task: the task that is annotated.
         widths: name of a stream -> its width, for widths that are not the published ones.
         features: the streams with their widths, derived from `streams` and `widths`.
@@ -29,6 +30,7 @@ class LlpConfig(tfds.core.BuilderConfig):
 
     streams: tuple[str, ...]
     seed: int | None = None
+    filmed: bool = False
     task: Task = LLP
     widths: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
@@ -59,6 +61,14 @@ _SYNTHETIC = LlpConfig(
     streams=PUBLISHED,
     seed=0,
 )
+_SYNTHETIC_VIDEOS = LlpConfig(
+    name="synthetic_videos",
+    description="Videos made up from seed 0, shapes that move and sounds; and plain features.",
+    streams=STREAM_SETS["plain"],
+    seed=0,
+    filmed=True,
+    task=SYNTHETIC_VIDEOS,
+)
 CONFIGS = [
     LlpConfig(
         name="base",
@@ -71,16 +81,23 @@ CONFIGS = [
         streams=STREAM_SETS["clip_clap"],
     ),
     _SYNTHETIC,
+    _SYNTHETIC_VIDEOS,
 ]
 
 
-def synthetic_config(seed: int) -> LlpConfig:
-    """The config of synthetic data from a seed: `synthetic` (seed 0), or `synthetic_seedN`."""
+def synthetic_config(seed: int, name: str = "synthetic") -> LlpConfig:
+    """The config of synthetic data from a seed: that of seed 0, NAME, or `NAME_seedN`.
+
+    Args:
+        seed: 0 or more.
+        name: "synthetic" or "synthetic_videos".
+    """
+    (first,) = (config for config in CONFIGS if config.name == name)
     if seed == 0:
-        return _SYNTHETIC
+        return first
     return dataclasses.replace(
-        _SYNTHETIC,
-        name=f"synthetic_seed{seed}",
-        description=_SYNTHETIC.description.replace("seed 0", f"seed {seed}"),
+        first,
+        name=f"{name}_seed{seed}",
+        description=first.description.replace("seed 0", f"seed {seed}"),
         seed=seed,
     )

@@ -11,6 +11,7 @@ Preparing and reading need no TensorFlow. Videos are in the order of the csv fil
 import functools
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,8 @@ from tqdm import tqdm
 
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.task import LLP, Task
-from tfds_llp import synthetic
 from tfds_llp.annotations import DENSELY_LABELLED, FILES, describe, read_annotations
-from tfds_llp.configs import CONFIGS, LlpConfig
+from tfds_llp.configs import CONFIGS
 from tfds_llp.disk import refuse_unwritable
 from tfds_llp.download import download_annotations
 from tfds_llp.folder import (
@@ -33,6 +33,7 @@ from tfds_llp.folder import (
     leave_out_incomplete,
     read_features_into,
 )
+from tfds_llp.made_up import generate_videos
 from tfds_llp.sources import differences, only_deleted, source_in
 from tfds_llp.videos import Videos
 
@@ -179,7 +180,8 @@ class Llp(tfds.core.ShardBasedBuilder):
         """Fills `_videos` and the metadata, from published files or with synthetic data."""
         refuse_unwritable(self.data_dir, needed=0)
         if self.builder_config.seed is not None:
-            self._videos = _generate_videos(self.builder_config)
+            folder, ending = self.data_path.parent, f"_{self.version}"
+            self._videos = generate_videos(self.builder_config, os.fspath(folder), ending)
             self._record(pseudo_labels=True, left_out=[], annotations={})
             return
         downloads = Path(download_dir or self.data_dir_root / "downloads")
@@ -269,17 +271,6 @@ def _description(task: Task) -> str:
 
 def _array(shape: tuple[int, ...], dtype) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
-
-
-def _generate_videos(config: LlpConfig) -> dict[str, Videos]:
-    made_up = synthetic.generate(config.seed, synthetic.SIZES)
-    return {
-        split: Videos.collect(
-            tqdm(made_up[split], f"Making up {split}", size, unit=" videos", mininterval=1.0),
-            config.streams,
-        )
-        for split, size in synthetic.SIZES.items()
-    }
 
 
 def _shards(videos: Videos) -> list[range]:

@@ -48,9 +48,9 @@ def prepare(
         dataset: one of `DATASETS`, or llp/NAME of any other config prepared in data_dir.
         data_dir: where TFDS keeps prepared data; None is TFDS's default.
         manual_dir: the folder of published files, only needed to prepare, and not for
-            llp/synthetic; None is TFDS's default, `downloads/manual` in data_dir.
+            made-up data; None is TFDS's default, `downloads/manual` in data_dir.
         allow_missing_features: leave out videos that lack a feature file.
-        synthetic_seed: seed of llp/synthetic, 0 or more.
+        synthetic_seed: seed of made-up data, 0 or more.
 
     Raises:
         UserError: the name is unknown; files are missing or damaged; the prepared data is
@@ -150,7 +150,7 @@ def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: ob
         raise UserError(
             f"the seed of {dataset} must be a whole number from 0, not {synthetic_seed!r}"
         )
-    return synthetic_config(synthetic_seed)
+    return synthetic_config(synthetic_seed, config.name)
 
 
 def _recorded_config(dataset: str, folder: str) -> LlpConfig:

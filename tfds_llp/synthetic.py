@@ -13,8 +13,8 @@ them therefore finds events that a linear map of one segment does not. A class l
 a modality from which it is absent, so modality noise in the weak labels can be found.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,8 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, PUBLISHED, STREAMS
 from avvp_jax.task import LLP, MODALITIES
-from tfds_llp.annotations import DENSE_FILES, DENSELY_LABELLED, SPLIT_FILES
-from tfds_llp.csv_tables import write_table
-from tfds_llp.synthetic_labels import draw_labels
+from tfds_llp.annotation_files import write_annotations
+from tfds_llp.synthetic_labels import draw_labels, teacher_labels
 
 SIZES = {"train": 1200, "val": 200, "test": 300}
 """Videos per split."""
@@ -38,10 +37,6 @@ LOUDNESS = (0.8, 1.4)
 DRIFT = 0.05
 SCENE_GAIN = 0.2
 STREAM_GAIN = 0.5
-
-# Shares of segments that teachers label: of true events, and of other segments of the weak
-# label's classes.
-PSEUDO_HIT_RATE, PSEUDO_FALSE_ALARM = 0.8, 0.1
 
 
 @dataclass(frozen=True)
@@ -120,26 +115,16 @@ def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = S
     folder = Path(folder)
     for subfolder in (*(STREAMS[name].folder for name in PUBLISHED), *PSEUDO_LABELS.values()):
         (folder / subfolder).mkdir(parents=True, exist_ok=True)
-    weak, dense = {}, {modality: [] for modality in MODALITIES}
+    labels = {}
     for split, videos in generate(seed, sizes).items():
-        weak[split] = []
+        labels[split] = []
         for video in videos:
-            names = [LLP.classes[index] for index in np.flatnonzero(video.weak_label)]
-            weak[split].append((video.filename, ",".join(names)))
-            if split in DENSELY_LABELLED:
-                dense["audio"] += _event_rows(video.filename, video.audio_label)
-                dense["visual"] += _event_rows(video.filename, video.visual_label)
+            labels[split].append(replace(video, streams={}))
             for name, features in video.streams.items():
                 np.save(folder / STREAMS[name].folder / f"{video.id}.npy", features)
             np.save(folder / PSEUDO_LABELS["audio"] / f"{video.id}.npy", video.audio_pseudo_label)
             np.save(folder / PSEUDO_LABELS["visual"] / f"{video.id}.npy", video.visual_pseudo_label)
-    columns = ("filename", "event_labels")
-    for split, file in SPLIT_FILES.items():
-        write_table(folder / file, columns, weak.get(split, []))
-    write_table(folder / "AVVP_dataset_full.csv", columns, sum(weak.values(), []))
-    for modality, file in DENSE_FILES.items():
-        columns = ("filename", "onset", "offset", "event_labels")
-        write_table(folder / file, columns, dense[modality])
+    write_annotations(folder, labels, LLP)
 
 
 class SyntheticSplit(Sequence):
@@ -155,16 +140,16 @@ class SyntheticSplit(Sequence):
     def __getitem__(self, index: int) -> SyntheticVideo:
         index = range(self._size)[index]
         rng = np.random.default_rng([self._seed, self._number, index])
-        video_id = _video_id(rng, self._number, index)
+        name = video_id(rng, self._number, index)
         start = LLP.duration * rng.integers(30)
         labels = draw_labels(rng)
         weak_label = labels["audio"].any(0) | labels["visual"].any(0)
         pseudo_labels = {
-            modality: _teacher_labels(rng, labels[modality], weak_label) for modality in MODALITIES
+            modality: teacher_labels(rng, labels[modality], weak_label) for modality in MODALITIES
         }
         return SyntheticVideo(
-            id=video_id,
-            filename=f"{video_id}_{start}_{start + LLP.duration}",
+            id=name,
+            filename=f"{name}_{start}_{start + LLP.duration}",
             streams=self._look.render(rng, labels),
             weak_label=weak_label.astype(np.uint8),
             audio_label=labels["audio"].astype(np.uint8),
@@ -242,30 +227,10 @@ def _segment_of_row(stream: str) -> np.ndarray:
     return np.tile(np.arange(rows) * LLP.segments // rows, halves)
 
 
-def _teacher_labels(
-    rng: np.random.Generator,
-    segments: Bool[np.ndarray, "segments classes"],
-    weak_label: Bool[np.ndarray, " classes"],
-) -> Bool[np.ndarray, "segments classes"]:
-    chance = np.where(segments, PSEUDO_HIT_RATE, PSEUDO_FALSE_ALARM)
-    return (rng.random(segments.shape) < chance) & weak_label
-
-
-def _video_id(rng: np.random.Generator, split: int, index: int) -> str:
+def video_id(rng: np.random.Generator, split: int, index: int) -> str:
     """An id of eleven characters like YouTube's: six are random, five are unique in the set."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     # An odd factor permutes the numbers below 64**5, so that neighbours have different ids.
     number = (split << 28 | index) * 0x2545F491 % 64**5
     digits = [*rng.integers(64, size=6), *(number >> 6 * place & 63 for place in range(5))]
     return "".join(alphabet[digit] for digit in digits)
-
-
-def _event_rows(
-    filename: str, segments: UInt8[np.ndarray, "segments classes"]
-) -> Iterator[tuple[str, int, int, str]]:
-    """A row per event, as in the dense annotation files: whole seconds, offset exclusive."""
-    for index in np.flatnonzero(segments.any(0)):
-        change = np.diff(segments[:, index], prepend=0, append=0)
-        bounds = np.flatnonzero(change)
-        for onset, offset in zip(bounds[::2], bounds[1::2], strict=True):
-            yield filename, int(onset), int(offset), LLP.classes[index]

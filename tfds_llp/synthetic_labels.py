@@ -54,6 +54,10 @@ SPEECH_AMONG = (0.01, 0.84, 0.79, 0.86)
 # 0.62 of the events that are both heard and seen have equal extents in both, as measured.
 DRAWN_APART = 0.4
 
+# Shares of segments that teachers label: of true events, and of other segments of the weak
+# label's classes.
+PSEUDO_HIT_RATE, PSEUDO_FALSE_ALARM = 0.8, 0.1
+
 
 def draw_labels(rng: np.random.Generator) -> dict[str, Bool[np.ndarray, "segments classes"]]:
     """Draws where each class is heard ("audio") and seen ("visual") in one video."""
@@ -67,6 +71,16 @@ def draw_labels(rng: np.random.Generator) -> dict[str, Bool[np.ndarray, "segment
         if luck < about["seen"] or luck >= about["seen"] + about["heard"]:
             labels["visual"][:, index] = seen
     return labels
+
+
+def teacher_labels(
+    rng: np.random.Generator,
+    segments: Bool[np.ndarray, "segments classes"],
+    weak_label: Bool[np.ndarray, " classes"],
+) -> Bool[np.ndarray, "segments classes"]:
+    """Draws what a teacher of VALOR says of a video's segments, from the truth."""
+    chance = np.where(segments, PSEUDO_HIT_RATE, PSEUDO_FALSE_ALARM)
+    return (rng.random(segments.shape) < chance) & weak_label
 
 
 def _draw_classes(rng: np.random.Generator) -> list[int]:

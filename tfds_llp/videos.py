@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS, pool_to_segments
-from avvp_jax.task import LLP
+from avvp_jax.task import LLP, Task
 from tfds_llp.annotations import AnnotatedVideos
 from tfds_llp.configs import LlpConfig
 
@@ -35,7 +35,7 @@ class Videos:
         )
 
     @classmethod
-    def collect(cls, videos: Iterable, streams: tuple[str, ...]) -> "Videos":
+    def collect(cls, videos: Iterable, streams: tuple[str, ...], task: Task = LLP) -> "Videos":
         """Stacks synthetic videos, with their features averaged to segments."""
         labels = {name: [] for name in ("id", "filename", "weak", "audio", "visual")}
         features = {name: [] for name in streams}
@@ -49,7 +49,7 @@ class Videos:
             pseudo_labels["audio"].append(video.audio_pseudo_label)
             pseudo_labels["visual"].append(video.visual_pseudo_label)
             for name in streams:
-                features[name].append(pool_to_segments(STREAMS[name], LLP, video.streams[name]))
+                features[name].append(pool_to_segments(STREAMS[name], task, video.streams[name]))
         weak, audio, visual = (
             np.array(labels[name], np.uint8) for name in ("weak", "audio", "visual")
         )

@@ -20,14 +20,17 @@ from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import STREAM_SETS, DataSpec, Stream, data_spec
-from avvp_jax.task import LLP, Task
+from avvp_jax.task import LLP, SYNTHETIC_VIDEOS, Task
 
-# The data sets of LLP, and the stream sets that each holds.
+# The data sets that need no declaration, and the stream sets that each holds.
 DATASETS = {
     "llp/base": ("base",),
     "llp/clip_clap": ("clip_clap",),
     "llp/synthetic": ("base", "clip_clap"),
+    "llp/synthetic_videos": ("plain",),
 }
+# Those that are made up from config.data.synthetic_seed.
+MADE_UP = ("llp/synthetic", "llp/synthetic_videos")
 FEEDS = ("auto", "device", "stream")
 
 # Share of a device's memory that the features of training and validation may take.
@@ -89,7 +92,7 @@ def spec_of(builder, streams: str) -> DataSpec:
 
 
 def refuse_unknown(config: ConfigDict) -> None:
-    """Refuses a data set that is neither LLP's own nor prepared under `config.data_dir`.
+    """Refuses a data set that is neither one of DATASETS nor prepared under `config.data_dir`.
 
     Raises:
       UserError: names those that are there.
@@ -104,13 +107,14 @@ def refuse_unknown(config: ConfigDict) -> None:
 
 
 def expected_spec(config: ConfigDict) -> DataSpec:
-    """The spec of `config.data`. That of LLP's data sets is known without preparing them.
+    """The spec of `config.data`. That of DATASETS is known without preparing them.
 
     Raises:
       UserError: another data set is not prepared, or is damaged.
     """
     if config.dataset in DATASETS:
-        return data_spec(config.streams)
+        task = SYNTHETIC_VIDEOS if config.dataset == "llp/synthetic_videos" else LLP
+        return data_spec(config.streams, task)
     return spec_of(open_dataset(config), config.streams)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from avvp_jax.data.prepared import MADE_UP
 from avvp_jax.errors import UserError, cause
 from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.schema import fields_of
@@ -127,7 +128,7 @@ def read_result(workdir: str, split: str) -> Result:
     if not is_there(os.path.join(workdir, "config.json")):
         return Result(method, scored, seeds, None)
     config = recall(workdir)
-    if dataset == "llp/synthetic" == config.data.dataset:
+    if dataset in MADE_UP and dataset == config.data.dataset:
         scored = scored._replace(synthetic_seed=config.data.synthetic_seed)
     aside = {
         key
@@ -184,7 +185,7 @@ def _scores(results: Sequence[tuple[str, Result]], mark: bool) -> str:
     published = [METHODS[method].published for method in dict.fromkeys(r.method for r in every)]
     if any(result.task != LLP for result in every):
         published = []
-    if any(result.scored.dataset == "llp/synthetic" for result in every):
+    if any(result.scored.dataset in MADE_UP for result in every):
         notes.insert(0, SYNTHETIC_NOTE)
     splits = sorted({result.scored.split for result in every})
     datasets = sorted({result.scored.dataset for result in every})

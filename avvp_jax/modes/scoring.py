@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 from ml_collections import ConfigDict
 
+from avvp_jax.data.prepared import MADE_UP
 from avvp_jax.data.splits import Split
 from avvp_jax.experiment.weights import Weights, pick
 from avvp_jax.methods import METHODS, stages_of
@@ -150,7 +151,7 @@ def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], w
     """The ten scores; below those of the whole method on LLP also the paper's."""
     row = METHODS[config.method].published
     published = [row] if row and whole and splits[-1].task == LLP else []
-    synthetic = config.data.dataset == "llp/synthetic"
+    synthetic = config.data.dataset in MADE_UP
     notes = [SYNTHETIC_NOTE] if synthetic else []
     if published and not synthetic:
         found = [other_split_note(x.name, x.annotated) for x in splits if x.annotated]
