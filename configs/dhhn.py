@@ -83,6 +83,12 @@ def get_config(variant: str = "") -> ConfigDict:
         # Unlike published: with batches of 64, an epoch of 1,200 videos has only 19 steps.
         config.train.batch_size = 16
         config.train.epochs = config.base.train.epochs = 10
+    if made_up == "synthetic_videos":
+        config.data.dataset = "llp/synthetic_videos"
+        config.data.streams = "plain"
+        # Unlike published: with batches of 64, an epoch of 400 videos has only 7 steps.
+        config.train.batch_size = 16
+        config.train.epochs = config.base.train.epochs = 10
     return config
 
 

@@ -58,5 +58,5 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.dataset = "llp/synthetic_videos"
         config.data.streams = "plain"
         # 400 training videos are 25 steps of an epoch.
-        config.train.epochs = 30
+        config.train.epochs = 12
     return config

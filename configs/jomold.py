@@ -64,4 +64,10 @@ def get_config(variant: str = "") -> ConfigDict:
         # Unlike published: with batches of 128, an epoch of 1,200 videos has only 10 steps.
         config.train.batch_size = 16
         config.train.epochs = 12
+    if made_up == "synthetic_videos":
+        config.data.dataset = "llp/synthetic_videos"
+        config.data.streams = "plain"
+        # Unlike published: with batches of 128, an epoch of 400 videos has only 4 steps.
+        config.train.batch_size = 16
+        config.train.epochs = 12
     return config

@@ -62,4 +62,8 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.dataset = "llp/synthetic"
         # Shorter than published: 1,200 training videos are overfitted sooner.
         config.train.epochs = 10
+    if made_up == "synthetic_videos":
+        config.data.dataset = "llp/synthetic_videos"
+        config.data.streams = "plain"
+        config.train.epochs = 10
     return config

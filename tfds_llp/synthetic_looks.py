@@ -17,7 +17,7 @@ FRAMES = 16  # a second
 GRAIN = 9.0  # standard deviation of the camera's noise, of 0 to 255
 OPACITY = (0.7, 1.0)  # of what is seen
 _PATCH = 80  # pixels of a square in which a shape is drawn
-_RADIUS = (17.0, 24.0)  # pixels
+_RADIUS = (20.0, 28.0)  # pixels
 _TURN = 2 * np.pi
 
 # Of a shape in each frame and pixel of its patch: whether it is there, and how much it has of its
@@ -98,13 +98,13 @@ def _bouncing(time: Times) -> tuple[Times, Times]:
 
 def _bird(x: Grid, y: Grid, time: Times) -> Drawn:
     wing = 0.5 + 0.4 * np.sin(_TURN * 3 * time)
-    return _inside(np.maximum(abs(x), abs(y - wing * abs(x)) / 0.35)), _inside(
+    return _inside(np.maximum(abs(x), abs(y - wing * abs(x)) / 0.5)), _inside(
         abs(x) / 0.3
     ) + 0 * wing
 
 
 def _flitting(time: Times) -> tuple[Times, Times]:
-    return 2 * np.sin(_TURN * 0.9 * time), 1.2 * np.sin(_TURN * 1.3 * time + 1)
+    return 1.4 * np.sin(_TURN * 0.9 * time), 1.1 * np.sin(_TURN * 1.3 * time + 1)
 
 
 def _engine(x: Grid, y: Grid, time: Times) -> Drawn:
@@ -134,7 +134,7 @@ def _clock(x: Grid, y: Grid, time: Times) -> Drawn:
 
 def _fan(x: Grid, y: Grid, time: Times) -> Drawn:
     angle = np.arctan2(y, x) + _TURN * 0.7 * time
-    blades = np.clip(3 * np.sin(4 * angle) + 0.5, 0, 1)
+    blades = np.clip(3 * np.sin(4 * angle) + 1, 0, 1)
     return _inside(np.hypot(x, y)) * blades, _inside(np.hypot(x, y) / 0.35) + 0 * time
 
 
@@ -146,7 +146,7 @@ _LOOKS = {
     "Engine": Look(((35, 35, 40), (170, 170, 175)), _shaking, _engine),
     "Rain": Look(((130, 165, 215), (0, 0, 0)), _resting, _rain),
     "Clock": Look(((240, 240, 235), (20, 20, 20)), _resting, _clock),
-    "Fan": Look(((150, 60, 190), (230, 120, 200)), _resting, _fan),
+    "Fan": Look(((165, 45, 205), (240, 120, 205)), _resting, _fan),
 }
 _EVERYWHERE = ("Rain",)  # fill the picture
 
@@ -206,9 +206,9 @@ def _background(rng: np.random.Generator) -> Float32[np.ndarray, "height width 3
     down = np.maximum(0, 1 - abs(y[:, None] - np.arange(5)))
     right = np.maximum(0, 1 - abs(x[:, None] - np.arange(6)))
     cloud = 1 / (1 + np.exp(-2 * (down @ rough[0] @ right.T)))[..., None]
-    one, other = rng.uniform(60, 180) + rng.uniform(-35, 35, (2, 3))
+    one, other = rng.uniform(60, 180) + rng.uniform(-22, 22, (2, 3))
     picture = cloud * one + (1 - cloud) * other
-    for _ in range(rng.integers(4)):
+    for _ in range(rng.integers(3)):
         high, wide = rng.integers(8, 30, 2)
         top, left = rng.integers((HEIGHT - high, WIDTH - wide))
         picture[top : top + high, left : left + wide] = rng.uniform(20, 235, 3)

@@ -11,7 +11,7 @@ CLASSES = len(SYNTHETIC_VIDEOS.classes)
 CLASSES_PER_SCENE = (0.5, 0.35, 0.15)
 SCENE_SECONDS = (8, 16)
 # Shares of events that are only heard, and only seen.
-HEARD, SEEN = 0.2, 0.2
+HEARD, SEEN = 0.15, 0.15
 # Shares of events that fill their scene, and of events both heard and seen whose extents are
 # drawn separately for the two modalities.
 FULL, DRAWN_APART = 0.3, 0.3
