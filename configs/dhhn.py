@@ -3,6 +3,7 @@
   python launch.py --config=configs/dhhn.py --workdir=W                  refinement, as published
   python launch.py --config=configs/dhhn.py:origin --workdir=W           on weak labels alone
   python launch.py --config=configs/dhhn.py:origin,synthetic --workdir=W on built-in synthetic data
+  python launch.py --config=configs/dhhn.py:synthetic_videos --workdir=W on synthetic video files
 
 A hierarchical parser (HCMN) and two networks of one modality train together. Refinement trains
 them without the labels that MA removes: MA's first two stages run before, or
@@ -78,16 +79,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.base.train = ConfigDict({"epochs": 12, "batch_size": 16, "steps_per_call": 64})
     config.base.eval = ConfigDict({"select": "last", "ties": "later"})
 
-    if made_up == "synthetic":
-        config.data.dataset = "llp/synthetic"
-        # Unlike published: with batches of 64, an epoch of 1,200 videos has only 19 steps.
-        config.train.batch_size = 16
-        config.train.epochs = config.base.train.epochs = 10
-    if made_up == "synthetic_videos":
-        config.data.dataset = "llp/synthetic_videos"
-        config.data.streams = "plain"
-        # Unlike published: with batches of 64, an epoch of 400 videos has only 7 steps.
-        config.train.batch_size = 16
+    if made_up:
+        config.data.dataset = f"llp/{made_up}"
+        config.data.streams = "plain" if made_up == "synthetic_videos" else "base"
+        config.train.batch_size = 16  # of 64, an epoch would have only 19 steps, or 7
         config.train.epochs = config.base.train.epochs = 10
     return config
 

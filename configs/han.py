@@ -2,6 +2,7 @@
 
   python launch.py --config=configs/han.py --workdir=W               LLP, as published
   python launch.py --config=configs/han.py:synthetic --workdir=W     built-in synthetic data
+  python launch.py --config=configs/han.py:synthetic_videos --workdir=W   synthetic video files
 
 Published test scores (segment level): audio 60.1, visual 52.9, audio-visual 48.9,
 Type@AV 54.0, Event@AV 55.4.

@@ -2,6 +2,7 @@
 
   python launch.py --config=configs/jomold.py --workdir=W               LLP, as published
   python launch.py --config=configs/jomold.py:synthetic --workdir=W     built-in synthetic data
+  python launch.py --config=configs/jomold.py:synthetic_videos --workdir=W   synthetic video files
 
 Three stages: training of a noise estimator without cross-modal attention, estimation of noise
 ratios with it, and denoised training. --config.jomold.noise_ratios=FILE only runs the last one,

@@ -2,6 +2,7 @@
 
   python launch.py --config=configs/ma.py --workdir=W               LLP, as published
   python launch.py --config=configs/ma.py:synthetic --workdir=W     built-in synthetic data
+  python launch.py --config=configs/ma.py:synthetic_videos --workdir=W   synthetic video files
 
 Three stages: base training, estimation of the labels that are absent from a modality, and
 retraining without them. --config.ma.removed_labels=FILE only runs the last one, with the

@@ -4,6 +4,7 @@
   python launch.py --config=configs/valor.py:plus --workdir=W             VALOR+
   python launch.py --config=configs/valor.py:plus_plus --workdir=W        VALOR++
   python launch.py --config=configs/valor.py:plus,synthetic --workdir=W   on built-in synthetic data
+  python launch.py --config=configs/valor.py:plus,synthetic_videos --workdir=W   synthetic videos
 
 Two teachers, CLAP and CLIP, label every segment of the training videos. Their labels
 (segment_pseudo_labels) come with the published features, or are made with

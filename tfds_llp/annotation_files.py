@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -14,6 +14,7 @@ from tfds_llp.csv_tables import write_table
 DENSE_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
 
+@runtime_checkable
 class LabelledVideo(Protocol):
     """A video whose labels are to be written; they are 0 or 1."""
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from avvp_jax.media.opening import library
+from avvp_jax.media.windows import needed
 from avvp_jax.storage.writing import on_cloud
 from tfds_llp import synthetic, synthetic_videos
 from tfds_llp.configs import LlpConfig
-from tfds_llp.synthetic import SyntheticVideo
 from tfds_llp.videos import Videos
 
 
@@ -22,11 +23,17 @@ def generate_videos(config: LlpConfig, folder: str, ending: str) -> dict[str, Vi
         config: of the data set, with a seed.
         folder: where files of videos may lie meanwhile, in a folder of their own.
         ending: of that folder's name, behind "incomplete.".
+
+    Raises:
+        UserError: videos cannot be written, or a package that makes or reads them is missing.
     """
     if not config.filmed:
         made_up = synthetic.generate(config.seed, synthetic.SIZES)
         return _collected(made_up, synthetic.SIZES, config)
-    sizes, clips = synthetic_videos.SIZES, synthetic_videos.clips(config.seed)
+    for name in needed(synthetic_videos.WANTED):
+        library(name)  # before anything is written
+    sizes = synthetic_videos.SIZES
+    clips = synthetic_videos.clips(config.seed, sizes)
     if on_cloud(folder):
         folder = None
     else:
@@ -42,7 +49,7 @@ def generate_videos(config: LlpConfig, folder: str, ending: str) -> dict[str, Vi
 
 
 def _collected(
-    splits: Mapping[str, Iterable[SyntheticVideo]], sizes: Mapping[str, int], config: LlpConfig
+    splits: Mapping[str, Iterable], sizes: Mapping[str, int], config: LlpConfig
 ) -> dict[str, Videos]:
     return {
         split: Videos.collect(

@@ -3,11 +3,13 @@
 They share nothing with this process, which may have loaded JAX, and end with it, however it ends.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -61,7 +63,6 @@ def filmed(clips: Sequence[Clip], folder: Path, workers: int) -> Iterator[Path]:
         for hand in hands:
             hand.kill()
             hand.wait()
-            hand.stdin.close()
             hand.stdout.close()
 
 
@@ -82,15 +83,15 @@ def _started(clips: Sequence[Clip], folder: Path) -> subprocess.Popen:
     except OSError as error:
         raise UserError(f"no process can be started to make videos ({cause(error)})") from error
     order = {"folder": os.fspath(folder), "clips": [astuple(clip) for clip in clips]}
-    hand.stdin.write(json.dumps(order).encode() + b"\n")
-    hand.stdin.flush()  # and stays open: the process ends when it is closed
+    with hand.stdin, contextlib.suppress(BrokenPipeError):  # found out when it does not answer
+        hand.stdin.write(json.dumps(order).encode())
     return hand
 
 
 def main() -> None:
-    """The process: makes the clips of an order, a line on stdin, and answers a line for each."""
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    """The process: makes the clips of an order on stdin, and answers a line of JSON for each."""
+    order = json.load(sys.stdin)
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     for clip in (Clip(*each) for each in order["clips"]):
         problem, path = None, path_of(clip, Path(order["folder"]))
         try:
@@ -101,6 +102,8 @@ def main() -> None:
         print(json.dumps(problem), flush=True)
 
 
-def _end_with_stdin() -> None:
-    sys.stdin.read()
+def _watch(parent: int) -> None:
+    """Ends with who asked."""
+    while os.getppid() == parent:
+        time.sleep(1)
     os._exit(0)

@@ -20,11 +20,11 @@ _PATCH = 80  # pixels of a square in which a shape is drawn
 _RADIUS = (20.0, 28.0)  # pixels
 _TURN = 2 * np.pi
 
+Grid = Float32[np.ndarray, "#frames #y #x"]
+Times = Float32[np.ndarray, "frames 1 1"]
 # Of a shape in each frame and pixel of its patch: whether it is there, and how much it has of its
 # second colour, both from 0 to 1.
-Drawn = tuple[Float32[np.ndarray, "frames y x"], Float32[np.ndarray, "frames y x"]]
-Grid = Float32[np.ndarray, "#frames y x"]
-Times = Float32[np.ndarray, "frames 1 1"]
+Drawn = tuple[Grid, Grid]
 
 
 class Actor(NamedTuple):
@@ -76,7 +76,7 @@ def _resting(time: Times) -> tuple[Times, Times]:
 
 
 def _bell(x: Grid, y: Grid, time: Times) -> Drawn:
-    return _inside(np.hypot(x, y)), _inside(np.hypot(x, y - 0.4) / 0.4) + 0 * time
+    return _inside(np.hypot(x, y)), _inside(np.hypot(x, y - 0.4) / 0.4)
 
 
 def _swinging(time: Times) -> tuple[Times, Times]:
@@ -85,11 +85,11 @@ def _swinging(time: Times) -> tuple[Times, Times]:
 
 
 def _siren(x: Grid, y: Grid, time: Times) -> Drawn:
-    return _inside(np.maximum(abs(x), abs(y)) / 0.9), _waves(_TURN * 2 * time) + 0 * x
+    return _inside(np.maximum(abs(x), abs(y)) / 0.9), _waves(_TURN * 2 * time)
 
 
 def _drum(x: Grid, y: Grid, time: Times) -> Drawn:
-    return _inside(np.hypot(x, y / 0.7)), _waves(9 * x) + 0 * time
+    return _inside(np.hypot(x, y / 0.7)), _waves(9 * x)
 
 
 def _bouncing(time: Times) -> tuple[Times, Times]:
@@ -98,9 +98,7 @@ def _bouncing(time: Times) -> tuple[Times, Times]:
 
 def _bird(x: Grid, y: Grid, time: Times) -> Drawn:
     wing = 0.5 + 0.4 * np.sin(_TURN * 3 * time)
-    return _inside(np.maximum(abs(x), abs(y - wing * abs(x)) / 0.5)), _inside(
-        abs(x) / 0.3
-    ) + 0 * wing
+    return _inside(np.maximum(abs(x), abs(y - wing * abs(x)) / 0.5)), _inside(abs(x) / 0.3)
 
 
 def _flitting(time: Times) -> tuple[Times, Times]:
@@ -109,7 +107,7 @@ def _flitting(time: Times) -> tuple[Times, Times]:
 
 def _engine(x: Grid, y: Grid, time: Times) -> Drawn:
     checks = _waves(8 * x) + _waves(8 * y)
-    return _inside(np.maximum(abs(x), abs(y) / 0.6)), checks * (2 - checks) + 0 * time
+    return _inside(np.maximum(abs(x), abs(y) / 0.6)), checks * (2 - checks)
 
 
 def _shaking(time: Times) -> tuple[Times, Times]:
@@ -129,13 +127,13 @@ def _clock(x: Grid, y: Grid, time: Times) -> Drawn:
     along, beside = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     hand = (along > 0) * (along < 0.85) * (abs(beside) < 0.16)
     ring = np.hypot(x, y) > 0.82
-    return _inside(np.hypot(x, y)) + 0 * time, np.maximum(hand, ring).astype(np.float32)
+    return _inside(np.hypot(x, y)), np.maximum(hand, ring).astype(np.float32)
 
 
 def _fan(x: Grid, y: Grid, time: Times) -> Drawn:
     angle = np.arctan2(y, x) + _TURN * 0.7 * time
     blades = np.clip(3 * np.sin(4 * angle) + 1, 0, 1)
-    return _inside(np.hypot(x, y)) * blades, _inside(np.hypot(x, y) / 0.35) + 0 * time
+    return _inside(np.hypot(x, y)) * blades, _inside(np.hypot(x, y) / 0.35)
 
 
 _LOOKS = {
@@ -233,17 +231,17 @@ def _draw(room: np.ndarray, actor: Actor, look: Look, times: Times) -> None:
 
 
 def _draw_everywhere(frames: np.ndarray, actor: Actor, look: Look, times: Times) -> None:
-    across = np.arange(WIDTH, dtype=np.float32) / HEIGHT * 2
-    down = np.arange(HEIGHT, dtype=np.float32)[:, None] / HEIGHT * 2
+    across = np.arange(WIDTH, dtype=np.float32)[None, None] / HEIGHT * 2
+    down = np.arange(HEIGHT, dtype=np.float32)[None, :, None] / HEIGHT * 2
     drawn = look.shape(across, down, times * actor.pace + actor.phase)
     there, colour = _coloured(actor, *drawn)
     frames += there * (colour - frames)
 
 
 def _coloured(
-    actor: Actor,
-    there: Float32[np.ndarray, "frames y x"],
-    second: Float32[np.ndarray, "frames y x"],
-) -> tuple[Float32[np.ndarray, "frames y x 1"], Float32[np.ndarray, "frames y x 3"]]:
+    actor: Actor, there: Grid, second: Grid
+) -> tuple[Float32[np.ndarray, "#frames #y #x 1"], Float32[np.ndarray, "#frames #y #x 3"]]:
+    """How much of each pixel is the shape's, and its colour."""
     first, other = actor.colours
-    return actor.opacity * there[..., None], first + second[..., None] * (other - first)
+    colour = first + second[..., None] * (other - first)
+    return np.float32(actor.opacity) * there[..., None], colour

@@ -19,13 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from avvp_jax.encoders import plain
-from avvp_jax.encoders.log_mel import log_mels
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.media.opening import library
-from avvp_jax.media.windows import Wanted, Window
+from avvp_jax.media.windows import Wanted
 from avvp_jax.media.workers import read_all
 from avvp_jax.runtime import preemption
-from avvp_jax.streams import STREAM_SETS
 from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 from tfds_llp.annotation_files import DENSE_COLUMNS, event_rows, write_annotations
 from tfds_llp.annotations import FILES
@@ -38,7 +36,7 @@ from tfds_llp.synthetic_clips import Clip
 SIZES = {"train": 400, "val": 80, "test": 80}
 """Videos per split."""
 
-WANTED = Wanted(SYNTHETIC_VIDEOS, views=("r2plus1d",))
+WANTED = Wanted(SYNTHETIC_VIDEOS, views=(plain.VIEW,))
 _LABELS = ("weak_label", "audio_label", "visual_label", "audio_pseudo_label", "visual_pseudo_label")
 
 
@@ -70,16 +68,9 @@ def videos(clips: Sequence[Clip], folder: Path) -> Iterator[SyntheticVideo]:
             if problem := window.problem or end.problem:
                 raise problem
             labels = {name: getattr(clip, name) for name in _LABELS}
-            streams = _streams(window.window)
+            streams = plain.streams(window.window, SYNTHETIC_VIDEOS)
             yield SyntheticVideo(clip.id, clip.filename, streams, **labels)
             Path(window.path).unlink()
-
-
-def _streams(window: Window) -> dict[str, np.ndarray]:
-    pictures = window.pictures["r2plus1d"]
-    snippets = pictures.reshape(SYNTHETIC_VIDEOS.segments, -1, *pictures.shape[1:])
-    features = plain.sound(log_mels(window.sound)), plain.frames(pictures), plain.motion(snippets)
-    return dict(zip(STREAM_SETS["plain"], features, strict=True))
 
 
 def write_published_layout(folder: Path, seed: int, sizes: Mapping[str, int] = SIZES) -> None:

@@ -10,6 +10,7 @@ from avvp_jax.experiment.records import recall_for, remember
 from avvp_jax.experiment.settings import check_config, flat_config
 from avvp_jax.methods import METHODS
 from avvp_jax.streams import data_spec
+from configs.common import MADE_UP
 from configs.han import get_config
 
 REFUSED = {
@@ -56,16 +57,18 @@ def config_of(method: str, variant: str = "") -> ConfigDict:
 def test_configs_pass_their_own_checks(method):
     for variant in ("", *VARIANTS.get(method, ())):
         check_config(config_of(method, variant))
-        synthetic = config_of(method, ",".join(filter(None, (variant, "synthetic"))))
-        check_config(synthetic)
-        assert synthetic.data.dataset == "llp/synthetic"
+        for made_up in MADE_UP:
+            config = config_of(method, ",".join(filter(None, (variant, made_up))))
+            check_config(config)
+            assert config.data.dataset == f"llp/{made_up}"
 
 
 @pytest.mark.parametrize("method", CONFIGS)
 def test_an_unknown_variant_is_refused_with_the_known_ones(method):
     with pytest.raises(ValueError, match=rf"configs/{method}.py has no variant.*synthetic"):
         config_of(method, "tiny")
-    for two in (",".join(VARIANTS.get(method, ("a", "b"))), "synthetic,tiny"):
+    others = "synthetic,tiny", "synthetic_videos,tiny", ",".join(MADE_UP)
+    for two in (",".join(VARIANTS.get(method, ("a", "b"))), *others):
         with pytest.raises(ValueError, match="no variant"):
             config_of(method, two)
 

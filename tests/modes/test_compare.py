@@ -41,6 +41,8 @@ OTHERS = {
     "synthetic and real, before": (OLD, OLD | {"dataset": "llp/synthetic"}),
     "two synthetic sets": (NEW | {"dataset": "llp/synthetic"},
                            NEW | {"dataset": "llp/synthetic", "truth": "c" * 16}),
+    "synthetic videos and synthetic": (OLD | {"dataset": "llp/synthetic_videos"},
+                                       OLD | {"dataset": "llp/synthetic"}),
     "another number": (NEW, FEWER),
     "another number, before": (OLD, OLD | {"videos": 1180}),
     "corrected annotations": (NEW, NEW | {"truth": "d" * 16}),
@@ -70,6 +72,13 @@ def test_other_data_are_marked_and_not_tested(workdir, facts):
         assert f"test of {fact['dataset']}" in label and str(fact["videos"]) in label
     marks = [label.split("; ")[1].split(")")[0] for label in labels]
     assert marks[0] != marks[1]
+
+
+@pytest.mark.parametrize("dataset", ["llp/synthetic", "llp/synthetic_videos"])
+def test_scores_of_data_that_are_made_up_are_marked(workdir, dataset):
+    made_up = workdir(NEW | {"dataset": dataset})
+    assert "made up from a seed, not comparable" in compare([made_up, made_up])
+    assert "made up" not in compare([workdir(NEW), workdir(NEW)])
 
 
 def test_another_split_is_marked_and_not_tested(workdir):
