@@ -14,8 +14,8 @@ SCENE_SECONDS = (8, 16)
 HEARD, SEEN = 0.15, 0.15
 # Shares of events that fill their scene, and of events both heard and seen whose extents are
 # drawn separately for the two modalities.
-FULL, DRAWN_APART = 0.3, 0.3
-LENGTHS = (2, 7)  # seconds of events that do not fill their scene
+FULL, DRAWN_APART = 0.45, 0.3
+LENGTHS = (2, 8)  # seconds of events that do not fill their scene
 
 Labels = dict[str, Bool[np.ndarray, "seconds classes"]]
 
