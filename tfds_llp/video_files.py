@@ -1,5 +1,6 @@
 """Writes small mp4 files."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from fractions import Fraction
@@ -39,7 +40,8 @@ def write_video(
     except (OSError, av.FFmpegError) as error:
         raise UserError(f"{path}: cannot be written ({cause(error)})") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 def _encode(av: Any, file: Any, parts: Iterable, rate: int, samples: int) -> None:
