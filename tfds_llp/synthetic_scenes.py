@@ -8,13 +8,13 @@ from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 CLASSES = len(SYNTHETIC_VIDEOS.classes)
 # Shares of scenes with one, two and three classes. A clip as long as the task's is one scene; a
 # longer one is a row of scenes, each of so many seconds.
-CLASSES_PER_SCENE = (0.5, 0.35, 0.15)
-SCENE_SECONDS = (8, 16)
+CLASSES_PER_SCENE = (0.55, 0.35, 0.1)
+SCENE_SECONDS = (10, 20)
 # Shares of events that are only heard, and only seen.
-HEARD, SEEN = 0.15, 0.15
+HEARD, SEEN = 0.12, 0.12
 # Shares of events that fill their scene, and of events both heard and seen whose extents are
 # drawn separately for the two modalities.
-FULL, DRAWN_APART = 0.45, 0.3
+FULL, DRAWN_APART = 0.55, 0.3
 LENGTHS = (2, 8)  # seconds of events that do not fill their scene
 
 Labels = dict[str, Bool[np.ndarray, "seconds classes"]]
