@@ -9,13 +9,13 @@ CLASSES = len(SYNTHETIC_VIDEOS.classes)
 # Shares of scenes with one, two and three classes. A clip as long as the task's is one scene; a
 # longer one is a row of scenes, each of so many seconds.
 CLASSES_PER_SCENE = (0.55, 0.35, 0.1)
-SCENE_SECONDS = (10, 20)
+SCENE_SECONDS = (15, 30)
 # Shares of events that are only heard, and only seen.
 HEARD, SEEN = 0.12, 0.12
 # Shares of events that fill their scene, and of events both heard and seen whose extents are
 # drawn separately for the two modalities.
 FULL, DRAWN_APART = 0.55, 0.3
-LENGTHS = (2, 8)  # seconds of events that do not fill their scene
+LENGTHS = (2, 8)  # tenths of their scene, of events that do not fill it
 
 Labels = dict[str, Bool[np.ndarray, "seconds classes"]]
 
@@ -52,7 +52,8 @@ def _draw_extent(rng: np.random.Generator, seconds: int) -> Bool[np.ndarray, " s
     """Draws an event's run of seconds."""
     extent = np.zeros(seconds, bool)
     full = rng.random() < FULL
-    length = seconds if full else min(seconds, int(rng.integers(LENGTHS[0], LENGTHS[1] + 1)))
+    tenths = 10 if full else int(rng.integers(LENGTHS[0], LENGTHS[1] + 1))
+    length = max(1, tenths * seconds // 10)
     start = int(rng.integers(seconds - length + 1))
     extent[start : start + length] = True
     return extent
