@@ -68,6 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if made_up == "synthetic_videos":
         config.data.dataset = "llp/synthetic_videos"
         config.data.streams = "plain"
+        config.extract.fidelity = "direct"
         # Unlike published: with batches of 128, an epoch of 400 videos has only 4 steps.
         config.train.batch_size = 16
         config.train.epochs = 12

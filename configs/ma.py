@@ -66,5 +66,6 @@ def get_config(variant: str = "") -> ConfigDict:
     if made_up == "synthetic_videos":
         config.data.dataset = "llp/synthetic_videos"
         config.data.streams = "plain"
+        config.extract.fidelity = "direct"
         config.train.epochs = 10
     return config

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from avvp_jax.encoders import plain
+from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.media.frames import DIRECT
 from avvp_jax.media.opening import library
-from avvp_jax.media.windows import Wanted
 from avvp_jax.media.workers import read_all
 from avvp_jax.runtime import preemption
+from avvp_jax.streams import STREAM_SETS, streams_of
 from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 from tfds_llp.annotation_files import DENSE_COLUMNS, event_rows, write_annotations
 from tfds_llp.annotations import FILES
@@ -36,7 +37,8 @@ from tfds_llp.synthetic_clips import Clip
 SIZES = {"train": 400, "val": 80, "test": 80}
 """Videos per split."""
 
-WANTED = Wanted(SYNTHETIC_VIDEOS, views=(plain.VIEW,))
+EXTRACTOR = Extractor(streams_of(STREAM_SETS["plain"], {}), SYNTHETIC_VIDEOS)
+WANTED = EXTRACTOR.wanted(DIRECT)
 _LABELS = ("weak_label", "audio_label", "visual_label", "audio_pseudo_label", "visual_pseudo_label")
 
 
@@ -63,12 +65,12 @@ def videos(clips: Sequence[Clip], folder: Path) -> Iterator[SyntheticVideo]:
         contextlib.closing(filmed(clips, folder, workers)) as paths,
         contextlib.closing(read_all(paths, WANTED, workers=workers)) as read,
     ):
+        made = EXTRACTOR.features(read)
         for clip in clips:
-            window, end = next(read), next(read)  # a clip has one window
+            (window, streams), (end, _) = next(made), next(made)  # a clip has one window
             if problem := window.problem or end.problem:
                 raise problem
             labels = {name: getattr(clip, name) for name in _LABELS}
-            streams = plain.streams(window.window, SYNTHETIC_VIDEOS)
             yield SyntheticVideo(clip.id, clip.filename, streams, **labels)
             Path(window.path).unlink()
 

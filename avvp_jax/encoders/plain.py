@@ -7,10 +7,7 @@ on which parsers train as they do on a network's. How wide they are is in avvp_j
 import numpy as np
 from jaxtyping import Float, Float32, Integer, UInt8
 
-from avvp_jax.encoders.log_mel import OFFSET, log_mels
-from avvp_jax.media.windows import Window
-from avvp_jax.streams import STREAM_SETS
-from avvp_jax.task import Task
+from avvp_jax.encoders.log_mel import OFFSET
 
 VIEW = "r2plus1d"  # of media/views.py: what they are made of
 _CELLS = 4  # along each side of a picture; a small thing fills one of them
@@ -18,19 +15,6 @@ _LEVELS = 4  # of each channel of a colour
 _DIRECTIONS = 8  # of a gradient, a whole turn
 _CHANGES = np.array((2, 4, 8, 16, 32, 64, 128), np.float32)  # of grey from 0 to 255, bin edges
 _LAGS = (1, 2, 4)  # frames between two that are compared: what swings comes back
-
-
-def streams(window: Window, task: Task) -> dict[str, Float32[np.ndarray, "_ _"]]:
-    """The features of a window as long as a task's clips, by their streams' names.
-
-    Args:
-      window: with the pictures of VIEW, and with sound.
-      task: its segments last a second.
-    """
-    pictures = window.pictures[VIEW]
-    snippets = pictures.reshape(task.segments, -1, *pictures.shape[1:])
-    features = sound(log_mels(window.sound)), frames(pictures), motion(snippets)
-    return dict(zip(STREAM_SETS["plain"], features, strict=True))
 
 
 def sound(spectrograms: Float32[np.ndarray, "rows 96 64"]) -> Float32[np.ndarray, "rows 256"]:

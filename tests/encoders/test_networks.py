@@ -103,8 +103,9 @@ def drop_block(module):
 
 
 def flatten_channels_first(module):
-    kernel = module.fc1_1.kernel[...].reshape(6, 4, -1, module.fc1_1.kernel.shape[-1])
-    module.fc1_1.kernel = nnx.Param(kernel.transpose(2, 0, 1, 3).reshape(module.fc1_1.kernel.shape))
+    weight = module.fc1_1.weight[...]
+    kernel = weight.reshape(len(weight), 6, 4, -1)
+    module.fc1_1.weight = nnx.Param(kernel.transpose(0, 3, 1, 2).reshape(weight.shape))
 
 
 def swap_axes(module):
