@@ -81,8 +81,8 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if made_up:
         config.data.dataset = f"llp/{made_up}"
-        config.data.streams = "plain" if made_up == "synthetic_videos" else "base"
-        config.extract.fidelity = "direct" if made_up == "synthetic_videos" else "published"
+        if made_up == "synthetic_videos":
+            config.data.streams, config.extract.fidelity = "plain", "direct"
         config.train.batch_size = 16  # of 64, an epoch would have only 19 steps, or 7
         config.train.epochs = config.base.train.epochs = 10
     return config
