@@ -11,55 +11,29 @@ docs/performance.md.
 
 import argparse
 import itertools
-import json
 import os
 import pathlib
-import re
 import sys
 import tempfile
-import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # a GPU here would not be what is described
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import facts  # noqa: E402
+
 TRAIN, VAL, TEST = 10_000, 649, 1_200  # LLP's videos
 MADE_UP = 64  # videos that the shapes come from
-MIB, MS = 2**20, 1e3
-COLUMNS = {
+KEY = ("target", "config", "stage", "what", "seeds", "batch")  # tells rows apart
+COLUMNS: facts.Columns = {
     "target": lambda r: r["target"],
     "program": lambda r: f"{r['config']} {r['stage']}, {r['what']}",
     "seeds": lambda r: r["seeds"],
     "batch": lambda r: r["batch"],
-    "compile s": lambda r: f"{r['compile_s']:.0f}",
-    "arguments MiB": lambda r: f"{r['arguments'] / MIB:.0f}",
-    "temporaries MiB": lambda r: f"{r['temporaries'] / MIB:.0f}",
-    "kernels": lambda r: r["kernels"],
-    "GFLOP": lambda r: f"{r['flops'] / 1e9:.2f}",
-    "MB": lambda r: f"{r['bytes'] / 1e6:.0f}",
-    "collectives KiB": lambda r: listed({k: f"{x / 2**10:.0f}" for k, x in collectives(r)}),
-    "products": lambda r: ", ".join(f"{n} {name}" for name, n in sorted(r["products"].items())),
-    "double, callbacks": lambda r: f"{yes(r['double'])}, {yes(r['callbacks'])}",
-    "floor ms": lambda r: f"{MS * max(r['floors'].values()):.3f} {bound(r)}",
+    **facts.COLUMNS,
     "schedule s": lambda r: f"{r['schedule_s']:.1f}" if "schedule_s" in r else "",
 }
-
-
-def collectives(row: dict):
-    return row["collectives"].items()
-
-
-def listed(named: dict) -> str:
-    return ", ".join(f"{name} {value}" for name, value in named.items()) or "none"
-
-
-def yes(found: bool) -> str:
-    return "yes" if found else "no"
-
-
-def bound(row: dict) -> str:
-    """What a step waits for longest."""
-    return max(row["floors"], key=row["floors"].get)
 
 
 def programs(config_name: str, seeds: int, batch: int, data_dir: str):
@@ -94,44 +68,14 @@ def programs(config_name: str, seeds: int, batch: int, data_dir: str):
             yield row | {"what": "predict", "videos": TEST}, job, lowering.prediction, videos
 
 
-def facts(row: dict, target, job, lower, video_flops: float, folder: str | None) -> dict:
-    """Compiles a program for a target; reads what a step of it asks of each device."""
-    import hlo
-
+def asked(row: dict, target, job, lower, video_flops: float, text: pathlib.Path | None) -> dict:
+    """The row with what a program of a job, made for a target, asks of each device."""
     from avvp_jax.runtime.mesh import BATCH, whole_batch
 
     mesh = target.mesh(row["seeds"])
-    lowered = lower(job, mesh, row["videos"])
-    start = time.perf_counter()
-    program = target.compile(lowered)
-    row |= {"compile_s": time.perf_counter() - start}
-    text, memory = program.as_text(), program.memory_analysis()
-    if folder:
-        path_of(folder, row).write_text(text)
-    read = hlo.read(text)
     shared = row["seeds"] * whole_batch(row["batch"], mesh) / mesh.size
-    return row | {
-        "arguments": memory.argument_size_in_bytes,
-        "temporaries": memory.temp_size_in_bytes,
-        "kernels": hlo.kernels_of_step(read),
-        "flops": video_flops * shared,
-        "bytes": hlo.bytes_of_step(read),
-        "collectives": hlo.collectives(read),
-        "products": hlo.product_precisions(read),
-        "double": hlo.has_double_precision(read),
-        "callbacks": hlo.has_callbacks(read),
-        "peers": mesh.shape[BATCH],
-    }
-
-
-def path_of(folder: str, row: dict) -> pathlib.Path:
-    """Where a program's text goes."""
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    name = " ".join(str(row[key]) for key in KEY)
-    return pathlib.Path(folder) / (re.sub(r"[^\w.]+", "-", name) + ".txt")
-
-
-KEY = ("target", "config", "stage", "what", "seeds", "batch")  # of a row
+    row |= {"flops": video_flops * shared, "peers": mesh.shape[BATCH]}
+    return row | facts.facts(target, lower(job, mesh, row["videos"]), text)
 
 
 def add_floors(rows: list[dict]) -> None:
@@ -139,30 +83,16 @@ def add_floors(rows: list[dict]) -> None:
 
     A training also gets the least time of its published epochs, with validation.
     """
-    from floors import floors
-
-    for row in rows:
-        row["floors"] = floors(row["target"], row)
+    facts.add_floors(rows)
     by_key = {tuple(row[key] for key in KEY[:-1]): row for row in rows}
 
     def epoch(row):
-        return -(-row["videos"] // row["batch"]) * max(row["floors"].values())
+        return -(-row["videos"] // row["batch"]) * facts.least(row)
 
     for row in rows:
         evaluation = by_key.get((*(row[name] for name in KEY[:3]), "evaluate", row["seeds"]))
         if row["what"] == "train" and evaluation:
             row["schedule_s"] = row["epochs"] * (epoch(row) + epoch(evaluation))
-
-
-def table(rows: list[dict]) -> str:
-    """The rows as a table for a page of documentation."""
-    titles = "| " + " | ".join(COLUMNS) + " |"
-    return "\n".join([titles, "|" + "---|" * len(COLUMNS), *map(line, rows)])
-
-
-def line(row: dict) -> str:
-    """One row of the table."""
-    return "| " + " | ".join(str(cell(row)) for cell in COLUMNS.values()) + " |"
 
 
 def arguments():
@@ -180,41 +110,36 @@ def arguments():
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--batches", nargs="+", type=int, default=[0], help="0: the config's own")
     parser.add_argument("--json", type=pathlib.Path, help="also write the rows here")
-    parser.add_argument("--hlo", help="keep each optimised program as text in this folder")
+    parser.add_argument(
+        "--hlo", type=pathlib.Path, help="keep each optimised program as text in this folder"
+    )
     args = parser.parse_args()
     args.configs = throughput.config_names(args.configs, parser)
-    try:
-        args.targets = [targets.target(name) for name in args.targets]
-        for target in args.targets:
-            target.devices()
-    except (ValueError, targets.NotInstalled) as error:
-        parser.error(f"--targets: {error}")
+    args.targets = targets.installed(args.targets, parser)
     return args
 
 
 def main() -> None:
     args = arguments()
-    there = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
-    rows = {tuple(row[key] for key in KEY): row for row in there}
+    rows = facts.Rows(KEY, args.json, args.hlo)
     with tempfile.TemporaryDirectory() as data_dir:
         for name, batch, seeds in itertools.product(args.configs, args.batches, args.seeds):
             for row, *program in programs(name, seeds, batch, data_dir):
                 for target in args.targets:
                     row = row | {"target": target.name}
-                    key = tuple(row[each] for each in KEY)
-                    if key not in rows:
-                        rows[key] = facts(row, target, *program, args.hlo)
-                        write(args.json, rows)
-                        print(line(rows[key]), file=sys.stderr, flush=True)
-    write(args.json, rows)
-    print(table(sorted(rows.values(), key=lambda r: (r["target"], r["config"]))))
+                    if rows.key(row) not in rows.by_key:
+                        row = asked(row, target, *program, rows.text_of(row))
+                        rows.add(row)
+                        write(rows)
+                        print(facts.line(row, COLUMNS), file=sys.stderr, flush=True)
+    write(rows)
+    print(facts.table(sorted(rows.all(), key=lambda r: (r["target"], r["config"])), COLUMNS))
 
 
-def write(path: pathlib.Path | None, rows: dict) -> None:
+def write(rows) -> None:
     """Adds floors to all rows, and keeps them."""
-    add_floors([*rows.values()])
-    if path:
-        path.write_text(json.dumps([*rows.values()], indent=1) + "\n")
+    add_floors(rows.all())
+    rows.save()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ the best of all rounds counts. --rows 0.1 takes a tenth of a video's rows, on a 
 """
 
 import argparse
+import functools
 import pathlib
 import sys
 import time
@@ -19,27 +20,35 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
-from machine import peak_flops, peak_memory  # noqa: E402
+from machine import matrix_flops, peak_flops, peak_memory  # noqa: E402
 
 from avvp_jax.encoders.features import features_of  # noqa: E402
 from avvp_jax.encoders.published import ENCODERS  # noqa: E402
 
-# Rows of a video, their shape, and multiplications and additions for each.
-WORK = {
-    "resnet152": (80, (224, 224, 3), 2 * 11.51e9),
-    "r2plus1d": (10, (8, 112, 112, 3), 2 * 20.26e9),
-    "vggish": (10, (96, 64), 2 * 0.86e9),
+# The shapes of the rows of a video of ten seconds.
+ROWS = {
+    "resnet152": jax.ShapeDtypeStruct((80, 224, 224, 3), np.uint8),
+    "r2plus1d": jax.ShapeDtypeStruct((10, 8, 112, 112, 3), np.uint8),
+    "vggish": jax.ShapeDtypeStruct((10, 96, 64), np.float32),
 }
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def inputs(stream: str, share: float) -> np.ndarray:
     """Made-up rows of a video."""
-    count, shape, _ = WORK[stream]
-    shape, rng = (max(1, round(share * count)), *shape), np.random.default_rng(0)
-    if stream == "vggish":
-        return rng.standard_normal(shape).astype(np.float32)
-    return rng.integers(0, 256, shape, np.uint8)
+    count, *row = ROWS[stream].shape
+    shape, rng = (max(1, round(share * count)), *row), np.random.default_rng(0)
+    if ROWS[stream].dtype == np.uint8:
+        return rng.integers(0, 256, shape, np.uint8)
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+@functools.cache
+def flops_of_row(stream: str) -> float:
+    """Multiplications and additions for a picture, a clip or a spectrogram."""
+    network, rows = ENCODERS[stream].network(), ROWS[stream]
+    one = jax.ShapeDtypeStruct((1, *rows.shape[1:]), rows.dtype)
+    return matrix_flops(lambda variables, x: network.module(variables)(x), network.shapes(), one)
 
 
 def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
@@ -86,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--streams", nargs="+", default=list(WORK), choices=list(WORK))
+    parser.add_argument("--streams", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=float, default=1.0, help="share of a video's rows")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
@@ -103,7 +112,7 @@ def main() -> None:
     peak = 0.0
     for stream in args.streams:
         rows = inputs(stream, args.rows)
-        flops = len(rows) * WORK[stream][2]
+        flops = len(rows) * flops_of_row(stream)
         runs = {"ours": ours(stream, rows, args.dtype), **dict(theirs(stream, rows))}
         best = measured(runs, args.rounds, CLOCKS[args.clock])
         peak = max(peak, peak_flops(args.dtype, "highest"))

@@ -10,7 +10,7 @@ class Numbers(NamedTuple):
     Attributes:
       memory: bytes.
       bandwidth: bytes a second from and to memory.
-      products: operations a second in matrix products, by precision.
+      products: operations a second in matrix products, by precision (hlo.product_precisions).
       links: bytes a second that a device sends and receives together, to others of its kind.
       launch: seconds from the start of a kernel to that of the next, at least; 0 where programs
         start none.
@@ -28,6 +28,7 @@ class Numbers(NamedTuple):
 def _tpu(memory: float, bandwidth: float, bfloat16: float, links: float, name: str) -> Numbers:
     """A TPU multiplies float32 in six or three passes of bfloat16."""
     products = {"highest": bfloat16 / 6, "high": bfloat16 / 3, "default": bfloat16}
+    products |= {"bfloat16": bfloat16}
     source = f"Google Cloud's documentation of {name}; float32 as passes of bfloat16"
     return Numbers(memory, bandwidth, products, links, 0.0, source)
 
@@ -36,10 +37,10 @@ NUMBERS = {
     "h100": Numbers(
         80e9,
         3.35e12,
-        {"highest": 67e12, "high": 494.7e12, "default": 494.7e12},
+        {"highest": 67e12, "high": 494.7e12, "default": 494.7e12, "bfloat16": 989.4e12},
         900e9,
         0.8e-6,
-        "NVIDIA's data sheet of the H100 SXM (dense TF32); docs/performance.md has the launch",
+        "NVIDIA's data sheet of the H100 SXM (dense); docs/performance.md has the launch",
     ),
     "v5e": _tpu(16e9, 819e9, 197e12, 400e9, "v5e"),
     "v5p": _tpu(95e9, 2765e9, 459e12, 1200e9, "v5p"),

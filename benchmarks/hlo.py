@@ -1,6 +1,5 @@
 """What an optimised program (HLO text) asks of a device."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -61,19 +60,36 @@ def read(text: str) -> Program:
 
 
 def product_precisions(program: Program) -> Counter:
-    """How many matrix products ask for each precision: highest, high or default."""
-    found = Counter()
-    for instruction in every(program):
-        if instruction.kind in PRODUCTS:
-            asked = re.search(r"operand_precision=\{([\w,]+)\}", instruction.line)
-            names = set(asked[1].split(",")) if asked else {"default"}
-        elif instruction.kind == "custom-call" and "__cublas" in instruction.line:
-            asked = re.search(r'"operand_precision":(\[[^\]]*\])', instruction.line)
-            names = {name.lower() for name in json.loads(asked[1])} if asked else {"default"}
-        else:
-            continue
-        found[names.pop() if len(names) == 1 else "default"] += 1
-    return found
+    """How many matrix products and convolutions ask for each precision: highest, high or default.
+
+    Those of 16-bit numbers are called bfloat16: what they ask for makes no difference.
+    """
+    return Counter(
+        "bfloat16" if _of_half(program, instruction) else _precision(instruction)
+        for instruction in every(program)
+        if _multiplies(instruction)
+    )
+
+
+def _multiplies(instruction: Instruction) -> bool:
+    """Whether an instruction is a product or a convolution: of XLA, of cuBLAS or of cuDNN."""
+    called = instruction.kind == "custom-call" and re.search("__cublas|__cudnn", instruction.line)
+    return bool(called) or instruction.kind in PRODUCTS
+
+
+def _of_half(program: Program, product: Instruction) -> bool:
+    types = [program.types.get(operand, "") for operand in product.operands[:2]]
+    return all(type_.startswith(("bf16[", "f16[")) for type_ in types)
+
+
+def _precision(product: Instruction) -> str:
+    """What a product's two operands ask for; of two answers the lower counts as default.
+
+    A third operand of cuDNN is a bias, which is added.
+    """
+    listed = re.search(r'operand_precision"?[=:][{\[]([\w,"]+)', product.line)
+    names = listed[1].replace('"', "").lower().split(",")[:2] if listed else ["default"]
+    return names[0] if len(set(names)) == 1 else "default"
 
 
 def every(program: Program) -> list[Instruction]:
@@ -152,7 +168,7 @@ def _sum(program: Program, name: str, cost: Callable[[Instruction], int]) -> int
 def _traffic(program: Program, instruction: Instruction) -> int:
     result, operands = instruction.type, instruction.operands
     if instruction.kind == "custom-call":
-        result = re.sub(r"\bs8\[\d+\]\S*", "", result)  # room to work in
+        result = re.sub(r"\b[su]8\[\d+\]\S*", "", result)  # room to work in
     if instruction.kind == "copy-start":
         return size(result, on_chip=False)  # holds what it copies from, too
     if instruction.kind != "fusion":

@@ -52,7 +52,7 @@ def median_seconds(call, repeats: int) -> float:
 
 
 def matrix_flops(function, *arguments) -> float:
-    """Multiplications and additions of the matrix products in one call of a pure function.
+    """Multiplications and additions of the products and convolutions in a call of a pure function.
 
     Counted before compilation, from the shapes of the products that the results need. The body
     of a loop counts once per iteration.
@@ -74,11 +74,20 @@ def _count(jaxpr, needed: list[bool]) -> float:
 
 
 def _product(equation) -> float:
+    if equation.primitive.name == "conv_general_dilated":
+        kernel, outputs = equation.invars[1].aval, equation.outvars[0].aval
+        # What is padded counts, too.
+        return 2.0 * outputs.size * kernel.size / kernel.shape[_outputs_axis(equation)]
     if equation.primitive.name != "dot_general":
         return 0.0
     (contracted, _), _ = equation.params["dimension_numbers"]
     inner = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
     return 2.0 * inner * equation.outvars[0].aval.size
+
+
+def _outputs_axis(equation) -> int:
+    """The axis of a convolution's kernel that its results' channels come from."""
+    return equation.params["dimension_numbers"].rhs_spec[0]
 
 
 def _nested(equation, wanted: list[bool]) -> float:

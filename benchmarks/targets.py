@@ -9,12 +9,13 @@ its dependencies, in the version of the installed JAX:
 JAX must run on the CPU meanwhile (JAX_PLATFORMS=cpu): without a GPU it drops NVIDIA's plugin.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import importlib.util
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -90,9 +91,11 @@ class Target:
         """
         self._require()
         if self.platform == "tpu":
+            # A host has four chips, if nothing else is said.
+            alone = {"chips_per_host_bounds": (1, 1, 1)} if self.name.endswith(":1x1") else {}
             try:
                 with _environment(NO_TPU):
-                    described = topologies.get_topology_desc(self.name, platform="tpu")
+                    described = topologies.get_topology_desc(self.name, platform="tpu", **alone)
             except jax.errors.JaxRuntimeError as error:
                 raise ValueError(f"{self.name}: {str(error).splitlines()[0]}") from None
             return np.array(described.devices)
@@ -140,7 +143,20 @@ def target(name: str) -> Target:
     generation, _, shape = name.partition(":")
     if generation in ("v5e", "v5p", "v6e") and shape:
         return Target(name, "tpu", (("libtpu", "libtpu"),), {})
-    raise ValueError(f"{name!r} is no target; known: h100, h100x8, v5e:2x2, v5p:2x2x4, v6e:4x4")
+    raise ValueError(
+        f"{name!r} is no target; known: h100, h100x8, v5e:1x1, v5e:2x2, v5p:2x2x4, v6e:4x4"
+    )
+
+
+def installed(names: Sequence[str], parser: argparse.ArgumentParser) -> list[Target]:
+    """The targets of a command's --targets; ends it with one line if one cannot be compiled for."""
+    try:
+        found = [target(name) for name in names]
+        for each in found:
+            each.devices()
+    except (ValueError, NotInstalled) as error:
+        parser.error(f"--targets: {error}")
+    return found
 
 
 def _is_there(module: str) -> bool:

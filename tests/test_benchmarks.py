@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,6 +49,7 @@ def row_of(what: str, **facts) -> dict:
 def test_the_least_time_of_a_step_and_of_a_schedule(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import accelerators
+    import facts
     from floors import floors
 
     train = row_of("train", flops=67e12, bytes=3.35e12, products={"high": 2, "highest": 2})
@@ -56,8 +58,46 @@ def test_the_least_time_of_a_step_and_of_a_schedule(monkeypatch):
     assert train["floors"] == {"launches": 0, "memory": 1, "products": 1, "links": 0}
     # Ten steps of a second and ten batches of two seconds, twice.
     assert train["schedule_s"] == pytest.approx(2 * (10 + 20))
-    assert "2 high, 2 highest" in accelerators.table([train])
+    assert "2 high, 2 highest" in facts.table([train], accelerators.COLUMNS)
     # Two chips of a v5e: each sends half of what it sums, and half of the sums.
     both = row_of("train", collectives={"all-reduce": 400e9}, peers=2, flops=197e12)
     assert floors("v5e:2x1", both)["links"] == pytest.approx(2.0)
     assert floors("v5e:2x1", both)["products"] == pytest.approx(6)
+    halves = row_of("evaluate", flops=197e12, products={"bfloat16": 3})
+    assert floors("v5e:1x1", halves)["products"] == pytest.approx(1)
+
+
+def test_the_encoders_together_and_the_cores_that_feed_them(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import encoder_programs
+    import facts
+
+    rows = [
+        row_of("", encoder=stream, dtype="float32", flops=flops, products={"highest": 1}, videos=4)
+        for stream, flops in (("resnet152", 67e12), ("r2plus1d", 33.5e12), ("vggish", 33.5e12))
+    ]
+    facts.add_floors(rows)
+    assert encoder_programs.together(rows[:2]) == []
+    (both,) = encoder_programs.together(rows)
+    table = facts.table([both], encoder_programs.columns_together([0.5, 3.0]))
+    # Four videos in two seconds, of which a core reads two or a third in one second.
+    assert table.splitlines()[-1] == "| h100 | float32 | 4 | 2000.0 | 2.0 | 1.0 | 6.0 |"
+
+
+def test_products_and_convolutions_are_counted(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import encoders
+    from machine import matrix_flops
+
+    x, kernel, matrix = np.ones((2, 8, 10, 3)), np.ones((3, 5, 3, 7)), np.ones((7, 11))
+    strides, ends = (1, 2), [(1, 1), (0, 0)]
+
+    def function(x):
+        y = jax.lax.conv_general_dilated(
+            x, kernel, strides, ends, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y @ matrix
+
+    assert matrix_flops(function, x) == 2 * 2 * 8 * 3 * (3 * 5 * 3 * 7 + 7 * 11)
+    # As published: 0.86 thousand million multiplications of VGGish.
+    assert encoders.flops_of_row("vggish") == pytest.approx(2 * 0.86e9, rel=0.01)

@@ -75,6 +75,35 @@ def test_every_product_is_found_with_its_precision(first, second, expected, hlo)
     assert hlo.product_precisions(program) == expected
 
 
+CONVOLUTION = """\
+ENTRY %main (x: TYPE[2,8,8,4], k: TYPE[6,3,3,4]) -> TYPE[2,8,8,6] {
+  %x = TYPE[2,8,8,4]{3,2,1,0} parameter(0)
+  %k = TYPE[6,3,3,4]{3,2,1,0} parameter(1)
+  %b = f32[6]{0} constant(0)
+  %c = (TYPE[2,8,8,6]{3,2,1,0}, u8[0]{0}) custom-call(%x, %k, %b), window={size=3x3}, ASKED\
+custom_call_target="__cudnn$convBiasActivationForward"
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "type_", "expected"),
+    [
+        # The third is a bias, which is added.
+        ("operand_precision={highest,highest,default}, ", "f32", "highest"),
+        ("operand_precision={highest,highest}, ", "f32", "highest"),
+        ("operand_precision={high,high,default}, ", "f32", "high"),
+        ("operand_precision={highest,default,highest}, ", "f32", "default"),
+        ("", "f32", "default"),
+        ("operand_precision={highest,highest,default}, ", "bf16", "bfloat16"),
+        ("", "bf16", "bfloat16"),
+    ],
+)
+def test_convolutions_of_cudnn_are_found_with_their_precision(asked, type_, expected, hlo):
+    text = CONVOLUTION.replace("ASKED", asked).replace("TYPE", type_)
+    assert hlo.product_precisions(hlo.read(text)) == {expected: 1}
+
+
 def test_what_a_step_starts_is_counted(hlo):
     """The fusion, the product, the sum, three times the sine, and the longer branch."""
     assert hlo.kernels_of_step(hlo.read(TEXT)) == 3 + 3 + 2
