@@ -31,8 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
     origin = mode == "origin"
     config = common.experiment("dhhn", ("dhhn", "model", "audio_net", "video_net"))
     config.seed = 1
-    config.data.dataset = "llp/base"  # VGGish, ResNet-152, R(2+1)D
-    config.data.streams = "base"
+    config.data.dataset, config.data.streams = "llp/base", "base"  # VGGish, ResNet-152, R(2+1)D
 
     config.dhhn.mode = mode
     config.dhhn.removed_labels = ""  # a .npz or MA's published .pkl: skips MA's stages
