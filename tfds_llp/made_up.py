@@ -11,7 +11,7 @@ from tqdm import tqdm
 from avvp_jax.media.opening import library
 from avvp_jax.media.windows import needed
 from avvp_jax.storage.writing import on_cloud
-from tfds_llp import synthetic, synthetic_videos
+from tfds_llp import synthetic
 from tfds_llp.configs import LlpConfig
 from tfds_llp.videos import Videos
 
@@ -30,6 +30,8 @@ def generate_videos(config: LlpConfig, folder: str, ending: str) -> dict[str, Vi
     if not config.filmed:
         made_up = synthetic.generate(config.seed, synthetic.SIZES)
         return _collected(made_up, synthetic.SIZES, config)
+    from tfds_llp import synthetic_videos  # here, because it is a command too
+
     for name in needed(synthetic_videos.WANTED):
         library(name)  # before anything is written
     sizes = synthetic_videos.SIZES

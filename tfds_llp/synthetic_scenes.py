@@ -11,10 +11,10 @@ CLASSES = len(SYNTHETIC_VIDEOS.classes)
 CLASSES_PER_SCENE = (0.55, 0.35, 0.1)
 SCENE_SECONDS = (15, 30)
 # Shares of events that are only heard, and only seen.
-HEARD, SEEN = 0.12, 0.12
+HEARD, SEEN = 0.08, 0.08
 # Shares of events that fill their scene, and of events both heard and seen whose extents are
 # drawn separately for the two modalities.
-FULL, DRAWN_APART = 0.55, 0.3
+FULL, DRAWN_APART = 0.7, 0.2
 LENGTHS = (2, 8)  # tenths of their scene, of events that do not fill it
 
 Labels = dict[str, Bool[np.ndarray, "seconds classes"]]
