@@ -7,9 +7,9 @@ from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 
 CLASSES = len(SYNTHETIC_VIDEOS.classes)
 # Shares of scenes with one, two and three classes. A clip as long as the task's is one scene; a
-# longer one is a row of scenes, each of so many seconds.
+# longer one is a row of scenes, each of about as many seconds.
 CLASSES_PER_SCENE = (0.55, 0.35, 0.1)
-SCENE_SECONDS = (15, 30)
+SCENE_SECONDS = (8, 12)
 # Shares of events that are only heard, and only seen.
 HEARD, SEEN = 0.08, 0.08
 # Shares of events that fill their scene, and of events both heard and seen whose extents are
