@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.runtime import processes
-from avvp_jax.storage.writing import Journal, write_lines, write_whole
+from avvp_jax.storage.writing import Journal, write_whole
 
 NAME, SETTINGS = "extract_report.csv", "extract_settings.json"
 MADE, KEPT, FAILED = "made", "kept", "failed"
@@ -72,29 +72,43 @@ class Report:
                 )
 
     def begin(self) -> None:
-        """Records how features are made, and opens this process's own journal."""
-        content = json.dumps(self._how, indent=2, sort_keys=True) + "\n"
-        write_whole(os.path.join(self._folder, SETTINGS), content.encode())
-        index = processes.index()
-        self._journal = Journal(os.path.join(self._folder, f".{NAME}.{index}.journal"))
+        """Records how features are made. All processes call this once they have read what is there.
+
+        Journals of before end here: one that no process of now writes would count as the newest.
+
+        Raises:
+          UserError: the folder cannot be written. So do `add` and `close`.
+        """
+        if processes.first():
+            content = json.dumps(self._how, indent=2, sort_keys=True) + "\n"
+            path = os.path.join(self._folder, SETTINGS)
+            with _writing(path):
+                write_whole(path, content.encode())
+            self.close()
+        processes.meet()
+        journal = os.path.join(self._folder, f".{NAME}.{processes.index()}.journal")
+        self._journal = Journal(journal)
 
     def add(self, rows: Iterable[Row]) -> None:
         """Notes rows, which replace those of before."""
         for row in rows:
             if self.rows.get((row.id, row.stream)) != row:
                 self.rows[row.id, row.stream] = row
-                self._journal.add(json.dumps(row))
+                with _writing(self.path):
+                    self._journal.add(json.dumps(row))
 
     def close(self) -> None:
         """Writes the report of all processes; the journals are not needed any more."""
         for row in _unfinished(self._folder):
             self.rows[row.id, row.stream] = row
-        text = io.StringIO()
+        text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([Row._fields, *sorted(self.rows.values())])
-        write_lines(self.path, text.getvalue().splitlines())
-        for path in _journals(self._folder):
-            os.remove(path)
+        with _writing(self.path):
+            # Names of files need not be text; they are written as they are.
+            write_whole(self.path, text.getvalue().encode(errors="surrogateescape"))
+            for path in _journals(self._folder):
+                os.remove(path)
 
     def failed(self) -> list[Row]:
         """The rows of what failed, in order."""
@@ -118,7 +132,7 @@ def _read(path: str) -> list[Row]:
     if not os.path.lexists(path):
         return []
     with _refusing(path):
-        head, *rows = csv.reader(io.StringIO(_content(path)), strict=True)
+        head, *rows = csv.reader(io.StringIO(_content(path), newline=""), strict=True)
         if tuple(head) != Row._fields:
             raise ValueError("other columns")
         return [_row(row) for row in rows]
@@ -145,7 +159,7 @@ def _settings(folder: str) -> dict[str, dict]:
 def _content(path: str) -> str:
     if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
         raise ValueError("is no file of this program")
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read()
 
 
@@ -158,3 +172,18 @@ def _refusing(path: str) -> Iterator[None]:
             f"{path}: damaged ({cause(error)}); put a copy back, or remove it: features stay, and "
             "count as made elsewhere"
         ) from None
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
+
+
+def cannot_be_written(path: str, error: OSError) -> UserError:
+    return UserError(
+        f"{path}: cannot be written ({cause(error)}); make room or mend the rights there, then "
+        "start the same command again"
+    )

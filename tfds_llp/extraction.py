@@ -3,26 +3,37 @@
 import contextlib
 import functools
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from avvp_jax.encoders.extractor import SOURCES, Extractor
-from avvp_jax.errors import UserError, cause
+from avvp_jax.errors import UserError, cause, one_line
 from avvp_jax.media.folders import named_once, videos_in
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.media.windows import Window
-from avvp_jax.media.workers import Read, read_all
+from avvp_jax.media.workers import Limits, Read, read_all
 from avvp_jax.runtime import processes
 from avvp_jax.storage.locks import lock
 from avvp_jax.storage.writing import absolute, on_cloud, write_array
 from avvp_jax.streams import Stream, streams_of
 from avvp_jax.task import Task
-from tfds_llp.extract_report import FAILED, KEPT, MADE, NAME, Report, Row
+from tfds_llp.extract_report import (
+    FAILED,
+    KEPT,
+    MADE,
+    NAME,
+    SETTINGS,
+    Report,
+    Row,
+    cannot_be_written,
+)
 
 _MOST_WORKERS = 16
+_LONGEST_NAME = 230  # bytes of an ID; file systems take 255, with what a half file is called
 
 
 def extract(
@@ -35,6 +46,7 @@ def extract(
     fidelity: str = PUBLISHED,
     arithmetic: tuple[str, str] = ("float32", "highest"),
     workers: int | None = None,
+    limits: Limits = Limits(),  # noqa: B008  it is immutable
 ) -> int:
     """Makes those feature files of the videos in a folder that are not there yet.
 
@@ -46,6 +58,7 @@ def extract(
       weights_dir, arithmetic: see Extractor.
       fidelity: see media/windows.py.
       workers: processes that decode; None for one for each core.
+      limits: for decoding a video.
 
     Returns:
       How many videos failed, in all processes of the run.
@@ -54,22 +67,25 @@ def extract(
       UserError: a folder cannot be used, weights are missing, or `data` holds features made in
         another way.
     """
-    named, data = named_once(videos_in(videos)), _made_folder(data)
+    named = named_once(videos_in(videos))
     extractor = Extractor(streams_of(streams, {}), task, weights_dir, arithmetic)
+    data = _made_folder(data)
     how = {stream: _how(stream, extractor, fidelity) for stream in streams}
     waiting = f"{data}: {{}} writes features there; waiting for that"
     alone = lock(os.path.join(data, ".extract.lock"), waiting=waiting)
     with alone if processes.first() else contextlib.nullcontext():
         processes.meet()
         report = Report(data, how)
-        processes.meet()  # all have read what is there before anyone adds to it
+        processes.meet()  # all have read what is there before anyone changes it
+        if processes.first():
+            _clear(data, extractor.streams)
         report.begin()
-        extraction = Extraction(data, extractor, fidelity, workers or _cores(), report)
+        extraction = Extraction(data, extractor, fidelity, workers or _cores(), report, limits)
         extraction.through(dict(list(named.items())[processes.index() :: processes.count()]))
         processes.meet()
         if processes.first():
             report.close()
-    failed = [row for row in report.failed() if row.id in named]
+    failed = [row for row in report.failed() if row.id in named and row.stream in streams]
     if processes.first():
         _say(failed, len(named), report.path)
     return int(processes.as_the_first(len({row.id for row in failed})))
@@ -80,15 +96,21 @@ class Extraction:
 
     Args:
       folder: to write to.
-      extractor, fidelity, workers: how features are made.
+      extractor, fidelity, workers, limits: how features are made.
       report: takes a row for each file.
     """
 
     def __init__(
-        self, folder: str, extractor: Extractor, fidelity: str, workers: int, report: Report
+        self,
+        folder: str,
+        extractor: Extractor,
+        fidelity: str,
+        workers: int,
+        report: Report,
+        limits: Limits,
     ):
         self._folder, self._extractor, self._report = folder, extractor, report
-        self._fidelity, self._workers = fidelity, workers
+        self._fidelity, self._workers, self._limits = fidelity, workers, limits
 
     def through(self, named: Mapping[str, str]) -> None:
         """Makes the features of all videos that lack some.
@@ -101,7 +123,8 @@ class Extraction:
         only = {path: [stream.name for stream in wanted[name]] for path, name in ids.items()}
         published = self._fidelity == PUBLISHED
         order = self._extractor.wanted(self._fidelity, most=1)
-        reads = read_all(ids, order, whole=published, workers=self._workers)
+        how = {"whole": published, "workers": self._workers, "limits": self._limits}
+        reads = read_all(ids, order, **how)
         progress = tqdm(
             total=len(named),
             initial=len(named) - len(ids),
@@ -147,7 +170,12 @@ class Extraction:
         rows = []
         for stream in streams:
             if read.problem is not None or window is None:
-                reason = str(read.problem).removeprefix(f"{read.path}: ")
+                # What the path is in the message depends on its signs; what follows does not.
+                reason = str(read.problem).removeprefix(f"{one_line(read.path)}: ")
+                rows.append(Row(video, stream.name, FAILED, reason))
+                continue
+            if len(os.fsencode(video)) > _LONGEST_NAME:
+                reason = f"has a name of more than {_LONGEST_NAME} bytes; shorten it"
                 rows.append(Row(video, stream.name, FAILED, reason))
                 continue
             made = features.get(stream.name)
@@ -158,18 +186,15 @@ class Extraction:
         for row, stream in zip(rows, streams, strict=True):
             if row.status == MADE:
                 self._write(self._path(video, stream), features[stream.name])
-            else:
-                tqdm.write(f"{read.path}: {stream.name}: {row.reason}", file=sys.stderr)
+        for row, of in _by_reason(row for row in rows if row.status == FAILED):
+            tqdm.write(one_line(f"{read.path}: {of}: {row.reason}"), file=sys.stderr)
 
     def _write(self, path: str, features: np.ndarray) -> None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write_array(path, features)
         except OSError as error:
-            raise UserError(
-                f"{path}: cannot be written ({cause(error)}); make room or mend the rights there, "
-                "then start the same command again"
-            ) from error
+            raise cannot_be_written(path, error) from error
 
 
 def judge(
@@ -231,9 +256,31 @@ def _cores() -> int:
 
 def _say(failed: Sequence[Row], videos: int, path: str) -> None:
     """Says at the end what is there and what failed."""
-    bad = list(dict.fromkeys(row.id for row in failed))
-    print(f"{path}: {videos - len(bad)} of {videos} videos have all their features", flush=True)
-    for row in failed[:10]:
-        print(f"{row.id}: {row.stream} {row.reason}", file=sys.stderr, flush=True)
-    if len(failed) > 10:
-        print(f"... {len(failed)} in all, in {NAME}", file=sys.stderr, flush=True)
+    bad = len({row.id for row in failed})
+    said = f"{path}: {videos - bad} of {videos} videos have all their features"
+    print(one_line(said), flush=True)
+    problems = _by_reason(failed)
+    for row, of in problems[:10]:
+        print(one_line(f"{row.id}: {of}: {row.reason}"), file=sys.stderr, flush=True)
+    if len(problems) > 10:
+        print(f"... {len(problems)} in all, in {NAME}", file=sys.stderr, flush=True)
+
+
+def _by_reason(failed: Iterable[Row]) -> list[tuple[Row, str]]:
+    """The first row of each video's each reason, and the names of all streams that have it."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in failed:
+        found.setdefault((row.id, row.reason), []).append(row)
+    return [(rows[0], ", ".join(row.stream for row in rows)) for rows in found.values()]
+
+
+def _clear(folder: str, streams: Sequence[Stream]) -> None:
+    """Removes halves of files that killed commands left; no other command is under way."""
+    places = {os.path.join(folder, stream.folder): r".+\.npy" for stream in streams}
+    places[folder] = f"{re.escape(NAME)}|{re.escape(SETTINGS)}"
+    for place, of in places.items():
+        half = re.compile(rf"\.({of})\.\d+\.tmp", re.DOTALL)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place):
+                if half.fullmatch(name):
+                    os.remove(os.path.join(place, name))
