@@ -1,4 +1,4 @@
-"""launch.py in processes of its own, most of them forked from one that has imported what it needs.
+"""Commands in processes of their own, most of them forked from one that imported what they need.
 
 Importing takes a process longer than most of these runs do anything else.
 """
@@ -18,10 +18,11 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 
 ROOT = pathlib.Path(__file__).parent.parent
-LAUNCH, WITHOUT_TENSORFLOW = str(ROOT / "launch.py"), str(ROOT / "tests/without_tensorflow")
+LAUNCH, EXTRACT = str(ROOT / "launch.py"), str(ROOT / "tfds_llp/extract.py")
+WITHOUT_TENSORFLOW = str(ROOT / "tests/without_tensorflow")
 MODULES = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "avvp_jax").rglob("*.py")]
 IMPORTED = [".".join(path.parts).removesuffix(".__init__") for path in MODULES]
-IMPORTED += ["tfds_llp.prepare", "matplotlib.pyplot", "grain", "torch"]
+IMPORTED += ["tfds_llp.prepare", "tfds_llp.extraction", "matplotlib.pyplot", "grain", "torch"]
 GIVEN = dict(os.environ)  # before fixtures change it for a while
 ENVIRONMENT = {
     # Of a program that another process is writing, or was writing when it was killed.
@@ -37,21 +38,25 @@ def launch(*arguments: str, **how) -> subprocess.CompletedProcess:
 
 
 def start(
-    *arguments: str, tensorflow: bool = False, extra: dict[str, str] | None = None
+    *arguments: str,
+    tensorflow: bool = False,
+    extra: dict[str, str] | None = None,
+    program: str = LAUNCH,
 ) -> "Forked | subprocess.Popen":
     """launch.py with these arguments, under way.
 
     Args:
+      program: the file of another command instead.
       tensorflow: whether it has TensorFlow, which takes longer to import than most runs here.
       extra: variables of its environment, beside those that all have. Without TensorFlow they are
         set after what launch.py imports is imported.
     """
     if not tensorflow:
-        return Forked(arguments, extra or {})
+        return Forked(arguments, extra or {}, program)
     environment = os.environ | ENVIRONMENT | (extra or {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        [sys.executable, LAUNCH, *arguments], env=environment, cwd=ROOT, **pipes
+        [sys.executable, program, *arguments], env=environment, cwd=ROOT, **pipes
     )
 
 
@@ -63,10 +68,10 @@ def _path() -> str:
 class Forked:
     """A launch.py under way in a forked process, with what the tests need of a Popen."""
 
-    def __init__(self, arguments: tuple[str, ...], extra: dict[str, str]):
+    def __init__(self, arguments: tuple[str, ...], extra: dict[str, str], program: str):
         context = _server()
         (out, child_out), (err, child_err) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-        given = arguments, extra, child_out, child_err
+        given = (program, *arguments), extra, child_out, child_err
         self._process = context.Process(target=_launch, args=given, daemon=True)
         self._process.start()
         child_out.close()
@@ -97,7 +102,7 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         if self.returncode is None:
-            raise subprocess.TimeoutExpired(LAUNCH, timeout)
+            raise subprocess.TimeoutExpired(self._process.name, timeout)
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
@@ -133,7 +138,7 @@ def _server() -> multiprocessing.context.ForkServerContext:
 
 
 def _launch(
-    arguments: tuple[str, ...], extra: dict[str, str], out: Connection, err: Connection
+    command: tuple[str, ...], extra: dict[str, str], out: Connection, err: Connection
 ) -> None:
     """In the forked process."""
     os.dup2(out.fileno(), 1)
@@ -143,8 +148,8 @@ def _launch(
     os.chdir(ROOT)
     os.environ.update(extra)
     sys.path.insert(0, WITHOUT_TENSORFLOW)  # it has the path of the tests' process
-    sys.argv = [LAUNCH, *arguments]
+    sys.argv = list(command)
     try:
-        runpy.run_path(LAUNCH, run_name="__main__")
+        runpy.run_path(command[0], run_name="__main__")
     finally:
         atexit._run_exitfuncs()  # which a forked process leaves out

@@ -101,12 +101,10 @@ class Report:
         """Writes the report of all processes; the journals are not needed any more."""
         for row in _unfinished(self._folder):
             self.rows[row.id, row.stream] = row
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([Row._fields, *sorted(self.rows.values())])
+        text = "".join(map(_line, [Row._fields, *sorted(self.rows.values())]))
         with _writing(self.path):
             # Names of files need not be text; they are written as they are.
-            write_whole(self.path, text.getvalue().encode(errors="surrogateescape"))
+            write_whole(self.path, text.encode(errors="surrogateescape"))
             for path in _journals(self._folder):
                 os.remove(path)
 
@@ -136,6 +134,13 @@ def _read(path: str) -> list[Row]:
         if tuple(head) != Row._fields:
             raise ValueError("other columns")
         return [_row(row) for row in rows]
+
+
+def _line(row: Iterable[str]) -> str:
+    """A line of the report. Python quotes a carriage return only where it ends lines."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(row)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _row(cells: list) -> Row:
