@@ -160,17 +160,23 @@ def whole(args: argparse.Namespace, folder: pathlib.Path) -> Iterator[str]:
     with mock.patch.object(weights, "load", random_weights):
         for number in range(args.rounds + 1):  # the first compiles
             wall, cores = (each / count for each in taken(lambda at=number: once(at)))
-            inside = taken(lambda: [run() for run in alone])[0]
-            rows.append((wall, cores, inside, flops / peak_flops(args.dtype, "highest")))
-    wall, cores, inside, least = (statistics.median(x) for x in zip(*rows[1:], strict=True))
-    yield f"matrix peak {flops / least / GIGA:.0f} GFLOP/s, {flops / GIGA:.0f} GFLOP a video"
+            inside = taken(lambda: [run() for run in alone])
+            rows.append((wall, cores, *inside, peak_flops(args.dtype, "highest")))
+    wall, cores, inside, inner, peak = (statistics.median(x) for x in zip(*rows[1:], strict=True))
+
+    def share(seconds: Callable[[tuple], float]) -> float:
+        """Of the peak, by the product of the same round."""
+        return statistics.median(flops / seconds(row) / row[-1] for row in rows[1:])
+
+    yield f"matrix peak {peak / GIGA:.0f} GFLOP/s, {flops / GIGA:.0f} GFLOP a video in networks"
     if networks:
-        share = statistics.median(row[3] / row[2] for row in rows[1:])
-        yield f"networks alone: {1 / inside:.3f} videos/s, {share:.0%} of the peak"
-    share = statistics.median(row[3] / row[0] for row in rows[1:])
+        yield (
+            f"networks alone: {1 / inside:.3f} videos/s, {share(lambda r: r[2]):.0%} of the peak, "
+            f"{inner:.1f} core-seconds a video"
+        )
     yield (
-        f"whole, {count} videos, start included: {1 / wall:.3f} videos/s, {share:.0%} of the peak, "
-        f"{cores:.1f} core-seconds a video"
+        f"whole, {count} videos, start included: {1 / wall:.3f} videos/s, "
+        f"{share(lambda r: r[0]):.0%} of the peak, {cores:.1f} core-seconds a video"
     )
 
 

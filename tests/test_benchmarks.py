@@ -1,6 +1,8 @@
 """What benchmarks/ measures is what trains; how fast it is, is not tested."""
 
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -101,3 +103,36 @@ def test_products_and_convolutions_are_counted(monkeypatch):
     assert matrix_flops(function, x) == 2 * 2 * 8 * 3 * (3 * 5 * 3 * 7 + 7 * 11)
     # As published: 0.86 thousand million multiplications of VGGish.
     assert encoders.flops_of_row("vggish") == pytest.approx(2 * 0.86e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("host --size 48x32 --count 1 --rounds 1 --workers 1", ["core-seconds a video"]),
+        ("whole --size 48x32 --count 2 --rounds 1 --streams plain", ["whole, 2 videos"]),
+        # Windows of ten seconds of 25, of which the last overlaps.
+        ("long --seconds 25", ["long, 25 s, plain: 3 windows"]),
+    ],
+)
+def test_extraction_is_measured(command, said, monkeypatch, tmp_path):
+    pytest.importorskip("av")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import extraction
+    import machine
+
+    monkeypatch.setattr(machine, "MATRIX", {"cpu": 64})
+    with extraction.Memory() as memory:
+        args = extraction.arguments(command.split())
+        lines = "\n".join(getattr(extraction, args.part)(args, tmp_path))
+    assert all(each in lines for each in said), lines
+    # Each process has some tens of megabytes, and this one is there all the time.
+    assert memory.most > 50
+
+
+def test_core_seconds_of_processes_that_ended_count(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import extraction
+
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    wall, cores = extraction.taken(lambda: subprocess.run([sys.executable, "-c", busy], check=True))
+    assert wall > 0 and 0.3 <= cores < 5
