@@ -24,6 +24,7 @@ from machine import matrix_flops, peak_flops, peak_memory  # noqa: E402
 
 from avvp_jax.encoders.features import features_of  # noqa: E402
 from avvp_jax.encoders.published import ENCODERS  # noqa: E402
+from avvp_jax.nn.functional import Variables  # noqa: E402
 
 # The shapes of the rows of a video of ten seconds.
 ROWS = {
@@ -51,8 +52,13 @@ def flops_of_row(stream: str) -> float:
     return matrix_flops(lambda variables, x: network.module(variables)(x), network.shapes(), one)
 
 
+@functools.cache
+def random_variables(stream: str) -> Variables:
+    return jax.jit(ENCODERS[stream].network().init)(jax.random.key(0))
+
+
 def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
-    variables = jax.jit(ENCODERS[stream].network().init)(jax.random.key(0))
+    variables = random_variables(stream)
     return lambda: jax.block_until_ready(features_of(stream, variables, rows, dtype))
 
 

@@ -15,8 +15,6 @@ is made before it is measured is in the memory that is printed, too.
 """
 
 import argparse
-import functools
-import os
 import pathlib
 import resource
 import statistics
@@ -32,7 +30,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import clips  # noqa: E402
 import encoders  # noqa: E402
-import jax  # noqa: E402
 from machine import peak_flops  # noqa: E402
 
 from avvp_jax.encoders import weights  # noqa: E402
@@ -80,19 +77,30 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._end.wait(0.1):
-            self.most = max(self.most, sum(map(_held, [os.getpid(), *_started()])) / 2**20)
+            self.most = max(self.most, sum(map(_held, ["self", *_started()])) / 2**20)
 
     def __str__(self) -> str:
         return f"memory at most {self.most:.0f} MiB, decoding processes included"
 
 
-def _started() -> list[int]:
-    """The processes that this one has started."""
+def _started() -> list[str]:
+    """The processes that this one has started, once each is a program of its own.
+
+    Until then it shows this one's memory as its own.
+    """
     threads = pathlib.Path("/proc/self/task").glob("*/children")
-    return [int(each) for path in threads for each in path.read_text().split()]
+    started = [each for path in threads for each in path.read_text().split()]
+    return [each for each in started if _command(each) != _command("self")]
 
 
-def _held(process: int) -> int:
+def _command(process: str) -> bytes:
+    try:
+        return pathlib.Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _held(process: str) -> int:
     """Bytes of memory of a process; none of one that has ended."""
     try:
         pages = pathlib.Path(f"/proc/{process}/statm").read_text().split()[1]
@@ -101,10 +109,9 @@ def _held(process: int) -> int:
     return int(pages) * resource.getpagesize()
 
 
-@functools.cache
 def random_weights(stream: str, folder: str | None = None) -> tuple[dict, str]:
     """Stands for weights.load."""
-    return jax.jit(ENCODERS[stream].network().init)(jax.random.key(0)), "random"
+    return encoders.random_variables(stream), "random"
 
 
 def no_weights(stream: str, folder: str | None = None) -> tuple[dict, str]:
