@@ -1,6 +1,5 @@
 """Extraction that is killed, shared among processes, or fed with what is damaged."""
 
-import contextlib
 import os
 import random
 import shutil
@@ -163,14 +162,17 @@ def test_all_damaged_files_in_one_call_cost_themselves_alone(tmp_path, capfd):
     videos, data, cases = tmp_path / "V", tmp_path / "DATA", {}
     videos.mkdir()
     for number, case in enumerate(CASES):
-        apart = tmp_path / str(number)  # with what it names
-        apart.mkdir()
-        with contextlib.suppress(OSError, ValueError):  # a name that no folder can hold
-            case.make(apart / case.name)
-            ending = os.path.splitext(case.name)[1]
-            if ending in ENDINGS and not (apart / case.name).is_dir():
-                (apart / case.name).rename(videos / f"case{number}{ending}")
-                cases[f"case{number}"] = case
+        path = videos / f"case{number}{os.path.splitext(case.name)[1]}"
+        if path.suffix not in ENDINGS:
+            continue
+        if case.mechanism == "names another file":  # which is not to be found beside it
+            (tmp_path / str(number)).mkdir()
+            case.make(tmp_path / str(number) / path.name)
+            (tmp_path / str(number) / path.name).rename(path)
+        else:
+            case.make(path)
+        if os.path.lexists(path) and not path.is_dir():
+            cases[path.stem] = case
     good(videos / "aaa.mp4")
     good(videos / "zzz.mp4")
     before = set(decoders())
