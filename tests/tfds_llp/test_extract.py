@@ -7,18 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from avvp_jax.encoders import log_mel
-from avvp_jax.encoders.features import features_of, program_of
-from avvp_jax.encoders.published import ENCODERS, Encoder
 from avvp_jax.errors import UserError
-from avvp_jax.media.windows import Wanted, whole
-from avvp_jax.nn.functional import make_network
 from avvp_jax.storage.feature_files import read_features
-from avvp_jax.streams import STREAM_SETS, streams_of
 from avvp_jax.task import LLP
-from tests.encoders import networks as net
-from tests.encoders.weight_files import file_of
-from tests.media.clips import CLIPS, crcs, golden, path_of
+from tests.media.clips import CLIPS
 from tests.tfds_llp.extracting import STREAMS, extract, good, report_of, statuses, tree
 from tfds_llp import extract_report, extraction
 
@@ -47,70 +39,6 @@ def done(two, tmp_path_factory):
 def began(done, tmp_path):
     """A copy that may be changed."""
     return shutil.copytree(done, tmp_path / "DATA")
-
-
-@pytest.fixture
-def small_encoders(monkeypatch, tmp_path):
-    """Files of weights for the encoders' reduced networks."""
-
-    def network(self, *arithmetic):
-        case = net.SMALL[self.stream]
-        return make_network(case.kind, *case.arguments)
-
-    monkeypatch.setattr(Encoder, "network", network)
-    program_of.cache_clear()
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    for name, case in net.SMALL.items():
-        (folder / ENCODERS[name].names[0]).write_bytes(file_of(case.state(), "zip"))
-    yield folder
-    program_of.cache_clear()
-
-
-@pytest.mark.golden
-def test_features_are_the_networks_of_the_published_frames_and_sound(small_encoders, tmp_path):
-    clip = "ntsc_stereo441"
-    (tmp_path / "V").mkdir()
-    shutil.copy(path_of(clip), tmp_path / "V")
-    data, weights = tmp_path / "DATA", f"--weights_dir={small_encoders}"
-    assert extract(tmp_path / "V", data, weights, streams="base") == 0
-
-    window = whole(path_of(clip), Wanted(LLP, fidelity="published"))
-    assert crcs(window.pictures["resnet"]) == list(golden()[clip]["resnet_crop_crc"])
-    squares = window.pictures["r2plus1d"]
-    inputs = {
-        "vggish": log_mel.log_mels(window.sound),
-        "resnet152": window.pictures["resnet"],
-        "r2plus1d": squares.reshape(10, 8, *squares.shape[1:]),
-    }
-    rows = {"vggish": 10, "resnet152": 80, "r2plus1d": 10}
-    for stream in streams_of(STREAM_SETS["base"], {}):
-        made = np.load(data / stream.folder / f"{clip}.npy")
-        some = np.arange(0, rows[stream.name], rows[stream.name] // 2)
-        variables = net.SMALL[stream.name].variables()
-        expected = features_of(stream.name, variables, inputs[stream.name][some])
-        assert made.dtype == np.float32 and len(made) == rows[stream.name]
-        np.testing.assert_allclose(made[some], expected, rtol=1e-4, atol=1e-5)
-        width = {stream.name: made.shape[1]}
-        (of_width,) = streams_of([stream.name], width)
-        pooled = read_features(data / stream.folder / f"{clip}.npy", of_width, LLP)
-        assert pooled.shape == (10, made.shape[1])
-    assert sorted(path.name for path in (data / "feats").iterdir()) == [
-        "r2plus1d_18", "res152", "vggish",
-    ]  # fmt: skip
-    assert {row["status"] for row in report_of(data).values()} == {"made"}
-
-    with (small_encoders / ENCODERS["vggish"].names[0]).open("wb") as file:
-        state = net.SMALL["vggish"].state()
-        file.write(file_of({name: x * np.float32(2) for name, x in state.items()}, "zip"))
-    with pytest.raises(UserError, match="vggish were made with weights=.*choose another --data"):
-        extract(tmp_path / "V", data, weights, streams="base")
-
-
-def test_missing_weights_are_said_before_anything_is_written(two, tmp_path):
-    with pytest.raises(UserError, match="has no vggish.*--download"):
-        extract(two, tmp_path / "DATA", f"--weights_dir={tmp_path}/none", streams="base")
-    assert not (tmp_path / "DATA").exists()
 
 
 def test_the_published_layout_is_written_and_nothing_else(done):
