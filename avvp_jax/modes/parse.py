@@ -46,22 +46,19 @@ def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
     problems: list[UserError] = []
     paths = list(_files(videos, problems))
     parser = video_parser(config, workdir) if paths else None
-    folder, parses, names = os.path.join(workdir, FOLDER), [], set()
+    folder, names = os.path.join(workdir, FOLDER), set()
     make_folder(folder)
-    try:
-        for found in parser.parses(paths) if parser else ():
-            if not isinstance(found, Parse):
-                problems.append(found)
-                print(f"launch.py: {found}", file=sys.stderr, flush=True)
-                continue
-            found = replace(found, name=_own_name(found.name, names))
-            names.add(found.name)
-            _write(folder, found)
-            print(events_table(found), flush=True)
-            parses.append(replace(found, probs=_frames_alone(found)))
-    finally:
-        write_all_events(folder, parses)
-    print(f"{folder}: {len(parses)} of {len(parses) + len(problems)} videos", flush=True)
+    write_all_events(folder, [])  # or says now, and not after the first video, why it cannot
+    for found in parser.parses(paths) if parser else ():
+        if not isinstance(found, Parse):
+            problems.append(found)
+            print(f"launch.py: {found}", file=sys.stderr, flush=True)
+            continue
+        found = replace(found, name=_own_name(found.name, names))
+        names.add(found.name)
+        _write(folder, found)
+        print(events_table(found), flush=True)
+    print(f"{folder}: {len(names)} of {len(names) + len(problems)} videos", flush=True)
     return 2 if problems else 0
 
 
@@ -120,7 +117,5 @@ def _write(folder: str, parse: Parse) -> None:
     task = replace(parse.task, segments=len(parse.segments))
     picture = os.path.join(folder, f"{parse.name}.png")
     draw_timeline(picture, parse.name, task, parse.probs["frame_prob"], parse.segments)
-
-
-def _frames_alone(parse: Parse) -> dict:
-    return {"frame_prob": parse.probs["frame_prob"]}
+    # After each video: a signal may end this process before there is another.
+    write_all_events(folder, [parse])

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
+from avvp_jax.errors import UserError
 from avvp_jax.metrics.events import events_of
+from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines, write_npz
 from avvp_jax.task import MODALITIES, Task
 
@@ -142,6 +144,9 @@ def write_all_events(folder: str, parses: Sequence[Parse]) -> None:
     """Writes events_audio.csv and events_visual.csv, in the format of the dense annotations.
 
     Events of other videos that are there already stay.
+
+    Raises:
+      UserError: what is there was not written by this function.
     """
     names = {parse.name for parse in parses}
     for modality in MODALITIES:
@@ -149,7 +154,7 @@ def write_all_events(folder: str, parses: Sequence[Parse]) -> None:
         lines = [line for line in _events_in(path) if line.partition("\t")[0] not in names]
         for parse in parses:
             lines += [
-                f"{parse.name}\t{event.onset:g}\t{event.offset:g}\t{event.label}"
+                f"{parse.name}\t{event.onset:.10g}\t{event.offset:.10g}\t{event.label}"
                 for event in parse.events
                 if event.modality == modality
             ]
@@ -157,13 +162,16 @@ def write_all_events(folder: str, parses: Sequence[Parse]) -> None:
 
 
 def _events_in(path: str) -> list[str]:
-    """The rows of events in a file; none of what is no such file."""
-    try:
-        with open(path) as file:
-            header, *rows = file.read().splitlines()
-    except (OSError, ValueError):
+    """The rows of events in a file; none if there is no file."""
+    if not is_there(path):
         return []
-    return rows if header == _HEADER else []
+    try:
+        header, *rows = read_bytes(path).decode().splitlines()
+    except (DamagedFile, ValueError):
+        header, rows = "", []
+    if header != _HEADER:
+        raise UserError(f"{path}: is not as --mode=parse writes it; move it away or remove it")
+    return rows
 
 
 def events_table(parse: Parse) -> str:

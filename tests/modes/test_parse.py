@@ -188,6 +188,33 @@ def test_a_later_call_keeps_the_events_of_an_earlier_one(tmp_path, small_parser)
     assert rows == ["first\t0\t1\tbeep", "second\t1\t2\tbeep"]
 
 
+def test_events_of_a_video_are_in_the_tables_before_the_next_one_is_parsed(tmp_path, monkeypatch):
+    """A signal ends the process at once, wherever it is."""
+    videos = [a_video(tmp_path / f"{name}.mkv", 4, beeps=(0,)) for name in ("one", "two")]
+    table, before = tmp_path / "W/parses/events_audio.csv", []
+
+    class Watched(Ears):
+        def predict(self, *args):
+            before.append(table.read_text().splitlines()[1:])
+            return super().predict(*args)
+
+    parser = a_parser(ears=Watched())
+    monkeypatch.setattr(mode, "video_parser", lambda config, workdir: parser)
+    assert run(get_config(), str(tmp_path / "W"), "parse", videos) == 0
+    assert before == [[], ["one\t0\t1\tbeep"]]
+
+
+@pytest.mark.parametrize("content", [b"mine\n", b"", b"\xff\xfe", b"filename,onset\nx,1\n", None])
+def test_a_table_of_somebody_else_is_not_replaced(content, tmp_path, small_parser):
+    table = tmp_path / "W/parses/events_visual.csv"
+    table.parent.mkdir(parents=True)
+    table.mkdir() if content is None else table.write_bytes(content)
+    with pytest.raises(UserError, match="move it away"):
+        run(get_config(), str(tmp_path / "W"), "parse", [a_video(tmp_path / "x.mkv", 4)])
+    assert table.is_dir() if content is None else table.read_bytes() == content
+    assert not (tmp_path / "W/parses/x.json").exists()
+
+
 @pytest.mark.parametrize(
     "videos, said",
     [([], "needs videos"), (["W"], "holds no video"), (["gone.mp4"], "gone.mp4")],

@@ -7,18 +7,21 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
+from avvp_jax.reports.parses import Parse, write_all_events
 from avvp_jax.runtime import preemption
 from avvp_jax.runtime.preemption import Preempted
 from avvp_jax.storage import leases
 from avvp_jax.storage.locks import lock
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import Journal, set_aside, write_whole
+from avvp_jax.task import Task
 from tests.cloud import BUCKET, Cloud
 from tests.launching import launch
 
@@ -67,6 +70,17 @@ def resumed(han, cloud):
     assert "W/.lock" not in cloud.objects
     run(han, WORKDIR, "train")
     return WORKDIR
+
+
+def test_events_of_videos_stay_in_the_tables_of_a_bucket(cloud):
+    """A later call of --mode=parse adds to what is there."""
+    task = Task("ducks", ("quack",), 1, 1)
+    for name in ("first", "second"):
+        probs = {"frame_prob": np.ones((1, 2, 1), np.float32)}
+        parse = Parse(name, task, 1.0, probs, probs["frame_prob"] > 0.5, [])
+        write_all_events(f"gs://{BUCKET}/parses", [parse])
+    rows = content(cloud, "parses/events_audio.csv").decode().splitlines()[1:]
+    assert rows == ["first\t0\t1\tquack", "second\t0\t1\tquack"]
 
 
 def content(cloud: Cloud, name: str) -> bytes:
