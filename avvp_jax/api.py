@@ -161,7 +161,8 @@ class TrainedParser:
             "extract.precision": precision,
         }.items():
             check_value(key, value)
-        key = weights_dir and os.fspath(weights_dir), (dtype, precision)
+        video = _path("video", video)
+        key = weights_dir and _path("weights_dir", weights_dir), (dtype, precision)
         if key not in self._extractors:
             self._extractors[key] = Extractor(self._spec.streams, self._spec.task, *key)
         parser = VideoParser(
@@ -173,10 +174,16 @@ class TrainedParser:
             fidelity or self._fidelity,
             hop or None,
         )
-        (found,) = parser.parses([os.fspath(video)])
+        (found,) = parser.parses([video])
         if isinstance(found, UserError):
             raise found
         return found
+
+
+def _path(name: str, given: object) -> str:
+    if not isinstance(given, str | os.PathLike):
+        raise UserError(f"{name} must be a path, not {given!r:.80}")
+    return os.path.expanduser(os.fspath(given))
 
 
 @no_type_check  # it refuses wrong arguments itself, in words for users

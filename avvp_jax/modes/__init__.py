@@ -22,7 +22,7 @@ MODES = {
 }
 # Errors on writing that the user can put right.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-DISK_ERRORS += (errno.EIO, errno.EISDIR, errno.ENOTDIR)
+DISK_ERRORS += (errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 
 
 def run(config: ConfigDict, workdir: str, mode: str, videos: Sequence[str] = ()) -> int:

@@ -14,7 +14,7 @@ from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.weights import read_weights, spec_of_weights
 from avvp_jax.media.folders import videos_in
 from avvp_jax.methods import stages_of
-from avvp_jax.modes.parsing import VideoParser
+from avvp_jax.modes.parsing import VideoParser, name_of
 from avvp_jax.reports.parses import Parse, events_table, write_all_events, write_parse
 from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.runtime import processes
@@ -23,6 +23,7 @@ from avvp_jax.training.run import make_predictor
 from avvp_jax.training.sequence import final_stage
 
 FOLDER = "parses"
+_LONGEST_NAME = 220  # bytes; file systems take 255, with endings and what a half file is called
 
 
 def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
     if processes.several():
         raise UserError("--mode=parse is for one process; share the videos out among commands")
     problems: list[UserError] = []
-    paths = list(_files(videos, problems))
+    paths = list(_short_names(_files(videos, problems), problems))
     parser = video_parser(config, workdir) if paths else None
     folder, names = os.path.join(workdir, FOLDER), set()
     make_folder(folder)
@@ -100,6 +101,17 @@ def _files(videos: Sequence[str], problems: list[UserError]) -> Iterator[str]:
         except UserError as error:
             problems.append(error)
             print(f"launch.py: {error}", file=sys.stderr, flush=True)
+
+
+def _short_names(paths: Iterator[str], problems: list[UserError]) -> Iterator[str]:
+    """Those whose names leave room for endings; notes and says which do not."""
+    for path in paths:
+        if len(one_line(name_of(path)).encode()) <= _LONGEST_NAME:
+            yield path
+            continue
+        said = f"{path}: has a name of more than {_LONGEST_NAME} bytes; shorten it"
+        problems.append(UserError(one_line(said)))
+        print(f"launch.py: {problems[-1]}", file=sys.stderr, flush=True)
 
 
 def _own_name(name: str, taken: set[str]) -> str:

@@ -113,7 +113,7 @@ class _Video:
             segments[:, MODALITIES.index(modality)] = False
         whole = {name: x for name, x in by_name.items() if name != "frame_prob"}
         return Parse(
-            name=os.path.splitext(os.path.basename(path))[0],
+            name=name_of(path),
             task=task,
             duration=round(max(last.found), 3),
             probs={name: x[:count] for name, x in probs.items()},
@@ -124,6 +124,11 @@ class _Video:
             remarks=_remarks(self._windows, lacks),
             facts={"path": os.path.abspath(path), "fidelity": parser.fidelity, **parser.facts},
         )
+
+
+def name_of(path: str) -> str:
+    """The name of a video: that of its file, without the ending."""
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _silence(probs: Probabilities, modality: str) -> None:

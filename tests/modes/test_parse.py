@@ -122,7 +122,7 @@ def test_a_long_video_is_parsed_a_few_windows_at_a_time(tmp_path):
     assert [onset for *_, onset, _ in events(parse)] == list(beeps)
 
 
-def test_a_network_says_of_a_clip_what_it_says_of_its_features(tmp_path):
+def test_a_network_says_of_a_clip_what_it_says_of_its_features(tmp_path, monkeypatch):
     """avvp_jax's parser: a window's parse is the prediction of its features."""
     path = a_video(tmp_path / "x.mkv", 4, light=(1,), beeps=(2, 3))
     layout = METHODS["han"].layout
@@ -140,9 +140,12 @@ def test_a_network_says_of_a_clip_what_it_says_of_its_features(tmp_path):
     assert (parse.segments == prediction.segments[0]).all()
     with pytest.raises(UserError, match=r"none\.mp4"):
         parser.parse(tmp_path / "none.mp4")
-    for wrong in ({"fidelity": "exact"}, {"hop": -1.0}, {"dtype": "int8"}, {"hop": 400.0}):
+    wrong = [{"fidelity": "exact"}, {"hop": -1.0}, {"dtype": "int8"}, {"hop": 400.0}]
+    for each in [*wrong, {"weights_dir": 3}, *({"video": x} for x in (None, 3, b"x", [path]))]:
         with pytest.raises(UserError):
-            parser.parse(path, **wrong)
+            parser.parse(**{"video": path, **each})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parser.parse("~/x.mkv").facts["path"] == path
 
 
 def _reads(path, extractor):
@@ -177,6 +180,27 @@ def test_every_video_has_its_files_and_bad_ones_a_line(tmp_path, small_parser, c
     assert rows[1:] == [["one", "3", "4", "beep"], ["a b", "0", "1", "beep"]]
     record = json.loads((workdir / "parses" / "one.json").read_text())
     assert record["path"] == str(folder / "more" / "one.mkv") and record["fidelity"] == "direct"
+
+
+def test_a_name_too_long_for_endings_costs_that_video_alone(tmp_path, small_parser, capsys):
+    names = ["a" * 251, "\u00e9" * 125, "\udcff" * 40, "a" * 220]
+    videos = [str(tmp_path / f"{name}.avi") for name in names]
+    source = a_video(tmp_path / "x.mkv", 4, beeps=(0,))
+    for video in videos:
+        os.link(source, video)
+    assert run(get_config(), str(tmp_path / "W"), "parse", videos) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == err.count("has a name of more than 220 bytes; shorten it\n") == 3
+    assert "1 of 4 videos" in out and (tmp_path / f"W/parses/{names[-1]}.labels.txt").exists()
+
+
+@pytest.mark.parametrize("target", [None, "gone", "parses"])
+def test_no_folder_in_the_place_of_parses_is_said_in_a_line(target, tmp_path, small_parser):
+    place = tmp_path / "W/parses"
+    place.parent.mkdir()
+    place.symlink_to(target) if target else place.write_text("mine")
+    with pytest.raises(UserError, match="make room or mend the rights there"):
+        run(get_config(), str(tmp_path / "W"), "parse", [a_video(tmp_path / "x.mkv", 4)])
 
 
 def test_a_later_call_keeps_the_events_of_an_earlier_one(tmp_path, small_parser):
