@@ -8,6 +8,7 @@ seventh of the videos each. The second writes a video of any length that is in n
 FILE.truth.csv, a table of its events: modality (audio, visual), onset, offset, event_labels.
 """
 
+import argparse
 import contextlib
 import itertools
 import os
@@ -24,6 +25,7 @@ from avvp_jax.media.frames import DIRECT
 from avvp_jax.media.opening import library
 from avvp_jax.media.workers import read_all
 from avvp_jax.runtime import preemption
+from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import STREAM_SETS, streams_of
 from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 from tfds_llp.annotation_files import DENSE_COLUMNS, event_rows, write_annotations
@@ -126,13 +128,19 @@ def _sizes(videos: int) -> dict[str, int]:
     return {"train": videos - 2 * few, "val": few, "test": few}
 
 
+def _place(path: str) -> Path:
+    if on_cloud(path):
+        raise argparse.ArgumentTypeError(f"{path}: must be on this machine")
+    return Path(os.path.expanduser(path))
+
+
 def _main() -> None:
     parser = OneLineParser(
         prog="python -m tfds_llp.synthetic_videos", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--out", type=Path, help="folder for a data set")
+    parser.add_argument("--out", type=_place, help="folder for a data set")
     parser.add_argument("--videos", type=int, help=f"how many; {sum(SIZES.values())} if not given")
-    parser.add_argument("--clip", type=Path, help="mp4 file for one video")
+    parser.add_argument("--clip", type=_place, help="mp4 file for one video")
     parser.add_argument("--seconds", type=int, help="its length; 35 if not given")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -34,7 +34,9 @@ def write_video(
     av = library("av")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with av.open(str(unfinished), "w", format="mp4", options={"fflags": "+bitexact"}) as file:
+        # FFmpeg would take what is before a colon for a protocol.
+        place, options = f"file:{unfinished}", {"fflags": "+bitexact"}
+        with av.open(place, "w", format="mp4", options=options) as file:
             _encode(av, file, parts, rate, samples)
         unfinished.replace(path)
     except (OSError, av.FFmpegError) as error:

@@ -156,6 +156,9 @@ MISTAKES = {
     "another kind of file": (["--clip", "x.avi"], "x.avi: the name of a video must end in .mp4"),
     "a clip that is there": (["--clip", "there.mp4"], "there.mp4: there already"),
     "no such folder": (["--clip", "nowhere/x.mp4"], "nowhere/x.mp4: cannot be written"),
+    "a clip in a bucket": (["--clip", "gs://b/x.mp4"], "gs://b/x.mp4: must be on this machine"),
+    "a data set in a bucket": (["--out", "s3://b/D"], "s3://b/D: must be on this machine"),
+    "no such folder at home": (["--clip", "~/nowhere/x.mp4"], "there.mp4/nowhere/x.mp4: cannot be"),
     "no flag": (["--clips", "x.mp4"], "see python -m tfds_llp.synthetic_videos --help"),
 }
 
@@ -165,6 +168,7 @@ def test_mistakes_are_said_in_a_line(mistake, tmp_path, monkeypatch, capsys):
     arguments, message = MISTAKES[mistake]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.mp4").write_bytes(b"mine")
+    monkeypatch.setenv("HOME", "there.mp4")
     monkeypatch.setattr(sys, "argv", ["synthetic_videos", *arguments])
     monkeypatch.setattr(synthetic_videos.preemption, "watch", lambda: None)
     with pytest.raises(SystemExit) as ended:

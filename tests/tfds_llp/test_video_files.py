@@ -1,5 +1,7 @@
 """Writing mp4 files: what is read back, and that no half of one is left."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,15 @@ def test_equal_parts_give_equal_bytes(tmp_path):
     for name in ("one", "other"):
         write_video(tmp_path / f"{name}.mp4", parts(2), RATE, SAMPLES)
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "other.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["10:30.mp4", "gs:x.mp4", "pipe:1.mp4", "a:/b.mp4", "%d.mp4"])
+def test_a_name_is_no_address(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    write_video(path, parts(1), RATE, SAMPLES)
+    assert path.stat().st_size and len(list(path.parent.iterdir())) == 1
 
 
 def test_an_interruption_leaves_what_was_there(tmp_path):
