@@ -17,8 +17,9 @@ from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.media.windows import Window
 from avvp_jax.media.workers import Limits, Read, read_all
 from avvp_jax.runtime import processes
+from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.storage.locks import lock
-from avvp_jax.storage.writing import absolute, on_cloud, write_array
+from avvp_jax.storage.writing import absolute, blind_process, on_cloud, write_array
 from avvp_jax.streams import Stream, streams_of
 from avvp_jax.task import Task
 from tfds_llp.extract_report import (
@@ -71,6 +72,8 @@ def extract(
     extractor = Extractor(streams_of(streams, {}), task, weights_dir, arithmetic)
     data = _made_folder(data)
     how = {stream: _how(stream, extractor, fidelity) for stream in streams}
+    refuse_differences({"the list of --videos": list(named), "how features are made": how})
+    _refuse_separate(data)
     waiting = f"{data}: {{}} writes features there; waiting for that"
     alone = lock(os.path.join(data, ".extract.lock"), waiting=waiting)
     with alone if processes.first() else contextlib.nullcontext():
@@ -246,6 +249,17 @@ def _made_folder(data: str) -> str:
             f"--data={folder}: cannot be made ({cause(error)}); choose another"
         ) from None
     return folder
+
+
+def _refuse_separate(data: str) -> None:
+    """Checks that all processes of the run write to the same folder: their files and one report."""
+    try:
+        blind = blind_process(data)
+    except OSError as error:
+        raise cannot_be_written(data, error) from error
+    if blind is not None:
+        said = f"process {blind} does not see what process 0 writes there; choose a shared folder"
+        raise UserError(f"--data={data}: {said}")
 
 
 @functools.cache

@@ -1,16 +1,13 @@
 """Makes a work directory, and checks that it is writable and the same for all processes."""
 
 import os
-import random
 
-import numpy as np
 from etils import epath
 
 from avvp_jax.errors import UserError
-from avvp_jax.runtime import processes
 from avvp_jax.storage.reading import bucket_of
 from avvp_jax.storage.stand_ins import dead_link
-from avvp_jax.storage.writing import make_folder, on_cloud, write_whole
+from avvp_jax.storage.writing import blind_process, make_folder, on_cloud
 
 
 def make_workdir(workdir: str) -> None:
@@ -56,19 +53,9 @@ def refuse_separate(workdir: str) -> None:
       UserError: it is not. Raised in every process; names the first process that does not see
         what process 0 writes.
     """
-    if not processes.several():
-        return
-    token = processes.as_the_first(random.randrange(2**31))
-    mark = epath.Path(workdir) / f".seen-{token}"
-    try:
-        write_whole(mark, os.urandom(8))
-        processes.meet()
-        seen = processes.gathered(np.array([mark.exists()]))
-    finally:
-        if processes.first():
-            mark.unlink(missing_ok=True)
-    if not seen.all():
+    blind = blind_process(workdir)
+    if blind is not None:
         raise UserError(
-            f"--workdir={workdir}: process {np.argmin(seen)} does not see what process 0 writes "
+            f"--workdir={workdir}: process {blind} does not see what process 0 writes "
             "there; choose a folder that all hosts share, or gs://BUCKET/W"
         )

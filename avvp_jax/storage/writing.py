@@ -7,6 +7,7 @@ import io
 import logging
 import math
 import os
+import random
 import re
 import time
 from collections.abc import Iterable
@@ -132,6 +133,28 @@ class Journal:
 def make_folder(path: str | os.PathLike) -> None:
     """Makes a folder and its parents, if they do not exist."""
     epath.Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def blind_process(folder: str | os.PathLike) -> int | None:
+    """The first process of the run that does not see what process 0 writes in a folder, if any.
+
+    All processes call this.
+
+    Raises:
+      UserError, OSError: see write_whole.
+    """
+    if not processes.several():
+        return None
+    token = processes.as_the_first(random.randrange(2**31))
+    mark = epath.Path(folder) / f".seen-{token}"
+    try:
+        write_whole(mark, os.urandom(8))
+        processes.meet()
+        seen = processes.gathered(np.array([mark.exists()]))
+    finally:
+        if processes.first():
+            mark.unlink(missing_ok=True)
+    return None if seen.all() else int(np.argmin(seen))
 
 
 def set_aside(path: str | os.PathLike) -> str:
