@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import jax
@@ -45,7 +45,8 @@ def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
     if processes.several():
         raise UserError("--mode=parse is for one process; share the videos out among commands")
     problems: list[UserError] = []
-    paths = list(_short_names(_files(videos, problems), problems))
+    named = {os.path.abspath(path): path for path in _files(videos, problems)}  # each once
+    paths = list(_short_names(named.values(), problems))
     parser = video_parser(config, workdir) if paths else None
     folder, names = os.path.join(workdir, FOLDER), set()
     make_folder(folder)
@@ -103,7 +104,7 @@ def _files(videos: Sequence[str], problems: list[UserError]) -> Iterator[str]:
             print(f"launch.py: {error}", file=sys.stderr, flush=True)
 
 
-def _short_names(paths: Iterator[str], problems: list[UserError]) -> Iterator[str]:
+def _short_names(paths: Iterable[str], problems: list[UserError]) -> Iterator[str]:
     """Those whose names leave room for endings; notes and says which do not."""
     for path in paths:
         if len(one_line(name_of(path)).encode()) <= _LONGEST_NAME:

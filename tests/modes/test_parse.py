@@ -203,6 +203,20 @@ def test_no_folder_in_the_place_of_parses_is_said_in_a_line(target, tmp_path, sm
         run(get_config(), str(tmp_path / "W"), "parse", [a_video(tmp_path / "x.mkv", 4)])
 
 
+def test_a_video_that_is_named_twice_is_parsed_once(tmp_path, small_parser, capsys):
+    video = a_video(tmp_path / "videos.mkv", 4, beeps=(0,))
+    (tmp_path / "videos").mkdir()
+    inside = a_video(tmp_path / "videos" / "x.mkv", 4, beeps=(0,))
+    named = [
+        video,
+        str(tmp_path / "videos"),
+        inside,
+        os.path.join(str(tmp_path), ".", "videos.mkv"),
+    ]
+    assert run(get_config(), str(tmp_path / "W"), "parse", named) == 0
+    assert "2 of 2 videos" in capsys.readouterr().out
+
+
 def test_a_later_call_keeps_the_events_of_an_earlier_one(tmp_path, small_parser):
     first = a_video(tmp_path / "first.mkv", 4, beeps=(0,))
     second = a_video(tmp_path / "second.mkv", 4, beeps=(1,))
