@@ -17,6 +17,7 @@ from avvp_jax.encoders.published import ENCODERS, Encoder, from_published
 from avvp_jax.encoders.torch_files import read_tensors
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import Variables
+from avvp_jax.runtime import terminal
 from avvp_jax.storage.writing import absolute, on_cloud
 
 COMMAND = "python -m avvp_jax.encoders.weights --download"
@@ -167,6 +168,7 @@ def run(args: argparse.Namespace) -> str:
 
 
 def main() -> None:
+    terminal.protect()  # whoever reads may be gone
     try:
         print(run(arguments().parse_args()))
     except UserError as error:

@@ -71,15 +71,16 @@ def endless(tmp_path_factory):
 
 
 def test_results_are_those_of_this_process_in_the_order_of_the_files():
-    paths = [path_of(clip) for clip in ("long", "no_audio", "short", "audio_only", "rotated")]
+    clips = ("long", "no_audio", "short", "truncated_no_index", "audio_only")
+    paths = [path_of(clip) for clip in clips]
     wanted = Wanted(LLP, views=("r2plus1d", "clip"), partial=True)
     found = list(read_all(paths, wanted, workers=2))
     assert not decoders()
     ends = [read for read in found if read.window is None]
     assert [read.path for read in ends] == paths
     assert [bool(read.problem) for read in ends] == [False, False, False, True, False]
-    assert str(ends[3].problem) == f"{paths[3]}: has no picture and only sound"
-    for path in (paths[0], paths[2]):
+    assert str(ends[3].problem).startswith(f"{paths[3]}: has no index of its frames")
+    for path in (paths[0], paths[2], paths[4]):
         mine = list(windows(path, wanted))
         theirs = [read.window for read in found if read.path == path and read.window]
         assert [w.start for w in theirs] == [w.start for w in mine]
