@@ -156,7 +156,7 @@ def test_sound_of_all_layouts_and_rates_is_heard(clip, fidelity):
 def test_a_file_without_sound_is_refused_unless_it_may_be_silent():
     with pytest.raises(UserError, match="no_audio.mp4: has no sound"):
         whole(path_of("no_audio"), Wanted(LLP))
-    silent = whole(path_of("no_audio"), Wanted(LLP, silence=True, views=()))
+    silent = whole(path_of("no_audio"), Wanted(LLP, partial=True, views=()))
     assert not silent.sound.any() and "has no sound" in silent.missing[0]
 
 

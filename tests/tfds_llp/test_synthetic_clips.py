@@ -10,7 +10,7 @@ from avvp_jax.media.windows import Wanted, windows
 from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 from tfds_llp.synthetic_clips import SPLITS, Clip
 from tfds_llp.synthetic_looks import FRAMES, HEIGHT, WIDTH, Film
-from tfds_llp.synthetic_scenes import draw_scenes
+from tfds_llp.synthetic_scenes import HEARD, SEEN, draw_scenes
 from tfds_llp.synthetic_sounds import RATE, Soundtrack
 
 CLASSES = SYNTHETIC_VIDEOS.classes
@@ -145,8 +145,8 @@ def test_weak_labels_are_the_union_and_teachers_keep_to_them():
 def test_some_are_only_heard_and_some_only_seen(drawn):
     heard, seen = (drawn[name].any(axis=1) for name in MODALITIES)
     events = (heard | seen).sum()
-    assert 0.1 < (heard & ~seen).sum() / events < 0.25
-    assert 0.1 < (seen & ~heard).sum() / events < 0.25
+    assert (heard & ~seen).sum() / events == pytest.approx(HEARD, abs=0.02)
+    assert (seen & ~heard).sum() / events == pytest.approx(SEEN, abs=0.02)
     number = (heard | seen).sum(axis=1)
     assert set(number) == {1, 2, 3}
     assert (heard | seen).mean(axis=0).std() < 0.02  # all classes are as frequent

@@ -148,7 +148,7 @@ def memory_of_training(feed: str, data_dir: pathlib.Path, workdir: pathlib.Path)
 
 
 def test_a_stream_needs_less_memory_than_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(llp, "_generate_videos", make_many)
+    monkeypatch.setattr(llp, "generate_videos", lambda config, *_: make_many(config))
     # In proportion to the data, which is smaller than any that needs a stream.
     monkeypatch.setattr("avvp_jax.training.feed.BLOCK_BYTES", 1 << 20)
     prepare("llp/synthetic", tmp_path)
