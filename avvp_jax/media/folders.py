@@ -32,6 +32,11 @@ def videos_in(folder: str | os.PathLike) -> list[str]:
     return sorted(found)
 
 
+def name_of(path: str) -> str:
+    """The name of a video: that of its file, without the ending."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 def named_once(paths: Iterable[str]) -> dict[str, str]:
     """Name of a video, without folder and ending -> its path.
 
@@ -40,7 +45,7 @@ def named_once(paths: Iterable[str]) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for path in paths:
-        name = os.path.splitext(os.path.basename(path))[0]
+        name = name_of(path)
         if name in named:
             raise UserError(f"{path}: has the name of {named[name]}; rename or move one of them")
         named[name] = path

@@ -12,9 +12,9 @@ from avvp_jax.encoders.extractor import Extractor, refuse_unmade
 from avvp_jax.errors import UserError, one_line
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.weights import read_weights, spec_of_weights
-from avvp_jax.media.folders import videos_in
+from avvp_jax.media.folders import name_of, videos_in
 from avvp_jax.methods import stages_of
-from avvp_jax.modes.parsing import VideoParser, name_of
+from avvp_jax.modes.parsing import VideoParser
 from avvp_jax.reports.parses import Parse, events_table, write_all_events, write_parse
 from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.runtime import processes

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.encoders.extractor import Extractor
+from avvp_jax.media.folders import name_of
 from avvp_jax.media.opening import MediaError
 from avvp_jax.media.windows import Window
 from avvp_jax.media.workers import read_all
@@ -109,8 +110,6 @@ class _Video:
         count = max(1, math.ceil(duration / task.seconds - _SLIVER))
         probs = joined(by_name, [start / task.seconds for start in starts])
         segments = predicted(probs, parser.video_filter)
-        for modality in lacks:
-            segments[:, MODALITIES.index(modality)] = False
         whole = {name: x for name, x in by_name.items() if name != "frame_prob"}
         return Parse(
             name=name_of(path),
@@ -124,11 +123,6 @@ class _Video:
             remarks=_remarks(self._windows, lacks),
             facts={"path": os.path.abspath(path), "fidelity": parser.fidelity, **parser.facts},
         )
-
-
-def name_of(path: str) -> str:
-    """The name of a video: that of its file, without the ending."""
-    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _silence(probs: Probabilities, modality: str) -> None:
