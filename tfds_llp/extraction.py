@@ -1,7 +1,6 @@
 """Makes the feature files of videos."""
 
 import contextlib
-import functools
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ from avvp_jax.errors import UserError, cause, one_line
 from avvp_jax.media.folders import named_once, videos_in
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.media.windows import Window
-from avvp_jax.media.workers import Limits, Read, read_all
+from avvp_jax.media.workers import Limits, Read, cores, read_all
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.storage.locks import lock
@@ -33,7 +32,6 @@ from tfds_llp.extract_report import (
     cannot_be_written,
 )
 
-_MOST_WORKERS = 16
 _LONGEST_NAME = 230  # bytes of an ID; file systems take 255, with what a half file is called
 
 
@@ -83,7 +81,7 @@ def extract(
         if processes.first():
             _clear(data, extractor.streams)
         report.begin()
-        extraction = Extraction(data, extractor, fidelity, workers or _cores(), report, limits)
+        extraction = Extraction(data, extractor, fidelity, workers or cores(), report, limits)
         extraction.through(dict(list(named.items())[processes.index() :: processes.count()]))
         processes.meet()
         if processes.first():
@@ -260,12 +258,6 @@ def _refuse_separate(data: str) -> None:
     if blind is not None:
         said = f"process {blind} does not see what process 0 writes there; choose a shared folder"
         raise UserError(f"--data={data}: {said}")
-
-
-@functools.cache
-def _cores() -> int:
-    """Processes that decode: one for each core that this process may use, within reason."""
-    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
 
 
 def _say(failed: Sequence[Row], videos: int, path: str) -> None:

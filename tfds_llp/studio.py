@@ -22,14 +22,6 @@ _START = (
     "from tfds_llp.studio import main; main()"
 )
 _SINGLE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_MOST = 16  # processes
-
-
-def cores() -> int:
-    """How many processes are of use here."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(_MOST, len(os.sched_getaffinity(0)))
-    return min(_MOST, os.cpu_count() or 1)
 
 
 def filmed(clips: Sequence[Clip], folder: Path, workers: int) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.media.frames import DIRECT
 from avvp_jax.media.opening import library
-from avvp_jax.media.workers import read_all
+from avvp_jax.media.workers import cores, read_all
 from avvp_jax.runtime import preemption
 from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import STREAM_SETS, streams_of
@@ -32,7 +32,7 @@ from tfds_llp.annotation_files import DENSE_COLUMNS, event_rows, write_annotatio
 from tfds_llp.annotations import FILES
 from tfds_llp.csv_tables import write_table
 from tfds_llp.flags import OneLineParser
-from tfds_llp.studio import cores, filmed
+from tfds_llp.studio import filmed
 from tfds_llp.synthetic import SyntheticVideo
 from tfds_llp.synthetic_clips import Clip
 

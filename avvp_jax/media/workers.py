@@ -24,6 +24,7 @@ from avvp_jax.media import messages
 from avvp_jax.media.opening import NO_MEMORY, MediaError, library
 from avvp_jax.media.windows import Wanted, Window, needed
 
+_MOST = 16  # processes
 _AHEAD = 2  # windows of each file that wait to be used
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); "
@@ -33,6 +34,13 @@ _SINGLE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THR
 _POLL = 0.2  # seconds
 _LONGEST_START = 120.0
 _SLOW = "was given up: its decoder took too long"
+
+
+def cores() -> int:
+    """How many processes are of use here."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(_MOST, len(os.sched_getaffinity(0)))
+    return min(_MOST, os.cpu_count() or 1)
 
 
 class Limits(NamedTuple):

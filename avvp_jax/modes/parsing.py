@@ -13,7 +13,7 @@ from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.media.folders import name_of
 from avvp_jax.media.opening import MediaError
 from avvp_jax.media.windows import Window
-from avvp_jax.media.workers import read_all
+from avvp_jax.media.workers import cores, read_all
 from avvp_jax.metrics.windows import joined, predicted
 from avvp_jax.nn.functional import Variables
 from avvp_jax.reports.parses import Parse
@@ -22,7 +22,6 @@ from avvp_jax.task import MODALITIES
 from avvp_jax.training.predictor import FEWEST, Predictor
 
 _SLIVER = 0.05  # of a segment: a shorter last one is none
-_MOST_WORKERS = 8
 Probabilities = dict[str, Float[np.ndarray, "windows ..."]]
 
 
@@ -53,8 +52,8 @@ class VideoParser:
         Raises:
           UserError: a package that reading needs is not installed.
         """
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS)
-        reads = read_all(paths, self.extractor.wanted(self.fidelity, self.hop), workers=workers)
+        wanted = self.extractor.wanted(self.fidelity, self.hop)
+        reads = read_all(paths, wanted, workers=cores())
         video = _Video(self)
         try:
             for read, features in self.extractor.features(reads):
