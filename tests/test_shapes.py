@@ -9,8 +9,9 @@ from jaxtyping import TypeCheckError
 
 from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.metrics.scores import counts
+from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.functional import parser_network
-from avvp_jax.nn.layers import Arithmetic, Attention
+from avvp_jax.nn.layers import Arithmetic
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import take_batch
 from tests.fixtures import SMALL_MODEL

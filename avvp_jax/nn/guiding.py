@@ -8,9 +8,10 @@ from typing import Literal
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.hybrid import copies, dropout_entries, feed_forward
-from avvp_jax.nn.layers import Arithmetic, Attention, layer_norm, linear
+from avvp_jax.nn.layers import Arithmetic, layer_norm, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import SegmentPooling
 

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
-from avvp_jax.nn.layers import Arithmetic, Attention, layer_norm, linear
+from avvp_jax.nn.layers import Arithmetic, layer_norm, linear
 
 Stream = Float[Array, "videos segments width"]
 Pair = Float[Array, "videos 2 segments width"]  # the audio and the visual stream, stacked

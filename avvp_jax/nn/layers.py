@@ -1,6 +1,6 @@
-"""Layers that the networks share: linear maps, norms, convolution and attention.
+"""Layers that the networks share: linear maps, norms and convolution over time.
 
-Every matrix product of the networks is in this file.
+Every matrix product of the parsers is here and in attention.py.
 
 No module holds random state. Networks take a key, and None in evaluation; layers take what drops
 entries (dropout.py).
@@ -8,7 +8,6 @@ entries (dropout.py).
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,6 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
-
-from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 
 NORM_EPSILON = 1e-5
 # Weight of a batch's statistics in the update of batch norm's running statistics.
@@ -187,102 +184,3 @@ class TimeConvolution(nnx.Module):
         windows, kernel = (x.astype(self.arithmetic.dtype) for x in (windows, kernel))
         convolved = jnp.matmul(windows, kernel, precision=self.arithmetic.precision)
         return jax.nn.relu(self.norm(convolved, weight))
-
-
-class Attention(nnx.Module):
-    """Multi-head attention with one packed projection for query, key and value.
-
-    Vaswani et al. 2017, section 3.2, as PyTorch's nn.MultiheadAttention computes it. The packed
-    kernel is initialised Xavier uniform with the fans of its whole shape [width, 3 * width]. Its
-    bias and the output's bias start at zero.
-    """
-
-    def __init__(
-        self, width: int, heads: int, *, dropout: float, arithmetic: Arithmetic, rngs: nnx.Rngs
-    ):
-        xavier = nnx.initializers.xavier_uniform()
-        self.in_kernel = nnx.Param(xavier(rngs.params(), (width, 3 * width), jnp.float32))
-        self.in_bias = nnx.Param(jnp.zeros(3 * width, jnp.float32))
-        zeros = nnx.initializers.zeros_init()
-        self.out_proj = linear(width, width, arithmetic=arithmetic, rngs=rngs, bias_init=zeros)
-        self.heads, self.dropout, self.arithmetic = heads, dropout, arithmetic
-
-    def to_itself(
-        self, x: Float[Array, "*batch time width"], drop: Dropout = NO_DROPOUT
-    ) -> Float[Array, "*batch time width"]:
-        """Self-attention of every stream; streams may be stacked on a batch axis."""
-        return self._attend(*jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1), drop)
-
-    def to_each_other(
-        self, pair: Float[Array, "videos 2 time width"], drop: Dropout = NO_DROPOUT
-    ) -> Float[Array, "videos 2 time width"]:
-        """Cross-attention of two stacked streams: each attends to the other."""
-        q, k, v = jnp.split(self._project(pair, 0, 3 * pair.shape[-1]), 3, axis=-1)
-        return self._attend(q, k[:, ::-1], v[:, ::-1], drop)
-
-    def to_context(
-        self,
-        query: Float[Array, "*batch time width"],
-        context: Float[Array, "*batch steps width"],
-        drop: Dropout = NO_DROPOUT,
-    ) -> Float[Array, "*batch time width"]:
-        """Cross-attention of `query` to `context`, which may have another length."""
-        width = query.shape[-1]
-        q = self._project(query, 0, width)
-        k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
-        return self._attend(q, k, v, drop)
-
-    def _attend(
-        self,
-        q: Float[Array, "*batch time width"],
-        k: Float[Array, "*batch steps width"],
-        v: Float[Array, "*batch steps width"],
-        drop: Dropout,
-    ) -> Float[Array, "*batch time width"]:
-        """Scaled dot-product attention for each head, and the output projection."""
-        shape = q.shape
-        q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
-        einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
-        products = functools.partial(einsum, "...thd,...shd->...hts")
-        logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
-        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(q.dtype)
-        weights = drop(weights, self.dropout)
-        products = functools.partial(einsum, "...hts,...shd->...thd")
-        mixed = _small(products, _mixed_by_sums, weights, v)
-        return self.out_proj(mixed.reshape(shape))
-
-    def _project(
-        self, x: Float[Array, "*batch time width"], start: int, stop: int
-    ) -> Float[Array, "*batch time {stop-start}"]:
-        """The part of the packed projection from column `start` to `stop`."""
-        kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
-        x, kernel, bias = (y.astype(self.arithmetic.dtype) for y in (x, kernel, bias))
-        return product(x, kernel, self.arithmetic.precision) + bias
-
-
-def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
-    """Matrix products of a few segments: for a TPU as sums that XLA fuses, elsewhere as such.
-
-    They are too small for a TPU's matrix unit, and each takes as long to compile as a large one.
-    Sums are of float32, whatever the precision and the dtype. On a CPU they are far slower than
-    products; for a GPU XLA (of JAX 0.10) fails to compile them at some widths.
-    """
-
-    def in_float32(*both):
-        return sums(*(array.astype(jnp.float32) for array in both)).astype(x.dtype)
-
-    return jax.lax.platform_dependent(x, y, tpu=in_float32, default=products)
-
-
-def _logits_by_sums(
-    q: Float[Array, "*batch time heads part"], k: Float[Array, "*batch steps heads part"]
-) -> Float[Array, "*batch heads time steps"]:
-    pairs = q[..., :, None, :, :] * k[..., None, :, :, :]
-    return jnp.moveaxis(pairs.sum(axis=-1), -1, -3)
-
-
-def _mixed_by_sums(
-    weights: Float[Array, "*batch heads time steps"], v: Float[Array, "*batch steps heads part"]
-) -> Float[Array, "*batch time heads part"]:
-    weighted = jnp.moveaxis(weights, -3, -1)[..., None] * v[..., None, :, :, :]
-    return weighted.sum(axis=-3)

@@ -144,7 +144,8 @@ def test_attention_is_pytorchs(heads):
     torch = pytest.importorskip("torch")
     from flax import nnx
 
-    from avvp_jax.nn.layers import Arithmetic, Attention
+    from avvp_jax.nn.attention import Attention
+    from avvp_jax.nn.layers import Arithmetic
 
     ours = Attention(
         8, heads, dropout=0.0, arithmetic=Arithmetic.named("float32", "highest"), rngs=nnx.Rngs(0)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.functional import parser_network
-from avvp_jax.nn.layers import Arithmetic, Attention
+from avvp_jax.nn.layers import Arithmetic
 
 WIDTHS, CLASSES = (6, 7, 5), 25
 MODELS = {
