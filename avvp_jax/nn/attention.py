@@ -6,10 +6,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic, linear, product
+
+# Steps of a sequence up to which a TPU multiplies it by sums, see _small.
+_FEW_STEPS = 16
 
 
 class Attention(nnx.Module):
@@ -31,10 +35,18 @@ class Attention(nnx.Module):
         self.heads, self.dropout, self.arithmetic = heads, dropout, arithmetic
 
     def to_itself(
-        self, x: Float[Array, "*batch time width"], drop: Dropout = NO_DROPOUT
+        self,
+        x: Float[Array, "*batch time width"],
+        drop: Dropout = NO_DROPOUT,
+        bias: Float[ArrayLike, "..."] | None = None,
     ) -> Float[Array, "*batch time width"]:
-        """Self-attention of every stream; streams may be stacked on a batch axis."""
-        return self._attend(*jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1), drop)
+        """Self-attention of every stream; streams may be stacked on a batch axis.
+
+        Args:
+          bias: is added to the logits, whose shape [*batch, heads, time, time] it is broadcast to.
+        """
+        q, k, v = jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1)
+        return self._attend(q, k, v, drop, bias)
 
     def to_each_other(
         self, pair: Float[Array, "videos 2 time width"], drop: Dropout = NO_DROPOUT
@@ -61,6 +73,7 @@ class Attention(nnx.Module):
         k: Float[Array, "*batch steps width"],
         v: Float[Array, "*batch steps width"],
         drop: Dropout,
+        bias: Float[ArrayLike, "..."] | None = None,
     ) -> Float[Array, "*batch time width"]:
         """Scaled dot-product attention for each head, and the output projection."""
         shape = q.shape
@@ -68,7 +81,9 @@ class Attention(nnx.Module):
         einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
         products = functools.partial(einsum, "...thd,...shd->...hts")
         logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
-        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(q.dtype)
+        logits = logits.astype(jnp.float32)
+        logits = logits if bias is None else logits + bias
+        weights = jax.nn.softmax(logits, axis=-1).astype(q.dtype)
         weights = drop(weights, self.dropout)
         products = functools.partial(einsum, "...hts,...shd->...thd")
         mixed = _small(products, _mixed_by_sums, weights, v)
@@ -84,12 +99,15 @@ class Attention(nnx.Module):
 
 
 def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
-    """Matrix products of a few segments: for a TPU as sums that XLA fuses, elsewhere as such.
+    """Matrix products of attention: of a few segments for a TPU as sums that XLA fuses.
 
     They are too small for a TPU's matrix unit, and each takes as long to compile as a large one.
     Sums are of float32, whatever the precision and the dtype. On a CPU they are far slower than
     products; for a GPU XLA (of JAX 0.10) fails to compile them at some widths.
     """
+
+    if y.shape[-3] > _FEW_STEPS:
+        return products(x, y)
 
     def in_float32(*both):
         return sums(*(array.astype(jnp.float32) for array in both)).astype(x.dtype)
