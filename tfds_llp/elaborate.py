@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from avvp_jax.encoders.teachers import TEACHERS, Teacher
 from avvp_jax.errors import UserError
-from avvp_jax.methods.valor.elaboration import TEACHERS, Teacher, teachers_report
+from avvp_jax.methods.valor.elaboration import teachers_report
 from avvp_jax.methods.valor.label_files import (
     Labels,
     ReadLogits,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avvp_jax.methods.valor.elaboration import TEACHERS, elaborate, segment_logits, teachers_report
+from avvp_jax.encoders.teachers import TEACHERS, elaborate, segment_logits
+from avvp_jax.methods.valor.elaboration import teachers_report
 from avvp_jax.task import LLP
 
 # Of the texts and numbers that were compared with the published list, one by one.

@@ -9,12 +9,12 @@ import pytest
 
 from avvp_jax.api import load
 from avvp_jax.data.prepared import load_features
+from avvp_jax.encoders.teachers import TEACHERS
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall
 from avvp_jax.experiment.workdirs import make_workdir
 from avvp_jax.interchange.torch_files import load_index_lists, read_published
 from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios
-from avvp_jax.methods.valor.elaboration import TEACHERS
 from avvp_jax.methods.valor.label_files import logits_reader
 from avvp_jax.methods.valor.prompts import (
     read_prompt_embeddings,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from avvp_jax.encoders.teachers import TEACHERS
 from avvp_jax.errors import UserError
-from avvp_jax.methods.valor.elaboration import TEACHERS
 from tests.tfds_llp.published_folder import VIDEOS, write_published
 from tfds_llp.elaborate import arguments, run
 from tfds_llp.prepare import prepare

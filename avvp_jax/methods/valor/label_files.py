@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
+from avvp_jax.encoders.teachers import elaborate, segment_logits
 from avvp_jax.errors import UserError, cause, first_ten
-from avvp_jax.methods.valor.elaboration import elaborate, segment_logits
 from avvp_jax.methods.valor.prompts import has_direction
 from avvp_jax.storage.feature_files import read_numbers
 from avvp_jax.storage.reading import DamagedFile
