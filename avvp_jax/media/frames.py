@@ -10,19 +10,20 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from avvp_jax.media.choice import RATE, Choice, Nearest
 from avvp_jax.media.colour import Rgb
 from avvp_jax.media.decoding import Picture, pictures, rate_of
 from avvp_jax.media.jpeg import Jpegs
 from avvp_jax.media.opening import Opened
-from avvp_jax.media.views import VIEWS, indices, middles
+from avvp_jax.media.views import VIEWS, Frame, indices, middles
 from avvp_jax.task import Task
 
 PUBLISHED, DIRECT = "published", "direct"
-Views = dict[str, UInt8[np.ndarray, "frames height width 3"]]
-Taken = dict[str, list[UInt8[np.ndarray, "height width 3"]]]
+Frames = UInt8[np.ndarray, "frames height width 3"] | Float32[np.ndarray, "frames height width 3"]
+Views = dict[str, Frames]
+Taken = dict[str, list[Frame]]
 
 
 def whole(opened: Opened, task: Task, views: Sequence[str]) -> Views:
@@ -139,7 +140,7 @@ class _Reduce:
         self._rgb = Rgb()
         self._done: dict[int, tuple[Picture, dict[str, np.ndarray]]] = {}
 
-    def __call__(self, picture: Picture, view: str) -> UInt8[np.ndarray, "height width 3"]:
+    def __call__(self, picture: Picture, view: str) -> Frame:
         key = id(picture.frame)
         if key not in self._done:
             while len(self._done) > 3:

@@ -16,6 +16,8 @@ from avvp_jax.media.windows import Window
 _LONGEST_HEAD = 1 << 16
 _LARGEST = 1 << 31  # bytes of the arrays of a window
 _KINDS = ("uint8", "int16", "float32")
+# Names of arrays: those of pictures are the view's after this word.
+_PICTURES, _SOUNDS = "picture ", ("sound", "sound_48k")
 
 
 class Garbled(Exception):
@@ -25,10 +27,11 @@ class Garbled(Exception):
 def write(file: BinaryIO, window: Window | None, error: str | None = None) -> None:
     """Writes a window; without one the end of a file, with an error if there was one."""
     head: dict[str, Any] = {"error": error}
-    arrays: list[tuple[str | None, np.ndarray]] = []
+    arrays: list[tuple[str, np.ndarray]] = []
     if window is not None:
-        arrays = list(window.pictures.items())
-        arrays += [] if window.sound is None else [(None, window.sound)]
+        arrays = [(_PICTURES + view, frames) for view, frames in window.pictures.items()]
+        sounds = [(name, getattr(window, name)) for name in _SOUNDS]
+        arrays += [(name, sound) for name, sound in sounds if sound is not None]
         head = {"start": window.start, "seconds": window.seconds, "missing": window.missing}
         head["found"] = window.found
         head["arrays"] = [[name, array.dtype.name, array.shape] for name, array in arrays]
@@ -56,7 +59,7 @@ def read(take: Callable[[int], bytearray]) -> Window | str | None:
         head = json.loads(text)
         if "arrays" not in head:
             return None if head["error"] is None else str(head["error"])
-        shapes = [(name, *_checked(kind, shape)) for name, kind, shape in head["arrays"]]
+        shapes = [(str(name), *_checked(kind, shape)) for name, kind, shape in head["arrays"]]
         if sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in shapes) > _LARGEST:
             raise ValueError
         start, seconds = float(head["start"]), float(head["seconds"])
@@ -65,8 +68,9 @@ def read(take: Callable[[int], bytearray]) -> Window | str | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Garbled from None
     arrays = dict(_arrays(shapes, take))
-    sound = arrays.pop(None, None)
-    return Window(start, seconds, arrays, sound, missing, (picture, heard))
+    sound, sound_48k = (arrays.pop(name, None) for name in _SOUNDS)
+    pictures = {name.removeprefix(_PICTURES): frames for name, frames in arrays.items()}
+    return Window(start, seconds, pictures, sound, missing, (picture, heard), sound_48k)
 
 
 def _checked(kind: str, shape: list) -> tuple[np.dtype, tuple[int, ...]]:

@@ -1,5 +1,6 @@
-"""The sound of a file as it is decoded, and at 16 kHz by a proper resampler."""
+"""The sound of a file as it is decoded, and at 16 or 48 kHz by a proper resampler."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -11,9 +12,11 @@ from avvp_jax.media.decoding import sounds
 from avvp_jax.media.opening import LONGEST, Opened, library
 
 RATE = 16_000
+RATE_48K = 48_000  # which CLAP hears
 PCM_RATE = 44_100  # at which MoviePy has ffmpeg write samples
 _SMALLEST_HOLE = Fraction(1, 10)  # seconds without sound that become silence; less is jitter
 _AT_ONCE = 1 << 16  # samples of silence
+_AS_IT_IS = "s16", None, None  # format, layout and rate: those of the file but for its format
 
 
 def pcm(opened: Opened) -> Iterator[Int16[np.ndarray, "samples 2"]]:
@@ -33,17 +36,53 @@ def placed_pcm(opened: Opened) -> Iterator[Int16[np.ndarray, "samples 2"]]:
 
 def mono(opened: Opened) -> Iterator[Float32[np.ndarray, " samples"]]:
     """Sound at 16 kHz, mixed to one channel, from the start of the file, without holes."""
-    soxr = library("soxr")
-    stream, rate = None, 0
-    end = np.zeros(0, np.float32)
-    for samples, given in _without_holes(opened, "flt", "mono", None):
-        if given != rate:
-            if stream is not None:
-                yield stream.resample_chunk(end, last=True)
-            stream, rate = soxr.ResampleStream(given, RATE, 1, "float32", "HQ"), given
-        yield stream.resample_chunk(np.ascontiguousarray(samples[:, 0]))
-    if stream is not None:
-        yield stream.resample_chunk(end, last=True)
+    parts = _without_holes(opened, "flt", "mono", None)
+    return _at(RATE, ((samples[:, 0], given) for samples, given in parts))
+
+
+def averaged(opened: Opened) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """Sound at 48 kHz as librosa loads it for CLAP, whatever its timestamps.
+
+    That is the mean of all channels of 16 bit samples. One of them may differ by 1, as in `pcm`.
+    """
+    return _at(RATE_48K, ((_mean(part), given) for part, given, _ in _timed(opened, *_AS_IT_IS)))
+
+
+def placed_averaged(opened: Opened) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """The same from the start of the file, with silence where its timestamps leave holes."""
+    parts = _without_holes(opened, *_AS_IT_IS)
+    return _at(RATE_48K, ((_mean(part), given) for part, given in parts))
+
+
+def _mean(samples: Int16[np.ndarray, "samples channels"]) -> Float32[np.ndarray, " samples"]:
+    return (samples.astype(np.float32) / 32768).mean(axis=1)
+
+
+def _at(rate: int, parts: Iterable[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:
+    """Sound at another rate.
+
+    Args:
+      rate: in samples a second.
+      parts: float32 [samples] and the rate that they have.
+    """
+    for given, run in itertools.groupby(parts, lambda part: part[1]):
+        yield from _changed((samples for samples, _ in run), given, rate)
+
+
+def _changed(parts: Iterable[np.ndarray], given: int, rate: int) -> Iterator[np.ndarray]:
+    """Sound of one rate at another, rounded up to a whole sample by zeros, as librosa does."""
+    if given == rate:
+        yield from parts
+        return
+    stream = library("soxr").ResampleStream(given, rate, 1, "float32", "HQ")
+    taken = made = 0
+    for part in parts:
+        found = stream.resample_chunk(np.ascontiguousarray(part))
+        taken, made = taken + len(part), made + len(found)
+        yield found
+    found = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    lacks = -(-taken * rate // given) - made - len(found)
+    yield np.pad(found, (0, max(0, lacks)))
 
 
 def slices(parts: Iterable[np.ndarray], starts: Sequence[int], length: int) -> Iterator[np.ndarray]:
@@ -71,8 +110,13 @@ def slices(parts: Iterable[np.ndarray], starts: Sequence[int], length: int) -> I
         yield np.pad(piece, [(0, length - len(piece)), *[(0, 0)] * (piece.ndim - 1)])
 
 
-def _resampled(frames: Iterable[Any], format_: str, layout: str, rate: int | None) -> Iterator[Any]:
-    """Frames of another format; the file's may change on the way."""
+def _resampled(
+    frames: Iterable[Any], format_: str, layout: str | None, rate: int | None
+) -> Iterator[Any]:
+    """Frames of another format; the file's may change on the way.
+
+    None for layout or rate leaves what the frames have.
+    """
     resampler, kind = None, None
     for frame in frames:
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -88,7 +132,7 @@ def _resampled(frames: Iterable[Any], format_: str, layout: str, rate: int | Non
 
 
 def _without_holes(
-    opened: Opened, format_: str, layout: str, rate: int | None
+    opened: Opened, format_: str, layout: str | None, rate: int | None
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Samples [samples, channels] and their rate; each stands where its timestamp says.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from jaxtyping import Float32
 
 from avvp_jax.errors import UserError
 from avvp_jax.media import frames, moviepy, sound
@@ -28,11 +29,13 @@ class Window:
     Attributes:
       start: in seconds from the start of the file.
       seconds: how long the window is; of a whole video, how long that is.
-      pictures: the name of each view -> uint8 [frames, height, width, 3].
+      pictures: the name of each view -> [frames, height, width, 3], of the view's dtype.
       sound: at 16 kHz. "published": int16 [samples, 2], as in MoviePy's wav files, "direct":
         float32 [samples]. None if it was not asked for.
       missing: what the file lacked and was made up for, in words that can follow its name.
       found: seconds of picture and of sound that the file holds.
+      sound_48k: float32 [samples] at 48 kHz, the mean of all channels. Of a whole video, or of a
+        "published" clip, all that librosa would load. None if it was not asked for.
     """
 
     start: float
@@ -41,6 +44,7 @@ class Window:
     sound: np.ndarray | None
     missing: tuple[str, ...]
     found: tuple[float, float] = (0.0, 0.0)
+    sound_48k: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ class Wanted:
     Attributes:
       task: says how long a window is.
       views: names of VIEWS; none if no picture is needed.
-      sound: whether sound is needed.
+      sound: whether sound at 16 kHz is needed.
       fidelity: "published" or "direct"; see frames.py, sound.py and moviepy.py.
       hop: seconds between the starts of windows; None for windows that follow one another.
       partial: whether a file without sound counts as silent, and one without a picture as dark.
         Else it is refused.
       most: how many windows of a video to read at most; None for all.
+      sound_48k: whether sound at 48 kHz is needed.
     """
 
     task: Task
@@ -65,6 +70,7 @@ class Wanted:
     hop: float | None = None
     partial: bool = False
     most: int | None = None
+    sound_48k: bool = False
 
     def __post_init__(self):
         duration = self.task.duration
@@ -76,10 +82,14 @@ class Wanted:
                 f"{duration / _MOST_AT_ONCE} to {duration} s apart"
             )
 
+    @property
+    def any_sound(self) -> bool:
+        return self.sound or self.sound_48k
+
 
 def needed(wanted: Wanted) -> tuple[str, ...]:
     """Packages that reading needs."""
-    resampled = wanted.sound and wanted.fidelity == DIRECT
+    resampled = wanted.sound_48k or (wanted.sound and wanted.fidelity == DIRECT)
     return ("av", *["PIL.Image"] * bool(wanted.views), *["soxr"] * resampled)
 
 
@@ -119,23 +129,28 @@ def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
         return
     starts = starts[: wanted.most]
     with contextlib.ExitStack() as stack:
-        seen, heard = itertools.repeat(_dark(wanted)), itertools.repeat(None)
+        seen = itertools.repeat(_dark(wanted))
+        heard = heard_48k = itertools.repeat(None)
         if wanted.views and extent.picture:
             video = stack.enter_context(opened(path))
             seen = frames.windows(video, starts, wanted.task, wanted.views, wanted.fidelity)
             stack.callback(seen.close)
         if wanted.sound:
             heard = _heard(stack.enter_context(opened(path)), starts, duration, wanted)
+        if wanted.sound_48k:
+            heard_48k = _heard_48k(stack.enter_context(opened(path)), starts, duration)
         for start in starts:
             missing = _missing(extent, float(start), duration, slack, wanted)
-            found = extent.picture, extent.sound
-            yield Window(float(start), duration, next(seen), next(heard), missing, found)
+            found, at = (extent.picture, extent.sound), float(start)
+            pictures, samples = next(seen), next(heard)
+            yield Window(at, duration, pictures, samples, missing, found, next(heard_48k))
 
 
 def whole(path: str | os.PathLike, wanted: Wanted) -> Window:
     """A whole video of any length, read as by the programs behind published features.
 
-    Frames are spread over all of it, and sound is MoviePy's, with its faults past the end.
+    Frames are spread over all of it, and sound at 16 kHz is MoviePy's, with its faults past the
+    end.
 
     Raises:
       MediaError: the file cannot be used.
@@ -144,22 +159,32 @@ def whole(path: str | os.PathLike, wanted: Wanted) -> Window:
 
 
 def _whole(path: str | os.PathLike, wanted: Wanted, extent: Extent, cut: int | None) -> Window:
-    pictures, heard = _dark(wanted), None
+    pictures, heard, heard_48k = _dark(wanted), None, None
     if wanted.views and extent.picture:
         with opened(path) as file:
             pictures = frames.whole(file, wanted.task, wanted.views)
     if wanted.sound and extent.sound:
         with opened(path) as file:
-            parts = list(moviepy.wav(sound.pcm(file), extent.claimed))
-        if not parts:
-            raise MediaError(path, "has sound of which nothing can be decoded")
-        heard = np.concatenate(parts)[:cut]
+            heard = _joined(file, moviepy.wav(sound.pcm(file), extent.claimed))[:cut]
         heard = np.pad(heard, [(0, max(0, (cut or 0) - len(heard))), (0, 0)])
     elif wanted.sound:
         heard = np.zeros((int(extent.seconds * sound.RATE), 2), np.int16)
+    if wanted.sound_48k and extent.sound:
+        with opened(path) as file:
+            heard_48k = _joined(file, sound.averaged(file))
+    elif wanted.sound_48k:
+        heard_48k = np.zeros(round(extent.seconds * sound.RATE_48K), np.float32)
     missing = _missing(extent, 0.0, extent.seconds, wanted.task.seconds / 2, wanted)
     found = extent.picture, extent.sound
-    return Window(0.0, extent.seconds, pictures, heard, missing, found)
+    return Window(0.0, extent.seconds, pictures, heard, missing, found, heard_48k)
+
+
+def _joined(file: Opened, parts: Iterator[np.ndarray]) -> np.ndarray:
+    """All sound of a file."""
+    joined = list(parts)
+    if not any(map(len, joined)):
+        raise MediaError(file.path, "has sound of which nothing can be decoded")
+    return np.concatenate(joined)
 
 
 def _extent(path: str | os.PathLike, wanted: Wanted) -> Extent:
@@ -167,42 +192,55 @@ def _extent(path: str | os.PathLike, wanted: Wanted) -> Extent:
     with opened(path) as file:
         if wanted.views and not (wanted.partial and file.picture is None):
             check_picture(file)
-        if wanted.sound and not (wanted.partial and file.sound is None):
+        if wanted.any_sound and not (wanted.partial and file.sound is None):
             check_sound(file)
         extent = measured(file)
     if wanted.views and not extent.picture and not (wanted.partial and extent.sound):
         raise MediaError(path, "has no frame of its picture")
-    if wanted.sound and not extent.sound and not (wanted.partial and extent.picture):
+    if wanted.any_sound and not extent.sound and not (wanted.partial and extent.picture):
         raise MediaError(path, "has no sound in its sound track")
     return extent
 
 
 def _dark(wanted: Wanted) -> Views:
     """The frames of a window without a picture."""
-    sizes = {v: (VIEWS[v].frames * wanted.task.segments, *VIEWS[v].dark, 3) for v in wanted.views}
-    return {view: np.zeros(size, np.uint8) for view, size in sizes.items()}
+    views = {view: VIEWS[view] for view in wanted.views}
+    segments = wanted.task.segments
+    return {
+        name: np.zeros((view.frames * segments, *view.dark, 3), view.dtype)
+        for name, view in views.items()
+    }
 
 
 def _heard(
     file: Opened, starts: Sequence[Fraction], duration: float, wanted: Wanted
 ) -> Iterator[np.ndarray]:
-    """The sound of windows; silence if there is none."""
+    """The sound of windows at 16 kHz; silence if there is none."""
     published = wanted.fidelity == PUBLISHED
     rate = sound.PCM_RATE if published else sound.RATE
-    if file.sound is None:
-        parts = iter([np.zeros((0, 2), np.int16) if published else np.zeros(0, np.float32)])
-    else:
-        parts = sound.placed_pcm(file) if published else sound.mono(file)
+    parts: list[Iterator[np.ndarray]] = []
+    if file.sound is not None:
+        parts.append(sound.placed_pcm(file) if published else sound.mono(file))
+    parts.append(iter([np.zeros((0, 2), np.int16) if published else np.zeros(0, np.float32)]))
     begins = [round(start * rate) for start in starts]
-    for piece in sound.slices(parts, begins, round(duration * rate)):
+    for piece in sound.slices(itertools.chain(*parts), begins, round(duration * rate)):
         if published:
             piece = np.concatenate(list(moviepy.wav(iter([piece]), duration)))
         yield piece
 
 
+def _heard_48k(
+    file: Opened, starts: Sequence[Fraction], duration: float
+) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """The sound of windows at 48 kHz; silence if there is none."""
+    parts = iter(()) if file.sound is None else sound.placed_averaged(file)
+    begins = [round(start * sound.RATE_48K) for start in starts]
+    yield from sound.slices(parts, begins, round(duration * sound.RATE_48K))
+
+
 def _lengths(extent: Extent, wanted: Wanted) -> list[float]:
     """Seconds of what is wanted of a file."""
-    return [extent.picture] * bool(wanted.views) + [extent.sound] * wanted.sound
+    return [extent.picture] * bool(wanted.views) + [extent.sound] * wanted.any_sound
 
 
 def _missing(
@@ -214,7 +252,7 @@ def _missing(
         said.append(f"is cut off after {extent.seconds:.1f} of {extent.claimed:.1f} s")
     for asked, seconds, what, instead in (
         (wanted.views, extent.picture, "picture", "the last frame stands for them"),
-        (wanted.sound, extent.sound, "sound", "they are silent"),
+        (wanted.any_sound, extent.sound, "sound", "they are silent"),
     ):
         lacks = min(duration, start + duration - seconds)
         if asked and lacks >= slack:

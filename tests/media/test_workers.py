@@ -73,7 +73,7 @@ def endless(tmp_path_factory):
 def test_results_are_those_of_this_process_in_the_order_of_the_files():
     clips = ("long", "no_audio", "short", "truncated_no_index", "audio_only")
     paths = [path_of(clip) for clip in clips]
-    wanted = Wanted(LLP, views=("r2plus1d", "clip"), partial=True)
+    wanted = Wanted(LLP, views=("r2plus1d", "clip"), partial=True, sound_48k=True)
     found = list(read_all(paths, wanted, workers=2))
     assert not decoders()
     ends = [read for read in found if read.window is None]
@@ -88,6 +88,7 @@ def test_results_are_those_of_this_process_in_the_order_of_the_files():
             assert (a.seconds, a.missing) == (b.seconds, b.missing)
             assert list(a.pictures) == list(b.pictures)
             np.testing.assert_array_equal(a.sound, b.sound)
+            np.testing.assert_array_equal(a.sound_48k, b.sound_48k)
             for view in a.pictures:
                 np.testing.assert_array_equal(a.pictures[view], b.pictures[view])
 
@@ -270,15 +271,18 @@ def test_arrays_that_a_decoder_may_not_send(kind, shape):
 
 def test_a_window_comes_through_as_it_is(tmp_path):
     pictures = {"a": np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)}
-    sent = Window(
-        1.5, 10.0, pictures, np.arange(6, dtype=np.int16).reshape(3, 2), ("x", "y"), (9.5, 0)
-    )
+    pictures["sound"] = np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 2, 2, 3)
+    sounds = np.arange(6, dtype=np.int16).reshape(3, 2), np.linspace(-1, 1, 9, dtype=np.float32)
+    sent = Window(1.5, 10.0, pictures, sounds[0], ("x", "y"), (9.5, 0), sounds[1])
     with (tmp_path / "x").open("wb") as file:
         messages.write(file, sent)
     got = messages.read(taker((tmp_path / "x").read_bytes()))
     assert (got.start, got.seconds, got.missing) == (1.5, 10.0, ("x", "y"))
-    np.testing.assert_array_equal(got.pictures["a"], pictures["a"])
-    np.testing.assert_array_equal(got.sound, sent.sound)
+    assert list(got.pictures) == list(pictures)
+    arrays = [(got.pictures[view], pictures[view]) for view in pictures]
+    for ours, theirs in (*arrays, (got.sound, sent.sound), (got.sound_48k, sent.sound_48k)):
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
 
 
 def test_processes_that_do_not_start_are_no_fault_of_a_file(monkeypatch):
