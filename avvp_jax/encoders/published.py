@@ -14,6 +14,8 @@ from avvp_jax.nn.functional import Network, Variables, make_network
 
 # Our names of a layer's variables -> PyTorch's.
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+_LEAVES |= {"in_kernel": "in_proj_weight", "in_bias": "in_proj_bias"}
+_KERNELS = ("kernel", "in_kernel")  # [..., inputs, outputs]
 _COUNTER = "num_batches_tracked"  # old files have none, and evaluation needs none
 _FLOATS = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 
@@ -93,10 +95,10 @@ ENCODERS = {
 
 def published_name(path: tuple, words: Mapping[str, str]) -> str:
     """The published name of a variable, e.g. ("params", "bn1", "scale") -> "bn1.weight"."""
-    module = ".".join(str(word) for word in path[1:-1])
+    name = ".".join([*(str(word) for word in path[1:-1]), _LEAVES.get(path[-1], path[-1])])
     for ours, theirs in words.items():
-        module = module.replace(ours, theirs)
-    return f"{module}.{_LEAVES.get(path[-1], path[-1])}"
+        name = name.replace(ours, theirs)
+    return name
 
 
 def from_published(
@@ -119,8 +121,8 @@ def from_published(
     """
     ours = {published_name(path, words): path for path in flatten_dict(template)}
     known = {
-        name: value
-        for name, value in state.items()
+        name: state[name]
+        for name in state
         if not name.startswith(unused) and not name.endswith(_COUNTER)
     }
     _refuse_other_names(known, ours, path)
@@ -128,13 +130,13 @@ def from_published(
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
     for name, our_path in ours.items():
         value, wanted = known[name], leaves[our_path].shape
-        fitting = _published_shapes(wanted) if our_path[-1] == "kernel" else [wanted]
+        fitting = _published_shapes(wanted) if our_path[-1] in _KERNELS else [wanted]
         if value.dtype not in _FLOATS:
             misfits.append(f"{name} is of {value.dtype}")
         elif value.shape not in fitting:
             misfits.append(f"{name} is {value.shape}, the network needs {fitting[-1]}")
         else:
-            value = _transposed(value) if our_path[-1] == "kernel" else value
+            value = _transposed(value) if our_path[-1] in _KERNELS else value
             value = value.astype(np.float32).reshape(wanted)
             if not np.isfinite(value).all():
                 misfits.append(f"{name} has NaN or infinity")

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -94,3 +95,13 @@ def summary(x: jax.Array) -> jax.Array:
 
 def l2_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def precisions_of(network: Network, x: np.ndarray) -> list[tuple[str, list[str]]]:
+    """The kind of each product and convolution of a network's call, and its precisions."""
+    program = jax.jit(lambda variables, x: network.module(variables)(x))
+    lowered = program.lower(network.shapes(), x).as_text()
+    products = (re.search(r"\.(dot_general|convolution)\W.*", x) for x in lowered.splitlines())
+    return [
+        (each[1], re.findall(r"\b(DEFAULT|HIGH|HIGHEST)\b", each[0])) for each in products if each
+    ]
