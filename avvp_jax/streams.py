@@ -149,7 +149,7 @@ def clap_pooling_matrix(segments: int) -> Float[np.ndarray, "segments 64"]:
     Source: VALOR (Lai, Chen and Wang, NeurIPS 2023), its resizing of CLAP's feature map.
     """
     times, resized = 32, 1024
-    resize = _bicubic_matrix(times, resized)
+    resize = bicubic_matrix(times, resized)
     windows = np.zeros((segments, resized))
     for segment in range(segments):
         start = segment * resized // segments
@@ -161,9 +161,18 @@ def clap_pooling_matrix(segments: int) -> Float[np.ndarray, "segments 64"]:
     return pooling
 
 
-def _bicubic_matrix(length: int, resized: int) -> Float[np.ndarray, "resized length"]:
-    """Bicubic interpolation as a matrix: a = -0.75, corners not aligned, edges replicated."""
-    position = (np.arange(resized) + 0.5) * length / resized - 0.5
+def bicubic_matrix(
+    length: int, resized: int, corners_aligned: bool = False
+) -> Float[np.ndarray, "resized length"]:
+    """Bicubic interpolation as a matrix: a = -0.75, edges replicated.
+
+    Args:
+      corners_aligned: the first and the last number stay what they are.
+    """
+    if corners_aligned:
+        position = np.arange(resized) * ((length - 1) / (resized - 1))
+    else:
+        position = (np.arange(resized) + 0.5) * length / resized - 0.5
     first = np.floor(position).astype(int)
     matrix = np.zeros((resized, length))
     for tap in (-1, 0, 1, 2):

@@ -1,7 +1,7 @@
 """The published encoders: their networks, their files, and how names in those become ours."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import ml_dtypes
 import numpy as np
@@ -28,7 +28,8 @@ class Encoder:
       stream: the name of the stream (streams.py).
       title: of the network, for people.
       kind: its module.
-      words: ours -> the published ones, in the order in which they are exchanged.
+      words: ours -> the published ones, in the order in which they are exchanged. A published
+        "{a,b}" stands for several tensors, whose outputs are ours side by side.
       url: of the published file.
       names: of that file, and of others with the same tensors. Each ends with the beginning of its
         SHA-256.
@@ -93,12 +94,16 @@ ENCODERS = {
 }
 
 
-def published_name(path: tuple, words: Mapping[str, str]) -> str:
-    """The published name of a variable, e.g. ("params", "bn1", "scale") -> "bn1.weight"."""
+def published_names(path: tuple, words: Mapping[str, str]) -> list[str]:
+    """The published names of a variable, e.g. ("params", "bn1", "scale") -> "bn1.weight"."""
     name = ".".join([*(str(word) for word in path[1:-1]), _LEAVES.get(path[-1], path[-1])])
     for ours, theirs in words.items():
         name = name.replace(ours, theirs)
-    return name
+    before, brace, rest = name.partition("{")
+    if not brace:
+        return [name]
+    parts, _, after = rest.partition("}")
+    return [f"{before}{part}{after}" for part in parts.split(",")]
 
 
 def from_published(
@@ -119,28 +124,23 @@ def from_published(
     Raises:
       UserError: names, shapes or kinds of numbers are not those of the network.
     """
-    ours = {published_name(path, words): path for path in flatten_dict(template)}
+    leaves = flatten_dict(template)
+    ours = {path: published_names(path, words) for path in leaves}
     known = {
         name: state[name]
         for name in state
         if not name.startswith(unused) and not name.endswith(_COUNTER)
     }
-    _refuse_other_names(known, ours, path)
-    leaves, misfits = flatten_dict(template), []
+    _refuse_other_names(known, {name for names in ours.values() for name in names}, path)
+    misfits: list[str] = []
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
-    for name, our_path in ours.items():
-        value, wanted = known[name], leaves[our_path].shape
-        fitting = _published_shapes(wanted) if our_path[-1] in _KERNELS else [wanted]
-        if value.dtype not in _FLOATS:
-            misfits.append(f"{name} is of {value.dtype}")
-        elif value.shape not in fitting:
-            misfits.append(f"{name} is {value.shape}, the network needs {fitting[-1]}")
-        else:
-            value = _transposed(value) if our_path[-1] in _KERNELS else value
-            value = value.astype(np.float32).reshape(wanted)
-            if not np.isfinite(value).all():
-                misfits.append(f"{name} has NaN or infinity")
-        variables[our_path] = value
+    for our_path, names in ours.items():
+        wanted = leaves[our_path].shape
+        wanted = wanted if len(names) == 1 else (*wanted[:-1], wanted[-1] // len(names))
+        is_kernel = our_path[-1] in _KERNELS
+        values = [_fitting(name, known[name], wanted, is_kernel, misfits) for name in names]
+        if not misfits:
+            variables[our_path] = values[0] if len(values) == 1 else np.concatenate(values, -1)
     if misfits:
         raise UserError(
             f"{path}: its tensors do not fit the published network: {first_ten(misfits)}; use the "
@@ -149,8 +149,25 @@ def from_published(
     return unflatten_dict(variables)
 
 
-def _refuse_other_names(known: Mapping, ours: Mapping, path: str) -> None:
-    missing, unknown = sorted(ours.keys() - known.keys()), sorted(known.keys() - ours.keys())
+def _fitting(
+    name: str, value: np.ndarray, wanted: tuple[int, ...], is_kernel: bool, misfits: list[str]
+) -> np.ndarray:
+    """A tensor in our layout, float32, or a line more in `misfits`."""
+    fitting = _published_shapes(wanted) if is_kernel else [wanted]
+    if value.dtype not in _FLOATS:
+        misfits.append(f"{name} is of {value.dtype}")
+    elif value.shape not in fitting:
+        misfits.append(f"{name} is {value.shape}, the network needs {fitting[-1]}")
+    else:
+        value = _transposed(value) if is_kernel else value
+        value = value.astype(np.float32).reshape(wanted)
+        if not np.isfinite(value).all():
+            misfits.append(f"{name} has NaN or infinity")
+    return value
+
+
+def _refuse_other_names(known: Mapping, ours: Set[str], path: str) -> None:
+    missing, unknown = sorted(ours - known.keys()), sorted(known.keys() - ours)
     if missing or unknown:
         lacks = f"lacks {first_ten(missing)}" if missing else ""
         has = f"has unknown {first_ten(unknown)}" if unknown else ""

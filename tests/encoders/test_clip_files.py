@@ -7,7 +7,7 @@ from flax.traverse_util import flatten_dict
 
 from avvp_jax.encoders import clip, clip_files
 from avvp_jax.encoders.clip_files import read_clip
-from avvp_jax.encoders.published import published_name
+from avvp_jax.encoders.published import published_names
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import make_network
 from tests.encoders import clip_states as states
@@ -58,7 +58,7 @@ def test_sizes_are_those_of_the_tensors(name, monkeypatch):
     for path, leaf in flatten_dict(shapes).items():
         shape = leaf.shape
         shape = (*shape[:-3:-1], *shape[:-2]) if path[-1] in ("kernel", "in_kernel") else shape
-        name = published_name(("params", *path), clip_files.OPENAI.words)
+        (name,) = published_names(("params", *path), clip_files.OPENAI.words)
         state[name] = np.broadcast_to(np.float32(0), shape)
     monkeypatch.setattr(
         clip_files, "from_published", lambda *_: {"params": shapes | {"logit_scale": 1.0}}
