@@ -4,6 +4,7 @@ python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|e
                  [--config.KEY=VALUE ...]
                  [--coordinator=HOST:PORT --num_processes=N --process_id=0..N-1 | --num_processes=1]
 python launch.py --mode=parse --workdir=W [--config.KEY=VALUE ...] VIDEO_OR_FOLDER ...
+python launch.py --mode=parse --workdir=W --config.parse.teachers=classes.csv VIDEO_OR_FOLDER ...
 python launch.py --mode=compare W1 W2 ...
 """
 
@@ -43,6 +44,9 @@ def parse_flags(argv: list[str]) -> list[str]:
         if given is not None:
             refuse_other_files(given)
             config_flags.DEFINE_config_file("config", help_string="An experiment in configs/.")
+        elif teachers_alone(argv):
+            folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
+            config_flags.DEFINE_config_file("config", os.path.join(folder, "valor.py"))
         else:
             from avvp_jax.experiment.records import recall_for
 
@@ -66,6 +70,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     # Config files and overrides are the user's, so any exception in them is a user error.
     except Exception as error:
         stop(UserError(explain(error, argv)))
+
+
+def teachers_alone(argv: list[str]) -> bool:
+    """Whether teachers parse in a work directory where nothing was trained: any config will do."""
+    record = os.path.join(os.path.expanduser(flags.FLAGS.workdir), "config.json")
+    named = any(re.match("--?config[.]parse[.]teachers(=|$)", arg) for arg in argv)
+    return flags.FLAGS.mode == "parse" and named and not os.path.lexists(record)
 
 
 def with_flag_files(argv: list[str]) -> list[str]:

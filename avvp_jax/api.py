@@ -26,7 +26,7 @@ from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
-from avvp_jax.modes.parsing import VideoParser
+from avvp_jax.modes.parsing import ByNetwork, VideoParser
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.parses import Parse
 from avvp_jax.runtime.mesh import own_mesh
@@ -167,10 +167,9 @@ class TrainedParser:
             self._extractors[key] = Extractor(self._spec.streams, self._spec.task, *key)
         parser = VideoParser(
             self._extractors[key],
-            self._predictor,
-            self._variables,
+            ByNetwork(self._predictor, self._variables, self._spec),
+            self._spec.task,
             self._filter,
-            self._spec,
             fidelity or self._fidelity,
             hop or None,
         )

@@ -85,6 +85,11 @@ PSEUDO_LABELS = {
 }
 
 
+# Folders of the teachers' logits, from which labels come, and the streams of the same encoders.
+SEGMENT_LOGITS = {"audio": "CLAP/segment_logits", "visual": "CLIP/segment_logits"}
+TEACHING = {"audio": "clap", "visual": "clip"}
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """The task and the stream of each role, which fix a network's input and output shapes."""

@@ -33,6 +33,7 @@ def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDic
     config.extract = _extract()
     config.parse = ConfigDict()
     config.parse.hop = 0.0  # --mode=parse: seconds between windows; 0: a window's length
+    config.parse.teachers = ""  # --mode=parse: classes.csv; CLIP and CLAP parse, without a parser
     config.init_from = ""  # a work directory, a published .pt, or its folder
     config.export_to = ""  # --mode=export: the .pt to write
     return config

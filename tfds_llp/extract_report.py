@@ -3,15 +3,25 @@
 import contextlib
 import csv
 import glob
+import hashlib
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
+from avvp_jax.encoders.clap_sound import SAMPLES
+from avvp_jax.encoders.extractor import SOURCES, Extractor, encoder_of, logits_stream
 from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.media.frames import PUBLISHED
+from avvp_jax.media.sound import RATE as PUBLISHED_RATE
+from avvp_jax.media.windows import Window
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import Journal, write_whole
+from avvp_jax.streams import Stream
+from avvp_jax.task import Task
 
 NAME, SETTINGS = "extract_report.csv", "extract_settings.json"
 MADE, KEPT, FAILED = "made", "kept", "failed"
@@ -68,7 +78,7 @@ class Report:
                 values = [f"{x}={before.get(x)} and not {now.get(x)}" for x in sorted(changed)]
                 raise UserError(
                     f"{self._folder}: its features of {name} were made with {first_ten(values)}; "
-                    "choose another --data, or remove them with their rows in " + NAME
+                    "choose another folder, or remove them with their rows in " + NAME
                 )
 
     def begin(self) -> None:
@@ -111,6 +121,55 @@ class Report:
     def failed(self) -> list[Row]:
         """The rows of what failed, in order."""
         return sorted(row for row in self.rows.values() if row.status == FAILED)
+
+
+def judge(
+    stream: Stream, task: Task, window: Window, made: np.ndarray | None, fidelity: str
+) -> tuple[str, str]:
+    """Whether the features of a stream can be used, and why not or what is odd about them."""
+    picture, sound = window.found
+    source = SOURCES[encoder_of(stream.name)]
+    of_sound = source.view is None
+    what, seconds = ("sound", sound) if of_sound else ("picture", picture)
+    duration, slack, published = task.duration, task.seconds / 2, fidelity == PUBLISHED
+    if not seconds:
+        return FAILED, f"has no {what}"
+    if source.rate == PUBLISHED_RATE and of_sound and published and not picture:
+        return FAILED, "has no picture, without which the published program reads no sound"
+    rows = 0 if made is None else len(made)
+    if not rows and encoder_of(stream.name) == "clap":
+        longest = task.segments * SAMPLES / source.rate
+        return FAILED, (
+            f"has {seconds:.2f} s of sound; of more than {longest:g} s CLAP would take parts of "
+            "segments at random (its fusion): cut it into clips"
+        )
+    if rows not in (stream.rows(task), task.segments):
+        needed = f"it takes {duration - 0.025:g} s of it for {stream.rows(task)}"
+        return FAILED, f"has {seconds:.2f} s of {what}, enough for {rows} rows; {needed}"
+    if seconds < duration - slack and not published:
+        return FAILED, f"has {seconds:.2f} s of {what}; a clip has {duration:g} s"
+    notes = [text for text in window.missing if text.startswith("is cut off")]
+    if seconds < duration - slack:
+        notes.append(f"has {seconds:.2f} s of {what}, of which {rows} rows were made all the same")
+    elif seconds > duration + slack:
+        spread = published and not (of_sound and source.rate == PUBLISHED_RATE)
+        of = "all of it" if spread else f"its first {duration:g} s"
+        notes.append(f"has {seconds:.2f} s of {what}; the features are of {of}")
+    return MADE, "; ".join(notes)
+
+
+def how_made(stream: str, extractor: Extractor, fidelity: str) -> dict[str, object]:
+    """What the features of a stream depend on."""
+    task, sha256 = extractor.task, extractor.weights.get(stream)
+    how = {"fidelity": fidelity, "segments": task.segments, "seconds": task.seconds}
+    if sha256 is not None:
+        dtype, precision = extractor.arithmetic
+        how |= {"weights": sha256, "dtype": dtype, "precision": precision}
+    for teacher in extractor.teachers.values():
+        if logits_stream(teacher).name == stream:
+            text = json.dumps(teacher.prompts).encode()
+            how["prompts"] = hashlib.sha256(text).hexdigest()[:16]
+    return how
 
 
 def _journals(folder: str) -> list[str]:

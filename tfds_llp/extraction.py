@@ -4,12 +4,14 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from tqdm import tqdm
 
-from avvp_jax.encoders.extractor import SOURCES, Extractor
+from avvp_jax.encoders.extractor import Extractor
+from avvp_jax.encoders.teachers import Teacher
 from avvp_jax.errors import UserError, cause, one_line
 from avvp_jax.media.folders import named_once, videos_in
 from avvp_jax.media.frames import PUBLISHED
@@ -19,7 +21,7 @@ from avvp_jax.runtime import processes
 from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.storage.locks import lock
 from avvp_jax.storage.writing import absolute, blind_process, on_cloud, write_array
-from avvp_jax.streams import Stream, streams_of
+from avvp_jax.streams import PSEUDO_LABELS, Stream, streams_of
 from avvp_jax.task import Task
 from tfds_llp.extract_report import (
     FAILED,
@@ -30,6 +32,8 @@ from tfds_llp.extract_report import (
     Report,
     Row,
     cannot_be_written,
+    how_made,
+    judge,
 )
 
 _LONGEST_NAME = 230  # bytes of an ID; file systems take 255, with what a half file is called
@@ -41,11 +45,13 @@ def extract(
     streams: Sequence[str],
     task: Task,
     *,
+    teachers: Mapping[str, Teacher] = MappingProxyType({}),
     weights_dir: str | None = None,
     fidelity: str = PUBLISHED,
     arithmetic: tuple[str, str] = ("float32", "highest"),
     workers: int | None = None,
     limits: Limits = Limits(),  # noqa: B008  it is immutable
+    finish: Callable[[Mapping[str, str], Mapping[str, str]], None] = lambda named, mine: None,
 ) -> int:
     """Makes those feature files of the videos in a folder that are not there yet.
 
@@ -54,10 +60,11 @@ def extract(
       data: the folder to write to.
       streams: names of streams.
       task: what a clip is.
-      weights_dir, arithmetic: see Extractor.
+      teachers, weights_dir, arithmetic: see Extractor.
       fidelity: see media/windows.py.
       workers: processes that decode; None for one for each core.
       limits: for decoding a video.
+      finish: is called with all videos and those of this process, once their files are there.
 
     Returns:
       How many videos failed, in all processes of the run.
@@ -67,9 +74,9 @@ def extract(
         another way.
     """
     named = named_once(videos_in(videos))
-    extractor = Extractor(streams_of(streams, {}), task, weights_dir, arithmetic)
+    extractor = Extractor(streams_of(streams, {}), task, weights_dir, arithmetic, teachers)
     data = _made_folder(data)
-    how = {stream: _how(stream, extractor, fidelity) for stream in streams}
+    how = {stream.name: how_made(stream.name, extractor, fidelity) for stream in extractor.streams}
     refuse_differences({"the list of --videos": list(named), "how features are made": how})
     _refuse_separate(data)
     waiting = f"{data}: {{}} writes features there; waiting for that"
@@ -79,14 +86,17 @@ def extract(
         report = Report(data, how)
         processes.meet()  # all have read what is there before anyone changes it
         if processes.first():
-            _clear(data, extractor.streams)
+            labels = [PSEUDO_LABELS[modality] for modality in teachers]
+            _clear(data, [*(stream.folder for stream in extractor.streams), *labels])
         report.begin()
         extraction = Extraction(data, extractor, fidelity, workers or cores(), report, limits)
-        extraction.through(dict(list(named.items())[processes.index() :: processes.count()]))
+        mine = dict(list(named.items())[processes.index() :: processes.count()])
+        extraction.through(mine)
+        finish(named, mine)
         processes.meet()
         if processes.first():
             report.close()
-    failed = [row for row in report.failed() if row.id in named and row.stream in streams]
+    failed = [row for row in report.failed() if row.id in named and row.stream in how]
     if processes.first():
         _say(failed, len(named), report.path)
     return int(processes.as_the_first(len({row.id for row in failed})))
@@ -198,44 +208,6 @@ class Extraction:
             raise cannot_be_written(path, error) from error
 
 
-def judge(
-    stream: Stream, task: Task, window: Window, made: np.ndarray | None, fidelity: str
-) -> tuple[str, str]:
-    """Whether the features of a stream can be used, and why not or what is odd about them."""
-    picture, sound = window.found
-    of_sound = SOURCES[stream.name].view is None
-    what, seconds = ("sound", sound) if of_sound else ("picture", picture)
-    duration, slack, published = task.duration, task.seconds / 2, fidelity == PUBLISHED
-    if not seconds:
-        return FAILED, f"has no {what}"
-    if of_sound and published and not picture:
-        return FAILED, "has no picture, without which the published program reads no sound"
-    rows = 0 if made is None else len(made)
-    if rows not in (stream.rows(task), task.segments):
-        needed = f"it takes {duration - 0.025:g} s of it for {stream.rows(task)}"
-        return FAILED, f"has {seconds:.2f} s of {what}, enough for {rows} rows; {needed}"
-    if seconds < duration - slack and not published:
-        return FAILED, f"has {seconds:.2f} s of {what}; a clip has {duration:g} s"
-    notes = [text for text in window.missing if text.startswith("is cut off")]
-    if seconds < duration - slack:
-        notes.append(f"has {seconds:.2f} s of {what}, of which {rows} rows were made all the same")
-    elif seconds > duration + slack:
-        spread = published and not of_sound
-        of = "all of it" if spread else f"its first {duration:g} s"
-        notes.append(f"has {seconds:.2f} s of {what}; the features are of {of}")
-    return MADE, "; ".join(notes)
-
-
-def _how(stream: str, extractor: Extractor, fidelity: str) -> dict[str, object]:
-    """What the features of a stream depend on."""
-    task, sha256 = extractor.task, extractor.weights.get(stream)
-    how = {"fidelity": fidelity, "segments": task.segments, "seconds": task.seconds}
-    if sha256 is not None:
-        dtype, precision = extractor.arithmetic
-        how |= {"weights": sha256, "dtype": dtype, "precision": precision}
-    return how
-
-
 def _made_folder(data: str) -> str:
     folder = absolute(data)
     if on_cloud(folder):
@@ -280,9 +252,9 @@ def _by_reason(failed: Iterable[Row]) -> list[tuple[Row, str]]:
     return [(rows[0], ", ".join(row.stream for row in rows)) for rows in found.values()]
 
 
-def _clear(folder: str, streams: Sequence[Stream]) -> None:
+def _clear(folder: str, subfolders: Iterable[str]) -> None:
     """Removes halves of files that killed commands left; no other command is under way."""
-    places = {os.path.join(folder, stream.folder): r".+\.npy" for stream in streams}
+    places = {os.path.join(folder, each): r".+\.npy" for each in subfolders}
     places[folder] = f"{re.escape(NAME)}|{re.escape(SETTINGS)}"
     for place, of in places.items():
         half = re.compile(rf"\.({of})\.\d+\.tmp", re.DOTALL)

@@ -3,16 +3,18 @@
 import collections
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
 from avvp_jax.encoders import log_mel, plain
+from avvp_jax.encoders.teachers import Teacher
 from avvp_jax.errors import UserError
 from avvp_jax.media.windows import Wanted, Window
 from avvp_jax.media.workers import Read
-from avvp_jax.streams import Stream
+from avvp_jax.streams import SEGMENT_LOGITS, TEACHING, Stream
 from avvp_jax.task import Task
 
 Rows = Shaped[np.ndarray, "rows ..."]
@@ -23,13 +25,16 @@ class Source(NamedTuple):
 
     Attributes:
       view: the view of a window's frames (media/views.py); None if it is made of sound.
-      rows: a window, by its task, as the encoder takes it: each row is encoded on its own.
+      rows: a window, by its task, as the encoder takes it: each row is encoded on its own. None
+        if a tower of CLIP or CLAP takes the window (media_tower.py).
       encode: of rows, on the host; None if a network of ENCODERS does it.
+      rate: of the sound that it is made of, samples a second.
     """
 
     view: str | None
-    rows: Callable[[Window, Task], Rows]
+    rows: Callable[[Window, Task], Rows] | None
     encode: Callable[[Rows], Float32[np.ndarray, "rows width"]] | None = None
+    rate: int = 16_000
 
 
 def _frames(window: Window, task: Task) -> Rows:
@@ -58,6 +63,8 @@ SOURCES = {
     "vggish": Source(None, _spectrograms),
     "resnet152": Source("resnet", _frames),
     "r2plus1d": Source("r2plus1d", _clips),
+    "clip": Source("clip", None),
+    "clap": Source(None, None, rate=48_000),
     "plain_sound": Source(None, _spectrograms, plain.sound),
     "plain_frames": Source("r2plus1d", _squares, plain.frames),
     "plain_motion": Source("r2plus1d", _clips, plain.motion),
@@ -65,16 +72,18 @@ SOURCES = {
 
 
 class Extractor:
-    """Makes features of windows, by the networks of several streams.
+    """Makes features of windows, by the networks of several streams, and teachers' logits.
 
     Args:
-      streams: what to make.
+      streams: what to make features of.
       task: what a window is.
       weights_dir: the folder of the encoders' weights; None is the user's.
       arithmetic: dtype and precision of the networks, as in nn/layers.py.
+      teachers: by modality, whose logits of segments are made too.
 
     Attributes:
-      streams, task, arithmetic: as given.
+      streams: as given, and those of logits, as wide as a teacher has classes.
+      task, arithmetic, teachers: as given.
       weights: name of a stream -> the SHA-256 of its weights; of networks alone.
 
     Raises:
@@ -87,13 +96,19 @@ class Extractor:
         task: Task,
         weights_dir: str | None = None,
         arithmetic: tuple[str, str] = ("float32", "highest"),
+        teachers: Mapping[str, Teacher] = MappingProxyType({}),
     ):
         refuse_unmade([stream.name for stream in streams])
-        self.streams, self.task, self.weights = tuple(streams), task, {}
-        self.arithmetic, self._turn = arithmetic, 0
+        logits = [logits_stream(each) for each in teachers.values()]
+        self.streams, self.task, self.weights = (*streams, *logits), task, {}
+        self.arithmetic, self.teachers, self._turn = arithmetic, teachers, 0
         self._devices: list[Any] = []
         self._variables: dict[str, list[Any]] = {}
-        if networks := [x.name for x in streams if SOURCES[x.name].encode is None]:
+        self._towers: dict[str, Any] = {}
+        self._load([stream.name for stream in self.streams], weights_dir)
+
+    def _load(self, names: Sequence[str], weights_dir: str | None) -> None:
+        if networks := [x for x in names if x in SOURCES and _in_encoders(x)]:
             import jax  # here: streams without a network need none
 
             from avvp_jax.encoders.weights import load
@@ -102,28 +117,44 @@ class Extractor:
             for name in networks:
                 variables, self.weights[name] = load(name, weights_dir)
                 self._variables[name] = [jax.device_put(variables, x) for x in self._devices]
+        for modality, stream in TEACHING.items():
+            mine = [name for name in names if encoder_of(name) == stream]
+            if mine:
+                from avvp_jax.encoders.media_tower import MediaTower  # here: as above
+
+                teacher = self.teachers.get(modality)
+                tower = MediaTower(stream, weights_dir, self.arithmetic, teacher)
+                self._towers[stream] = tower
+                self.weights |= dict.fromkeys(mine, tower.sha256)
 
     def wanted(self, fidelity: str, hop: float | None = None, most: int | None = None) -> Wanted:
         """What to read of videos. Those that lack sound or picture are silent or dark."""
-        sources = [SOURCES[stream.name] for stream in self.streams]
-        views = tuple(dict.fromkeys(source.view for source in sources if source.view))
-        sound = any(source.view is None for source in sources)
-        return Wanted(self.task, views, sound, fidelity, hop, True, most)
+        sources = {x: SOURCES[x] for x in (encoder_of(stream.name) for stream in self.streams)}
+        seen = [getattr(self._towers.get(x), "view", source.view) for x, source in sources.items()]
+        rates = {source.rate for source in sources.values() if source.view is None}
+        sounds = {"sound": 16_000 in rates, "sound_48k": 48_000 in rates}
+        views = tuple(dict.fromkeys(filter(None, seen)))
+        how = {"fidelity": fidelity, "hop": hop, "partial": True, "most": most}
+        return Wanted(self.task, views, **sounds, **how)
 
     def start(self, window: Window, only: Container[str] | None = None) -> dict[str, Any]:
         """Begins to make the features of a window; several devices take turns.
 
         Args:
-          only: names of streams to make; None is all.
+          only: names of streams to make, those of logits too; None is all.
 
         Returns:
           By stream the features of each of its rows, on a device that may still be computing.
         """
         self._turn += 1
         found = {}
-        for name in (stream.name for stream in self.streams):
-            if only is not None and name not in only:
-                continue
+        names = [x.name for x in self.streams if only is None or x.name in only]
+        for stream, tower in self._towers.items():
+            features, logits = (name in names for name in (stream, f"{stream}_logits"))
+            if features or logits:
+                started = tower.start(window, self.task, features, logits, self._turn)
+                found |= {name: started[name] for name in names if name in started}
+        for name in (name for name in names if encoder_of(name) not in self._towers):
             source = SOURCES[name]
             rows = source.rows(window, self.task)
             if not len(rows):
@@ -146,7 +177,10 @@ class Extractor:
         found = {}
         for stream in self.streams:
             if stream.name in started:
-                found[stream.name] = _as_in_files(stream, self.task, started[stream.name])
+                rows = np.asarray(started[stream.name])
+                if stream.name not in SOURCES:
+                    rows = self._towers[encoder_of(stream.name)].teaching.logits(rows)
+                found[stream.name] = _as_in_files(stream, self.task, rows)
         return found
 
     def features(
@@ -175,8 +209,26 @@ class Extractor:
             yield read, self.finish(started)
 
 
-def _as_in_files(stream: Stream, task: Task, rows: Any) -> Float32[np.ndarray, "rows width"]:
-    rows = np.asarray(rows)
+def logits_stream(teacher: Teacher) -> Stream:
+    """The logits of a teacher as a stream: a row for each segment, a number for each class."""
+    name = f"{TEACHING[teacher.modality]}_logits"
+    folder = SEGMENT_LOGITS[teacher.modality]
+    return Stream(name, folder, len(teacher.prompts), per_second=1)
+
+
+def encoder_of(name: str) -> str:
+    """The stream whose encoder makes a stream: that of logits is made by features' encoder."""
+    return name.removesuffix("_logits")
+
+
+def _in_encoders(name: str) -> bool:
+    """Whether a network of ENCODERS makes a stream."""
+    return SOURCES[name].rows is not None and SOURCES[name].encode is None
+
+
+def _as_in_files(
+    stream: Stream, task: Task, rows: Float32[np.ndarray, "rows width"]
+) -> Float32[np.ndarray, "rows width"]:
     if len(rows) in (stream.rows(task), task.segments) or len(rows) % task.segments:
         return rows
     return rows.reshape(task.segments, -1, rows.shape[1]).mean(axis=1)
@@ -189,6 +241,4 @@ def refuse_unmade(names: Iterable[str]) -> None:
       UserError: one cannot.
     """
     if unmade := [name for name in names if name not in SOURCES]:
-        raise UserError(
-            f"{', '.join(unmade)} cannot be made of videos yet; {', '.join(SOURCES)} can"
-        )
+        raise UserError(f"{', '.join(unmade)} cannot be made of videos; {', '.join(SOURCES)} can")

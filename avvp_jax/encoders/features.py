@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from avvp_jax.encoders.published import ENCODERS
-from avvp_jax.nn.functional import Variables
+from avvp_jax.nn.functional import Network, Variables
 
 
 @functools.lru_cache(16)
@@ -21,8 +21,13 @@ def program_of(
 
     Another number of rows is another program. For the arguments see `features_of`.
     """
-    network = ENCODERS[stream].network(dtype, precision)
-    return jax.jit(lambda variables, rows: network.module(variables).features(rows))
+    return program_for(ENCODERS[stream].network(dtype, precision), "features")
+
+
+@functools.lru_cache(16)
+def program_for(network: Network, call: str) -> Callable[..., Float[Array, "rows ..."]]:
+    """A compiled function of a network's variables and rows to what its method `call` returns."""
+    return jax.jit(lambda variables, rows: getattr(network.module(variables), call)(rows))
 
 
 def features_of(
@@ -40,9 +45,23 @@ def features_of(
     Returns:
       float32, on the device; where that is no CPU it may still be computing.
     """
-    program, (kept, place) = program_of(stream, *arithmetic), distinct(rows)
+    return through(program_of(stream, *arithmetic), ENCODERS[stream].part, variables, rows)
+
+
+def through(
+    program: Callable[[Variables, Shaped[Array, "rows ..."]], Float[Array, "rows ..."]],
+    part: int,
+    variables: Variables,
+    rows: Shaped[np.ndarray, "rows ..."],
+) -> Float[Array, "rows ..."]:
+    """What a program makes of rows, each computed on its own; equal neighbours once.
+
+    Args:
+      part: rows that a CPU computes at a time.
+    """
+    kept, place = distinct(rows)
     on_cpu = jax.default_backend() == "cpu"
-    part = ENCODERS[stream].part if on_cpu else _at_once(len(kept), len(rows))
+    part = part if on_cpu else _at_once(len(kept), len(rows))
     found = []
     for start in range(0, len(kept), part):
         some = kept[start : start + part]

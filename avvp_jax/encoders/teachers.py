@@ -20,8 +20,8 @@ class Teacher:
     Attributes:
       name: of the model, and of its folder beside the published features.
       modality: the modality that it labels.
-      prompts: one for each class, in the task's order.
-      thresholds: one for each class; a logit above it gives a label.
+      prompts: one for each class, in the task's order; alternatives are apart by "|".
+      thresholds: one for each class; a logit above it gives a label. NaN gives none.
     """
 
     name: str
@@ -63,6 +63,11 @@ TEACHERS = {
         ),
     )
 }
+
+
+def alternatives(prompt: str) -> list[str]:
+    """The prompts that stand for a class together."""
+    return [text.strip() for text in prompt.split("|")]
 
 
 def segment_logits(

@@ -132,12 +132,13 @@ def records_a_run(folder: str) -> bool | None:
 def recall_for(workdir: str, mode: str) -> ConfigDict:
     """The config in W/config.json, as the default config of a mode.
 
-    In modes other than train, `init_from`, `export_to` and `data.features_only` are empty:
+    In modes other than train, `init_from`, `export_to` and the like are empty:
     eval, predict and export use the work directory's own model unless told otherwise.
     """
     config = recall(workdir)
     if mode != "train":
         config.init_from = config.export_to = config.data.features_only = ""
+        config.parse.teachers = ""
     return config
 
 

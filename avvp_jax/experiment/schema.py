@@ -99,7 +99,10 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
         "dtype": Field(choice("float32", "bfloat16"), free_on_resume=True, before="float32"),
         "precision": Field(choice(*PRECISIONS), free_on_resume=True, before="highest"),
     },
-    "parse": {"hop": Field(NOT_NEGATIVE, free_on_resume=True, before=0.0)},
+    "parse": {
+        "hop": Field(NOT_NEGATIVE, free_on_resume=True, before=0.0),
+        "teachers": Field(TEXT, path=True, free_on_resume=True, before=""),
+    },
     "eval": {
         "splits": Field(NAMES, free_on_resume=True),
         "video_filter": Field(choice(*VIDEO_FILTERS)),

@@ -14,7 +14,8 @@ from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.weights import read_weights, spec_of_weights
 from avvp_jax.media.folders import name_of, videos_in
 from avvp_jax.methods import stages_of
-from avvp_jax.modes.parsing import VideoParser
+from avvp_jax.modes.parsing import ByNetwork, VideoParser
+from avvp_jax.modes.zero_shot import teachers_parser
 from avvp_jax.reports.parses import Parse, events_table, write_all_events, write_parse
 from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.runtime import processes
@@ -28,6 +29,8 @@ _LONGEST_NAME = 220  # bytes; file systems take 255, with endings and what a hal
 
 def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
     """Parses videos with the model of the work directory, or of `config.init_from`.
+
+    With `config.parse.teachers` teachers do it alone.
 
     Args:
       videos: files, and folders of them.
@@ -47,10 +50,13 @@ def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
     problems: list[UserError] = []
     named = {os.path.abspath(path): path for path in _files(videos, problems)}  # each once
     paths = list(_short_names(named.values(), problems))
-    parser = video_parser(config, workdir) if paths else None
+    parser, zero_shot = None, bool(config.parse.teachers)
+    if paths:
+        parser = teachers_parser(config) if zero_shot else video_parser(config, workdir)
     folder, names = os.path.join(workdir, FOLDER), set()
     make_folder(folder)
-    write_all_events(folder, [])  # or says now, and not after the first video, why it cannot
+    # Or says now, and not after the first video, why it cannot.
+    write_all_events(folder, [], zero_shot)
     for found in parser.parses(paths) if parser else ():
         if not isinstance(found, Parse):
             problems.append(found)
@@ -79,12 +85,12 @@ def video_parser(config: ConfigDict, workdir: str) -> VideoParser:
     }
     extract = config.extract
     arithmetic = extract.dtype, extract.precision
+    predictor = make_predictor(config, network)
     return VideoParser(
         extractor=Extractor(spec.streams, spec.task, extract.weights_dir or None, arithmetic),
-        predictor=make_predictor(config, network),
-        variables=jax.device_put(weights.variables),
+        judge=ByNetwork(predictor, jax.device_put(weights.variables), spec),
+        task=spec.task,
         video_filter=config.eval.video_filter,
-        spec=spec,
         fidelity=extract.fidelity,
         hop=config.parse.hop or None,
         facts={"model": model, "hop": config.parse.hop, "versions": versions(), "commit": commit()},
@@ -128,7 +134,7 @@ def _own_name(name: str, taken: set[str]) -> str:
 def _write(folder: str, parse: Parse) -> None:
     write_parse(folder, parse)
     task = replace(parse.task, segments=len(parse.segments))
-    picture = os.path.join(folder, f"{parse.name}.png")
-    draw_timeline(picture, parse.name, task, parse.probs["frame_prob"], parse.segments)
+    picture = os.path.join(folder, f"{parse.file_name}.png")
+    draw_timeline(picture, parse.title, task, parse.probs["frame_prob"], parse.segments)
     # After each video: a signal may end this process before there is another.
-    write_all_events(folder, [parse])
+    write_all_events(folder, [parse], parse.zero_shot)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -18,11 +18,34 @@ from avvp_jax.metrics.windows import joined, predicted
 from avvp_jax.nn.functional import Variables
 from avvp_jax.reports.parses import Parse
 from avvp_jax.streams import DataSpec, pool_to_segments
-from avvp_jax.task import MODALITIES
+from avvp_jax.task import MODALITIES, Task
 from avvp_jax.training.predictor import FEWEST, Predictor
 
 _SLIVER = 0.05  # of a segment: a shorter last one is none
 Probabilities = dict[str, Float[np.ndarray, "windows ..."]]
+# By the name of a stream, its rows for a window.
+Rows = Mapping[str, Float[np.ndarray, "rows width"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ByNetwork:
+    """A trained network as the judge of windows.
+
+    Attributes:
+      predictor, variables: see Predictor.
+      spec: what it reads.
+    """
+
+    predictor: Predictor
+    variables: Variables
+    spec: DataSpec
+
+    def __call__(self, windows: Sequence[Rows]) -> Probabilities:
+        features = {}
+        for role, stream in self.spec.roles.items():
+            rows = [pool_to_segments(stream, self.spec.task, each[stream.name]) for each in windows]
+            features[role] = np.stack(rows)
+        return self.predictor.predict(self.variables, ResidentFeatures(features))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,21 +53,23 @@ class VideoParser:
     """A parser with all that it takes to read videos.
 
     Attributes:
-      extractor: makes the features of windows.
-      predictor, variables, video_filter: the network, see Predictor and predicted_segments.
-      spec: what the network reads.
+      extractor: makes the features of windows, or logits.
+      judge: says from them how probable each class is in each segment of each window.
+      task: what is parsed.
+      video_filter: see predicted_segments.
       fidelity, hop: see media/windows.Wanted.
       facts: about the model, for the files.
+      zero_shot: whether the judge has learnt nothing of this task.
     """
 
     extractor: Extractor
-    predictor: Predictor
-    variables: Variables
+    judge: Callable[[Sequence[Rows]], Probabilities]
+    task: Task
     video_filter: str
-    spec: DataSpec
     fidelity: str
     hop: float | None = None
     facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    zero_shot: bool = False
 
     def parses(self, paths: Iterable[str]) -> Iterator[Parse | MediaError]:
         """What is in each video, in order, or why it cannot be used.
@@ -65,11 +90,6 @@ class VideoParser:
         finally:
             reads.close()
 
-    def probabilities(self, pooled: Sequence[dict[str, np.ndarray]]) -> Probabilities:
-        """Of windows whose features are averaged to segments."""
-        features = {role: np.stack([each[role] for each in pooled]) for role in pooled[0]}
-        return self.predictor.predict(self.variables, ResidentFeatures(features))
-
 
 class _Video:
     """The windows of a video that have been read so far: all that is held of it."""
@@ -77,29 +97,23 @@ class _Video:
     def __init__(self, parser: VideoParser):
         self._parser = parser
         self._windows: list[Window] = []
-        self._waiting: list[dict[str, np.ndarray]] = []  # features that are not parsed yet
+        self._waiting: list[Rows] = []  # of windows that are not judged yet
         self._probs: list[Probabilities] = []
 
-    def add(self, window: Window, features: Mapping[str, np.ndarray]) -> None:
-        spec = self._parser.spec
+    def add(self, window: Window, rows: Rows) -> None:
         self._windows.append(window)
-        self._waiting.append(
-            {
-                role: pool_to_segments(stream, spec.task, features[stream.name])
-                for role, stream in spec.roles.items()
-            }
-        )
+        self._waiting.append(rows)
         if len(self._waiting) == FEWEST:
             self._predict()
 
     def _predict(self) -> None:
         if self._waiting:
-            self._probs.append(self._parser.probabilities(self._waiting))
+            self._probs.append(self._parser.judge(self._waiting))
             self._waiting = []
 
     def parse(self, path: str) -> Parse:
         self._predict()
-        parser, task, last = self._parser, self._parser.spec.task, self._windows[-1]
+        parser, task, last = self._parser, self._parser.task, self._windows[-1]
         by_name = {name: np.concatenate([x[name] for x in self._probs]) for name in self._probs[0]}
         lacks = [m for m, found in zip(MODALITIES, last.found[::-1], strict=True) if not found]
         for modality in lacks:
@@ -121,6 +135,7 @@ class _Video:
             ],
             remarks=_remarks(self._windows, lacks),
             facts={"path": os.path.abspath(path), "fidelity": parser.fidelity, **parser.facts},
+            zero_shot=parser.zero_shot,
         )
 
 

@@ -17,6 +17,7 @@ from avvp_jax.task import MODALITIES, Task
 
 _HEADER = "filename\tonset\toffset\tevent_labels"
 SAYS = {"audio": "heard", "visual": "seen"}
+ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Parse:
       windows: the start of each in seconds, and by name its probabilities of each class.
       remarks: what the video lacks, in words.
       facts: about the model and the software, for the json file.
+      zero_shot: whether teachers say this, without a parser that was trained. All files say so.
     """
 
     name: str
@@ -58,6 +60,22 @@ class Parse:
     windows: Sequence[tuple[float, Mapping[str, Float[np.ndarray, " classes"]]]]
     remarks: Sequence[str] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    zero_shot: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name of the video for people."""
+        return f"{self.name} ({ZERO_SHOT})" if self.zero_shot else self.name
+
+    @property
+    def file_name(self) -> str:
+        """The name of the files, without endings."""
+        return f"{self.name}.zero_shot" if self.zero_shot else self.name
+
+    def says(self, event: "Event") -> str:
+        """An event in words."""
+        mark = f" ({ZERO_SHOT})" if self.zero_shot else ""
+        return f"{SAYS[event.modality]}: {event.label}{mark}"
 
     @property
     def events(self) -> list[Event]:
@@ -73,14 +91,16 @@ class Parse:
 
 
 def write_parse(folder: str, parse: Parse) -> None:
-    """Writes NAME.json, NAME.npz, NAME.vtt and NAME.labels.txt."""
-    base = os.path.join(folder, parse.name)
+    """Writes NAME.json, NAME.npz, NAME.vtt and NAME.labels.txt; NAME.zero_shot.* of teachers."""
+    base = os.path.join(folder, parse.file_name)
     write_lines(f"{base}.json", [json.dumps(record(parse), indent=2)])
     times = np.array([parse.task.time(k) for k in range(len(parse.segments))], np.float64)
     classes = np.array(parse.task.classes)
-    write_npz(f"{base}.npz", time=times, classes=classes, segments=parse.segments, **parse.probs)
-    write_lines(f"{base}.vtt", subtitles(parse.events))
-    write_lines(f"{base}.labels.txt", label_track(parse.events))
+    mark = {"zero_shot": np.array(True)} if parse.zero_shot else {}
+    arrays = {"time": times, "classes": classes, "segments": parse.segments, **parse.probs}
+    write_npz(f"{base}.npz", **arrays, **mark)
+    write_lines(f"{base}.vtt", subtitles(parse))
+    write_lines(f"{base}.labels.txt", label_track(parse))
 
 
 def record(parse: Parse) -> dict:
@@ -91,6 +111,7 @@ def record(parse: Parse) -> dict:
         "duration": parse.duration,
         "segment_seconds": task.seconds,
         "segments": frames,
+        "zero_shot": parse.zero_shot,
         "remarks": list(parse.remarks),
         "events": [
             {
@@ -116,13 +137,15 @@ def _by_class(task: Task, values: Float[np.ndarray, " classes"]) -> dict[str, fl
     return {name: round(float(x), 4) for name, x in zip(task.classes, values, strict=True)}
 
 
-def subtitles(events: Sequence[Event]) -> list[str]:
+def subtitles(parse: Parse) -> list[str]:
     """Lines of a WebVTT file, which players show over the video."""
     lines = ["WEBVTT", ""]
-    for event in events:
+    if parse.zero_shot:
+        lines += [f"NOTE {ZERO_SHOT}: by teachers, without a trained parser", ""]
+    for event in parse.events:
         lines.append(f"{_clock(event.onset)} --> {_clock(event.offset)}")
         # A text may hold neither markup nor an arrow of its own.
-        lines += [html.escape(f"{SAYS[event.modality]}: {event.label}", quote=False), ""]
+        lines += [html.escape(parse.says(event), quote=False), ""]
     return lines
 
 
@@ -132,25 +155,24 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
-def label_track(events: Sequence[Event]) -> list[str]:
+def label_track(parse: Parse) -> list[str]:
     """Lines of a label track, as Audacity imports it: onset, offset, text, with tabs between."""
-    return [
-        f"{event.onset:.6f}\t{event.offset:.6f}\t{SAYS[event.modality]}: {event.label}"
-        for event in events
-    ]
+    return [f"{event.onset:.6f}\t{event.offset:.6f}\t{parse.says(event)}" for event in parse.events]
 
 
-def write_all_events(folder: str, parses: Sequence[Parse]) -> None:
+def write_all_events(folder: str, parses: Sequence[Parse], zero_shot: bool = False) -> None:
     """Writes events_audio.csv and events_visual.csv, in the format of the dense annotations.
 
-    Events of other videos that are there already stay.
+    Those that teachers find alone are in zero_shot_events_audio.csv and so on. Events of other
+    videos that are there already stay.
 
     Raises:
       UserError: what is there was not written by this function.
     """
     names = {parse.name for parse in parses}
     for modality in MODALITIES:
-        path = os.path.join(folder, f"events_{modality}.csv")
+        start = "zero_shot_" if zero_shot else ""
+        path = os.path.join(folder, f"{start}events_{modality}.csv")
         lines = [line for line in _events_in(path) if line.partition("\t")[0] not in names]
         for parse in parses:
             lines += [
@@ -176,7 +198,8 @@ def _events_in(path: str) -> list[str]:
 
 def events_table(parse: Parse) -> str:
     """The events as text for the terminal."""
-    head = f"{parse.name} ({parse.duration:g} s)"
+    mark = f", {ZERO_SHOT}" if parse.zero_shot else ""
+    head = f"{parse.name} ({parse.duration:g} s{mark})"
     lines = [head, *(f"  {remark}" for remark in parse.remarks)]
     for event in parse.events:
         times = f"{event.onset:8.1f} to {event.offset:.1f} s"

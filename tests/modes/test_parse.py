@@ -16,7 +16,7 @@ from avvp_jax.experiment.weights import Weights
 from avvp_jax.methods import METHODS
 from avvp_jax.modes import parse as mode
 from avvp_jax.modes import run
-from avvp_jax.modes.parsing import VideoParser
+from avvp_jax.modes.parsing import ByNetwork, VideoParser
 from avvp_jax.streams import data_spec
 from avvp_jax.task import Task
 from avvp_jax.training.predictor import FEWEST, Predictor
@@ -50,9 +50,8 @@ class Ears(Predictor):
 
 
 def a_parser(hop=None, ears=None):
-    return VideoParser(
-        Extractor(SPEC.streams, TASK), ears or Ears(), {}, "global", SPEC, "direct", hop
-    )
+    network = ByNetwork(ears or Ears(), {}, SPEC)
+    return VideoParser(Extractor(SPEC.streams, TASK), network, TASK, "global", "direct", hop)
 
 
 def a_video(path, seconds, light=(), beeps=(), sound=True, picture=True):

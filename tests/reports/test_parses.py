@@ -85,7 +85,7 @@ def test_hours_are_counted_in_subtitles():
     frame[3661, 0, 2] = 1
     task = Task("ducks", TASK.classes, 10, 1)
     long = Parse("long", task, 4000, {"frame_prob": frame}, frame > 0.5, [])
-    assert subtitles(long.events)[2] == "01:01:01.000 --> 01:01:02.000"
+    assert subtitles(long)[2] == "01:01:01.000 --> 01:01:02.000"
 
 
 def test_audacity_gets_times_and_labels_with_tabs_between(parse, tmp_path):

@@ -91,7 +91,7 @@ def test_other_settings_are_refused_and_nothing_changes(two, began, flag, says):
     before = tree(began)
     with pytest.raises(UserError, match=says) as told:
         extract(two, began, flag)
-    assert str(began) in str(told.value) and "choose another --data" in str(told.value)
+    assert str(began) in str(told.value) and "choose another folder" in str(told.value)
     assert tree(began) == before
 
 

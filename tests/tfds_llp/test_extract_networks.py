@@ -74,7 +74,7 @@ def test_features_are_the_networks_of_the_published_frames_and_sound(small_encod
     with (small_encoders / ENCODERS["vggish"].names[0]).open("wb") as file:
         state = net.SMALL["vggish"].state()
         file.write(file_of({name: x * np.float32(2) for name, x in state.items()}, "zip"))
-    with pytest.raises(UserError, match="vggish were made with weights=.*choose another --data"):
+    with pytest.raises(UserError, match="vggish were made with weights=.*choose another folder"):
         extract(tmp_path / "V", data, weights, streams="base")
 
 

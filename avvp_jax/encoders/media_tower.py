@@ -1,0 +1,114 @@
+"""The tower of media of CLIP or CLAP at work: features of windows, and what a teacher says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+from avvp_jax.encoders import clap_sound
+from avvp_jax.encoders.features import program_for, through
+from avvp_jax.encoders.prompts import Teaching, embedded
+from avvp_jax.encoders.teachers import Teacher
+from avvp_jax.encoders.weights import find_vocabulary, load_towers, missing_vocabulary
+from avvp_jax.errors import UserError
+from avvp_jax.media.views import VIEWS
+from avvp_jax.media.windows import Window
+from avvp_jax.nn.functional import Variables
+from avvp_jax.task import Task
+
+PARTS = {"clip": 10, "clap": 11}  # rows that a CPU computes at a time
+
+
+class MediaTower:
+    """A tower on all devices.
+
+    Args:
+      stream: "clip" or "clap".
+      weights_dir: the folder of the weights; None is the user's.
+      arithmetic: dtype and precision of the networks, as in nn/layers.py.
+      teacher: whose prompts are compared with segments; None if none is asked.
+
+    Attributes:
+      sha256: of the weights.
+      view: of the frames that it sees; None if it hears.
+      width: of its features.
+      teaching: the teacher, once it has read its prompts.
+
+    Raises:
+      UserError: weights or vocabulary are missing or damaged, or it sees in another size.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        weights_dir: str | None,
+        arithmetic: tuple[str, str],
+        teacher: Teacher | None = None,
+    ):
+        towers, self.sha256 = load_towers(stream, weights_dir, text=teacher is not None)
+        self._stream, media = stream, towers.media
+        self._network, self._devices = media.network(*arithmetic), jax.local_devices()
+        self._variables = [jax.device_put(media.variables, each) for each in self._devices]
+        self.view = _view_of(media.arguments[5]) if stream == "clip" else None
+        self.width = _width_of(stream, media.arguments)
+        self.teaching = None
+        if teacher is not None:
+            vocabulary = find_vocabulary(stream, weights_dir)
+            missing = missing_vocabulary(stream, weights_dir)
+            prompts = embedded(
+                stream, towers.text, teacher.prompts, vocabulary, missing, arithmetic
+            )
+            self.teaching = Teaching(teacher, prompts, towers.scale)
+
+    def start(
+        self, window: Window, task: Task, features: bool, logits: bool, turn: int
+    ) -> Mapping[str, Any]:
+        """Begins to make features, and embeddings of segments, on one of the devices.
+
+        Returns:
+          By the names of the stream and of its logits, the features and the embeddings; on a device
+          that may still be computing. Nothing of sound whose segments are longer than CLAP's clips.
+        """
+        variables = self._variables[turn % len(self._devices)]
+        if self._stream == "clip":
+            rows = self._features(variables, window.pictures[self.view])
+            return {"clip": rows, "clip_logits": rows}
+        heard = window.sound_48k
+        heard = np.pad(heard, (0, max(0, task.segments - len(heard))))
+        fewest = -(-len(heard) // clap_sound.SAMPLES)
+        logits = logits and task.segments >= fewest
+        waves = clap_sound.clips(heard, max(task.segments, fewest))
+        waves = waves[0 if features else 1 : None if logits else 1]
+        if not len(waves):
+            return {}
+        maps = self._features(variables, clap_sound.log_mels(waves))
+        found = {"clap": maps[0]} if features else {}
+        if logits:
+            embedding = program_for(self._network, "embedding")
+            found["clap_logits"] = embedding(variables, maps[-task.segments :])
+        return found
+
+    def _features(
+        self, variables: Variables, rows: Float32[np.ndarray, "rows ..."]
+    ) -> Float[Array, "rows ..."]:
+        program = program_for(self._network, "features")
+        return through(program, PARTS[self._stream], variables, rows)
+
+
+def _view_of(size: int) -> str:
+    """The view for pictures of a size."""
+    views = {view.dark[0]: name for name, view in VIEWS.items() if name.startswith("clip")}
+    if size not in views:
+        sizes = " or ".join(map(str, views))
+        raise UserError(f"CLIP's weights are for pictures of {size} pixels; take some for {sizes}")
+    return views[size]
+
+
+def _width_of(stream: str, arguments: tuple) -> int:
+    """The width of features of a network made with these arguments."""
+    if stream == "clip":
+        return arguments[-1]
+    width, depths = arguments[:2]
+    return width << (len(depths) - 1)
