@@ -27,8 +27,6 @@ import jax  # noqa: E402
 import targets  # noqa: E402
 from jax.sharding import SingleDeviceSharding  # noqa: E402
 
-from avvp_jax.encoders.features import program_of  # noqa: E402
-from avvp_jax.encoders.published import ENCODERS  # noqa: E402
 from avvp_jax.nn.functional import Network  # noqa: E402
 
 KEY = ("target", "encoder", "dtype", "videos")  # tells rows apart
@@ -63,9 +61,9 @@ def asked(
 ) -> dict:
     """The row with what the program of its encoder asks of a target's device."""
     stream = row["encoder"]
-    program = program_of(stream, row["dtype"])
+    program = encoders.program(stream, row["dtype"])
     flops = rows.shape[0] * encoders.flops_of_row(stream)
-    made = lowered(target, program, ENCODERS[stream].network(), rows)
+    made = lowered(target, program, encoders.network_of(stream), rows)
     return row | {"flops": flops, "peers": 1} | facts.facts(target, made, text)
 
 
@@ -102,7 +100,7 @@ def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--encoders", nargs="+", default=list(encoders.ROWS), choices=ENCODERS)
+    parser.add_argument("--encoders", nargs="+", default=list(encoders.ROWS), choices=encoders.ROWS)
     parser.add_argument("--targets", nargs="+", default=["h100", "v5e:1x1"])
     parser.add_argument(
         "--dtypes", nargs="+", default=["float32", "bfloat16"], choices=("float32", "bfloat16")

@@ -2,8 +2,9 @@
 
   python benchmarks/encoders.py [--streams NAME ...] [--rounds N] [--rows SHARE] [--dtype bfloat16]
 
-A video has 80 pictures of 224 x 224, ten clips of eight pictures of 112 x 112, and ten log-mel
-spectrograms of 96 x 64. Weights are random. Ours, PyTorch's in both memory formats, and a product
+A video has 80 pictures of 224 x 224, ten clips of eight pictures of 112 x 112, ten log-mel
+spectrograms of 96 x 64, and ten pictures for CLIP (ViT-L/14), which of PyTorch takes the library
+transformers too. Weights are random. Ours, PyTorch's in both memory formats, and a product
 of large matrices are measured in turns, since other programs on a machine slow them down alike;
 the best of all rounds counts. --rows 0.1 takes a tenth of a video's rows, on a slow machine.
 """
@@ -22,16 +23,20 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from machine import matrix_flops, peak_flops, peak_memory  # noqa: E402
 
-from avvp_jax.encoders.features import features_of  # noqa: E402
+from avvp_jax.encoders import clip  # noqa: E402
+from avvp_jax.encoders.features import features_of, program_of  # noqa: E402
 from avvp_jax.encoders.published import ENCODERS  # noqa: E402
-from avvp_jax.nn.functional import Variables  # noqa: E402
+from avvp_jax.encoders.towers import Tower  # noqa: E402
+from avvp_jax.nn.functional import Network, Variables  # noqa: E402
 
 # The shapes of the rows of a video of ten seconds.
 ROWS = {
     "resnet152": jax.ShapeDtypeStruct((80, 224, 224, 3), np.uint8),
     "r2plus1d": jax.ShapeDtypeStruct((10, 8, 112, 112, 3), np.uint8),
     "vggish": jax.ShapeDtypeStruct((10, 96, 64), np.float32),
+    "clip": jax.ShapeDtypeStruct((10, 224, 224, 3), np.float32),
 }
+TOWERS = {"clip": Tower(clip.VisionTower, clip.LARGE_VISION, {})}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -44,37 +49,56 @@ def inputs(stream: str, share: float) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
 
 
+def network_of(stream: str, dtype: str = "float32") -> Network:
+    return (TOWERS.get(stream) or ENCODERS[stream]).network(dtype)
+
+
+def program(stream: str, dtype: str = "float32") -> Callable:
+    """A compiled function of an encoder's variables and rows."""
+    if stream in ENCODERS:
+        return program_of(stream, dtype)
+    network = network_of(stream, dtype)
+    return jax.jit(lambda variables, rows: network.module(variables).features(rows))
+
+
 @functools.cache
 def flops_of_row(stream: str) -> float:
     """Multiplications and additions for a picture, a clip or a spectrogram."""
-    network, rows = ENCODERS[stream].network(), ROWS[stream]
+    network, rows = network_of(stream), ROWS[stream]
     one = jax.ShapeDtypeStruct((1, *rows.shape[1:]), rows.dtype)
     return matrix_flops(lambda variables, x: network.module(variables)(x), network.shapes(), one)
 
 
 @functools.cache
 def random_variables(stream: str) -> Variables:
-    return jax.jit(ENCODERS[stream].network().init)(jax.random.key(0))
+    return jax.jit(network_of(stream).init)(jax.random.key(0))
 
 
 def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
     variables = random_variables(stream)
-    return lambda: jax.block_until_ready(features_of(stream, variables, rows, dtype))
+    if stream in ENCODERS:
+        return lambda: jax.block_until_ready(features_of(stream, variables, rows, dtype))
+    compiled = program(stream, dtype)
+    parts = np.array_split(rows, -(-len(rows) // clip.PART))
+    return lambda: [jax.block_until_ready(compiled(variables, each)) for each in parts]
 
 
 def theirs(stream: str, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:
-    """PyTorch's, of normalised rows, in parts of four, which is its best on a CPU."""
+    """PyTorch's, of normalised rows, in parts that are its best on a CPU."""
     try:
         import torch
     except ImportError:
         return
     import torch_encoders
 
+    if stream == "clip":
+        yield from _torch_clip(torch, rows)
+        return
     x = torch.from_numpy(rows.astype(np.float32))
     x = x[:, None] if stream == "vggish" else torch.movedim(x / 128 - 1, -1, 1).contiguous()
     last = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
     for name, memory in (("torch", torch.contiguous_format), ("torch channels last", last)):
-        network = torch_encoders.networks()[stream].to(memory_format=memory)
+        network = torch_encoders.NETWORKS[stream]().eval().to(memory_format=memory)
         part = {"resnet152": 4, "r2plus1d": 1, "vggish": 10}[stream]
         parts = [each.contiguous(memory_format=memory) for each in x.split(part)]
 
@@ -83,6 +107,26 @@ def theirs(stream: str, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], ob
                 return [network(each) for each in parts]
 
         yield name, run
+
+
+def _torch_clip(torch, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The same weights with both of transformers' ways of attention."""
+    try:
+        import torch_encoders
+
+        network = torch_encoders.clip().eval()
+    except ImportError:
+        return
+    x = torch.movedim(torch.from_numpy(rows), -1, 1).contiguous()
+
+    for name in ("sdpa", "eager"):
+
+        def run(name=name):
+            network.set_attn_implementation(name)
+            with torch.inference_mode():
+                return [network(each) for each in x.split(2)]
+
+        yield f"transformers {name}", run
 
 
 def measured(runs: dict[str, Callable], rounds: int, clock: Callable) -> dict[str, float]:

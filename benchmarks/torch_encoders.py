@@ -1,4 +1,7 @@
-"""The three encoders of PyTorch's own layers with random weights, to be measured beside ours."""
+"""The encoders of PyTorch with random weights, to be measured beside ours.
+
+CLIP is that of the library transformers; the others are made of PyTorch's own layers.
+"""
 
 from torch import nn
 
@@ -85,7 +88,13 @@ def vggish() -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def networks() -> dict[str, nn.Module]:
-    """Stream -> network for evaluation."""
-    made = {"resnet152": resnet(), "r2plus1d": r2plus1d(), "vggish": vggish()}
-    return {name: network.eval() for name, network in made.items()}
+def clip() -> nn.Module:
+    """ViT-L/14 of pictures, with its projection."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    sizes = {"hidden_size": 1024, "intermediate_size": 4096, "projection_dim": 768}
+    sizes |= {"num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes))
+
+
+NETWORKS = {"resnet152": resnet, "r2plus1d": r2plus1d, "vggish": vggish}
