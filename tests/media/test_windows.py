@@ -52,7 +52,7 @@ def long(tmp_path_factory):
 @pytest.mark.parametrize("hop", [None, 1.0, 0.5])
 @pytest.mark.parametrize("fidelity", ["published", "direct"])
 def test_windows_show_and_play_what_is_at_their_time(long, fidelity, hop):
-    found = list(windows(long, Wanted(SHORT, fidelity=fidelity, hop=hop)))
+    found = list(windows(long, Wanted(SHORT, fidelity=fidelity, hop=hop, sound_48k=True)))
     assert [w.start for w in found] == [float(s) for s in starts_of(7, 2, hop or 2, 0.5)]
     assert found[-1].start == 5 and not any(w.missing for w in found)
     for window in found:
@@ -62,19 +62,31 @@ def test_windows_show_and_play_what_is_at_their_time(long, fidelity, hop):
         allowed = 0.27 if fidelity == "published" else 0.04
         assert np.abs(np.array(shown) / 16 - times).max() <= allowed, window.start
         assert window.pictures["r2plus1d"].shape == (16, 112, 112, 3)
-        loud = np.abs(window.sound.reshape(32_000, -1)[:, 0]) > window.sound.max() / 2 + 1e-3
-        expected = np.zeros(32_000, bool)
-        begins = int(16_000 * (5 - window.start))
-        expected[max(0, begins) : max(0, begins + 16_000)] = True
-        assert loud[~expected].mean() < 0.01 if (~expected).any() else True
-        assert not expected.any() or loud[expected].mean() > 0.2
+        for rate, sound in ((16_000, window.sound), (48_000, window.sound_48k)):
+            loud = np.abs(sound.reshape(2 * rate, -1)[:, 0]) > sound.max() / 2 + 1e-3
+            expected = np.zeros(2 * rate, bool)
+            begins = int(rate * (5 - window.start))
+            expected[max(0, begins) : max(0, begins + rate)] = True
+            assert loud[~expected].mean() < 0.01 if (~expected).any() else True
+            assert not expected.any() or loud[expected].mean() > 0.2
+
+
+@pytest.mark.parametrize("fidelity", ["published", "direct"])
+def test_windows_cut_sound_at_48_khz_out_of_that_of_the_whole_video(fidelity):
+    wanted = Wanted(LLP, (), False, fidelity, hop=7.5, sound_48k=True)
+    found, heard = list(windows(path_of("long"), wanted)), whole(path_of("long"), wanted).sound_48k
+    assert [window.start for window in found] == [0, 7.5, 15]
+    for window in found:
+        begins = round(48_000 * window.start)
+        np.testing.assert_array_equal(window.sound_48k, heard[begins : begins + 480_000])
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("clip", ["ntsc_stereo441", "film_surround48", "pal_mono48"])
 def test_a_clip_of_a_data_set_is_one_window_with_published_frames(clip):
-    wanted = Wanted(LLP, fidelity="published")
+    wanted = Wanted(LLP, fidelity="published", sound_48k=True)
     (window,) = windows(path_of(clip), wanted)
+    assert len(window.sound_48k) == golden()[clip]["clap_samples"] > 480_000
     assert crcs(window.pictures["resnet"]) == list(golden()[clip]["resnet_crop_crc"])
     np.testing.assert_array_equal(window.sound, whole(path_of(clip), wanted).sound[:160_000])
     assert window.missing == ()
@@ -82,10 +94,11 @@ def test_a_clip_of_a_data_set_is_one_window_with_published_frames(clip):
 
 @pytest.mark.parametrize("fidelity", ["published", "direct"])
 def test_a_short_video_goes_on_with_its_last_frame_and_silence_and_says_so(fidelity):
-    (window,) = windows(path_of("short"), Wanted(LLP, fidelity=fidelity))
+    (window,) = windows(path_of("short"), Wanted(LLP, fidelity=fidelity, sound_48k=True))
     tail = window.pictures["resnet"][40:].astype(int)
     assert np.abs(tail - tail[-1]).mean() < 2  # encoding again changes a little
     assert window.sound.shape[0] == 160_000 and not window.sound[-70_000:].any()
+    assert window.sound_48k.shape[0] == 480_000 and not window.sound_48k[-210_000:].any()
     picture, sound = window.missing
     assert "no picture in the last 5.7 s" in picture and "no sound in the last 5.7 s" in sound
 
@@ -97,6 +110,8 @@ def test_a_file_that_is_cut_off_says_how_much_is_there():
     assert "no sound in the last 4.2 s" in window.missing[2]
     spread = whole(path_of("truncated"), Wanted(LLP))
     assert len(spread.sound) == 160_800 and spread.pictures["resnet"].shape[0] == 80
+    (heard,) = windows(path_of("truncated"), Wanted(LLP, (), False, sound_48k=True))
+    assert "no sound in the last 4.2 s" in heard.missing[1] and len(heard.missing) == 2
 
 
 @pytest.mark.parametrize("fidelity", ["published", "direct"])
@@ -119,7 +134,7 @@ def test_memory_does_not_grow_with_a_videos_length(tmp_path, fidelity):
     for seconds in (4, 16):
         path = make(tmp_path / f"{seconds}.mkv", [plain()] * 5 * seconds, 5, sound=tone(seconds))
         tracemalloc.start()
-        wanted = Wanted(SHORT, views=("r2plus1d",), fidelity=fidelity)
+        wanted = Wanted(SHORT, views=("r2plus1d", "clip"), fidelity=fidelity, sound_48k=True)
         count = sum(1 for _ in windows(path, wanted))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
