@@ -86,8 +86,7 @@ def extract(
         report = Report(data, how)
         processes.meet()  # all have read what is there before anyone changes it
         if processes.first():
-            labels = [PSEUDO_LABELS[modality] for modality in teachers]
-            _clear(data, [*(stream.folder for stream in extractor.streams), *labels])
+            _clear(data, [x.folder for x in extractor.streams] + list(PSEUDO_LABELS.values()))
         report.begin()
         extraction = Extraction(data, extractor, fidelity, workers or cores(), report, limits)
         mine = dict(list(named.items())[processes.index() :: processes.count()])

@@ -11,7 +11,6 @@ from jaxtyping import Float32, Shaped
 
 from avvp_jax.encoders import log_mel, plain
 from avvp_jax.encoders.teachers import Teacher
-from avvp_jax.errors import UserError
 from avvp_jax.media.windows import Wanted, Window
 from avvp_jax.media.workers import Read
 from avvp_jax.streams import SEGMENT_LOGITS, TEACHING, Stream
@@ -87,7 +86,7 @@ class Extractor:
       weights: name of a stream -> the SHA-256 of its weights; of networks alone.
 
     Raises:
-      UserError: a stream cannot be made of videos, or its weights are missing or damaged.
+      UserError: weights are missing or damaged.
     """
 
     def __init__(
@@ -98,7 +97,6 @@ class Extractor:
         arithmetic: tuple[str, str] = ("float32", "highest"),
         teachers: Mapping[str, Teacher] = MappingProxyType({}),
     ):
-        refuse_unmade([stream.name for stream in streams])
         logits = [logits_stream(each) for each in teachers.values()]
         self.streams, self.task, self.weights = (*streams, *logits), task, {}
         self.arithmetic, self.teachers, self._turn = arithmetic, teachers, 0
@@ -227,18 +225,8 @@ def _in_encoders(name: str) -> bool:
 
 
 def _as_in_files(
-    stream: Stream, task: Task, rows: Float32[np.ndarray, "rows width"]
+    stream: Stream, task: Task, rows: Float32[np.ndarray, "made width"]
 ) -> Float32[np.ndarray, "rows width"]:
     if len(rows) in (stream.rows(task), task.segments) or len(rows) % task.segments:
         return rows
     return rows.reshape(task.segments, -1, rows.shape[1]).mean(axis=1)
-
-
-def refuse_unmade(names: Iterable[str]) -> None:
-    """Checks that streams can be made of videos.
-
-    Raises:
-      UserError: one cannot.
-    """
-    if unmade := [name for name in names if name not in SOURCES]:
-        raise UserError(f"{', '.join(unmade)} cannot be made of videos; {', '.join(SOURCES)} can")

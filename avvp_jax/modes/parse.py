@@ -8,7 +8,7 @@ from dataclasses import replace
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.encoders.extractor import Extractor, refuse_unmade
+from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError, one_line
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.weights import read_weights, spec_of_weights
@@ -74,7 +74,6 @@ def video_parser(config: ConfigDict, workdir: str) -> VideoParser:
     """The parser of a config, with the weights of its work directory or of `config.init_from`."""
     source = config.init_from or workdir
     stage, spec = final_stage(config, stages_of(config)), spec_of_weights(config, source)
-    refuse_unmade([stream.name for stream in spec.streams])
     network = stage.result_network(config, spec)
     weights = read_weights(source, network, config, config.eval.stage)
     model = {

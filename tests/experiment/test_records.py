@@ -58,7 +58,7 @@ def test_a_file_from_before_precision_was_a_choice(device, precision, tmp_path):
 def test_a_file_from_before_videos_were_parsed_has_what_was_published(tmp_path):
     remember(get_config(), str(tmp_path), data_spec("base"), {})
     record = json.loads((tmp_path / "config.json").read_text())
-    del record["config"]["extract"], record["config"]["parse"]["hop"]
+    del record["config"]["extract"], record["config"]["parse"]
     (tmp_path / "config.json").write_text(json.dumps(record))
     found = recall(str(tmp_path))
     assert found.to_dict() == get_config().to_dict()

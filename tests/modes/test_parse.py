@@ -265,11 +265,3 @@ def test_without_a_video_there_is_nothing_to_parse(videos, said, tmp_path, small
     except UserError as error:
         message = str(error)
     assert said in message
-
-
-def test_streams_that_cannot_be_made_of_videos_are_refused_at_once(tmp_path):
-    config = get_config()
-    config.data.streams, config.data.dataset = "clip_clap", "llp/clip_clap"
-    config.init_from = str(tmp_path / "HAN.pt")
-    with pytest.raises(UserError, match="clap, clip cannot be made of videos"):
-        run(config, str(tmp_path / "W"), "parse", [str(tmp_path / "x.mp4")])

@@ -277,8 +277,8 @@ def test_a_disk_that_takes_nothing_is_one_line_and_can_be_mended(
         (["--workers=0"], "must be 1 or more"),
         (["--segments=0"], "a clip has one or more segments"),
         (["--seconds=nan"], "a clip has one or more segments"),
-        (["--streams=bass"], "must be one of base, clip_clap, plain"),
-        (["--streams=clip_clap"], "clap, clip cannot be made of videos"),
+        (["--streams=bass"], "must be one of base, clip_clap, plain, all, clip, clap"),
+        (["--streams=clip_clap"], "has no .* weights"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(two, tmp_path, flags, says):
