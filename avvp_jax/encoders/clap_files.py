@@ -13,7 +13,9 @@ from avvp_jax.encoders.towers import Tower, Towers
 from avvp_jax.errors import UserError
 
 HEAD = 64  # numbers in each head's part of the width of RoBERTa
-STAGES = 4
+# Those of HTSAT and RoBERTa as published, but for heads that follow from the width.
+_SOUND_SIZES = (96, (2, 2, 6, 2), (4, 8, 16, 32), 512)
+_TEXT_SIZES = (50_265, 514, 768, 12, 3072, 512)
 NOTE = "Hugging Face's layout: not the weights that VALOR used"
 _SCALE = "logit_scale_a"
 # What no output depends on: tensors of the fusion of longer sounds, of classes, of the other
@@ -136,15 +138,12 @@ class _Sizes:
         self.shapes = {name: np.shape(value) for name, value in state.items()}
 
     def audio(self) -> tuple:
-        published = htsat.HTSAT.__init__.__defaults__
-        width, depths, heads, joint, _ = published
+        width, depths, heads, joint = _SOUND_SIZES
         width = self._size(r"patch_embed\.proj\.weight$", 0, width)
-        blocks = [self._count(rf"\blayers\.{stage}\.blocks\.(\d+)\.") for stage in range(STAGES)]
-        depths = tuple(count or depths[stage] for stage, count in enumerate(blocks))
-        tables = [
-            rf"\blayers\.{stage}\.blocks\.0\..*relative_position_bias_table$"
-            for stage in range(STAGES)
-        ]
+        stages = [rf"\blayers\.{stage}\.blocks" for stage in range(len(depths))]
+        counts = [self._count(rf"{stage}\.(\d+)\.") for stage in stages]
+        depths = tuple(count or depths[stage] for stage, count in enumerate(counts))
+        tables = [rf"{stage}\.0\..*relative_position_bias_table$" for stage in stages]
         found = [self._size(table, 1, heads[stage]) for stage, table in enumerate(tables)]
         if not any((width << stage) % count for stage, count in enumerate(found)):
             heads = tuple(found)
@@ -152,9 +151,7 @@ class _Sizes:
         return width, depths, heads, joint
 
     def text(self) -> tuple:
-        vocabulary, positions, width, layers, heads, hidden, joint = (
-            roberta.RoBERTa.__init__.__defaults__
-        )
+        vocabulary, positions, width, layers, hidden, joint = _TEXT_SIZES
         vocabulary = self._size(r"\bword_embeddings\.weight$", 0, vocabulary)
         positions = self._size(r"\bposition_embeddings\.weight$", 0, positions)
         width = self._size(r"\bword_embeddings\.weight$", 1, width)

@@ -16,12 +16,12 @@ SAMPLES = 10 * RATE  # of a clip
 FRAMES, BANDS = 1001, 64  # of a clip's spectrogram
 WINDOW, HOP = 1024, 480  # samples: of a frame and of its transform, between frames
 LOWEST, HIGHEST = 50.0, 14_000.0  # Hz
-SMALLEST = 1e-10  # power, -100 dB
+SMALLEST = -100.0  # dB
 
 
 def clips(
     sound: Float32[np.ndarray, " samples"], segments: int
-) -> Float32[np.ndarray, "rows {SAMPLES}"]:
+) -> Float32[np.ndarray, "rows 480000"]:
     """A whole sound, and each of its segments, as clips of ten seconds.
 
     Args:
@@ -61,7 +61,7 @@ def _rounded(sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " sa
     return (whole / np.float64(32767)).astype(np.float32)
 
 
-def log_mels(waves: Float32[np.ndarray, "n samples"]) -> Float32[np.ndarray, "n frames {BANDS}"]:
+def log_mels(waves: Float32[np.ndarray, "n samples"]) -> Float32[np.ndarray, "n frames 64"]:
     """Spectrograms of sounds at 48 kHz, in dB: torchaudio's MelSpectrogram and AmplitudeToDB.
 
     Args:
@@ -80,7 +80,8 @@ def _log_mel(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "fram
     spectrum = scipy.fft.rfft(frames * _hann())
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     # Sums over the few bins of each band are faster than a product, and need no threads.
-    return 10 * np.log10(np.maximum(power @ _mel_weights(), np.float32(SMALLEST)))
+    mels = np.maximum(power @ _mel_weights(), np.float32(10 ** (SMALLEST / 10)))
+    return np.maximum(10 * np.log10(mels), np.float32(SMALLEST))
 
 
 @functools.cache

@@ -94,8 +94,8 @@ def relative_positions(window: int) -> Int[np.ndarray, "tokens tokens"]:
 def shift_mask(side: int, window: int, shift: int) -> Float[np.ndarray, "windows tokens tokens"]:
     """Keeps apart what a shift has brought into a window from the other edge of the map."""
     part = np.digitize(np.arange(side), [side - window, side - shift])
-    regions = (3 * part[:, None] + part)[None, :, :, None]
-    regions = np.asarray(to_windows(regions, window, 0))[0, :, :, 0]
+    regions = (3 * part[:, None] + part).reshape(side // window, window, side // window, window)
+    regions = regions.swapaxes(1, 2).reshape(-1, window**2)
     apart = regions[:, :, None] != regions[:, None, :]
     return np.where(apart, np.float32(_APART), np.float32(0))
 
