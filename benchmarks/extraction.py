@@ -1,20 +1,21 @@
 """How fast videos become features, and what of a host and of memory that takes.
 
-  python benchmarks/extraction.py host  [--size 1280x720] [--videos DIR] [--workers N]
+  python benchmarks/extraction.py host  [--size 1280x720] [--streams all] [--videos DIR]
   python benchmarks/extraction.py whole [--dtype bfloat16] [--streams plain]
   python benchmarks/extraction.py long  [--seconds 3600] [--streams base]
 
 Clips of ten seconds are made unless DIR has some: 25 frames a second in H.264, sound in AAC. What
 is made before it is measured is in the memory that is printed, too.
 
-  host   reading and log-mel spectrograms: wall and core-seconds of a video, starts of processes
-         taken off
+  host   reading and log-mel spectrograms, of "clip_clap" and "all" without CLAP's: wall and
+         core-seconds of a video, starts of processes taken off
   whole  what python -m tfds_llp.extract does with random weights, beside the networks alone, both
          in turns; shares are of a large product's rate in the same rounds
   long   the features of all windows of a long video of 160x120 at two frames a second
 """
 
 import argparse
+import dataclasses
 import pathlib
 import resource
 import statistics
@@ -36,8 +37,9 @@ from avvp_jax.encoders import weights  # noqa: E402
 from avvp_jax.encoders.extractor import SOURCES, Extractor  # noqa: E402
 from avvp_jax.encoders.published import ENCODERS  # noqa: E402
 from avvp_jax.media.frames import DIRECT, PUBLISHED  # noqa: E402
+from avvp_jax.media.windows import Wanted  # noqa: E402
 from avvp_jax.media.workers import read_all  # noqa: E402
-from avvp_jax.streams import STREAM_SETS, streams_of  # noqa: E402
+from avvp_jax.streams import STREAM_SETS, Stream, streams_of  # noqa: E402
 from avvp_jax.task import LLP  # noqa: E402
 from tfds_llp.extraction import extract  # noqa: E402
 
@@ -121,16 +123,15 @@ def no_weights(stream: str, folder: str | None = None) -> tuple[dict, str]:
 
 def host(args: argparse.Namespace, folder: pathlib.Path) -> list[str]:
     """Reading, and what the host makes of it for the networks."""
-    with mock.patch.object(weights, "load", no_weights):
-        extractor = Extractor(streams_of(STREAM_SETS["base"], {}), LLP)
-    wanted, found = extractor.wanted(PUBLISHED, most=1), clips.found_or_made(args, folder)
+    wanted, streams = _read_for(args.streams)
+    found = clips.found_or_made(args, folder)
 
     def read(count: int) -> None:
         paths = [found[number % len(found)] for number in range(count)]
         for each in read_all(paths, wanted, whole=True, workers=args.workers):
             if each.problem:
                 raise each.problem
-            for stream in extractor.streams if each.window else ():
+            for stream in streams if each.window else ():
                 SOURCES[stream.name].rows(each.window, LLP)
 
     costs = []
@@ -143,9 +144,20 @@ def host(args: argparse.Namespace, folder: pathlib.Path) -> list[str]:
         costs.append([(more - less) / args.count for less, more in zip(few, many, strict=True)])
     wall, cores = (statistics.median(each) for each in zip(*costs, strict=True))
     return [
-        f"host, {args.workers} processes: {wall:.2f} s and {cores:.2f} core-seconds a video, "
-        f"{1 / wall:.2f} videos/s"
+        f"host, {args.streams}, {args.workers} processes: {wall:.2f} s and {cores:.2f} "
+        f"core-seconds a video, {1 / wall:.2f} videos/s"
     ]
+
+
+def _read_for(streams: str) -> tuple[Wanted, tuple[Stream, ...]]:
+    """What is read of videos for a set of streams, and those that become rows here."""
+    names = dict.fromkeys((*STREAM_SETS["base"], *STREAM_SETS["clip_clap"]))
+    names = tuple(names) if streams == "all" else STREAM_SETS[streams]
+    base = streams_of([name for name in names if name not in ("clip", "clap")], {})
+    with mock.patch.object(weights, "load", no_weights):
+        wanted = Extractor(base, LLP).wanted(PUBLISHED, most=1)
+    views = (*wanted.views, *["clip"] * ("clip" in names))
+    return dataclasses.replace(wanted, views=views, sound_48k="clap" in names), base
 
 
 def whole(args: argparse.Namespace, folder: pathlib.Path) -> Iterator[str]:
@@ -220,11 +232,13 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", default="320x240", help="of clips that are made")
     parser.add_argument("--count", type=int, default=8, help="clips, or how often they are read")
     parser.add_argument("--seconds", type=int, default=3600, help="of the long video")
-    parser.add_argument("--streams", default="", choices=("base", "plain"))
+    parser.add_argument("--streams", default="", choices=("base", "plain", "clip_clap", "all"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(given)
+    if args.part != "host" and args.streams in ("clip_clap", "all"):
+        parser.error(f"{args.part} cannot have --streams {args.streams}")
     args.streams = args.streams or {"long": "plain"}.get(args.part, "base")
     return args
 

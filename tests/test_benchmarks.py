@@ -109,6 +109,7 @@ def test_products_and_convolutions_are_counted(monkeypatch):
     ("command", "said"),
     [
         ("host --size 48x32 --count 1 --rounds 1 --workers 1", ["core-seconds a video"]),
+        ("host --size 48x32 --count 1 --rounds 1 --workers 1 --streams all", ["host, all"]),
         ("whole --size 48x32 --count 2 --rounds 1 --streams plain", ["whole, 2 videos"]),
         # Windows of ten seconds of 25, of which the last overlaps.
         ("long --seconds 25", ["long, 25 s, plain: 3 windows"]),
