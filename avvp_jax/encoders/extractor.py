@@ -198,7 +198,9 @@ class Extractor:
             if read.window is not None:
                 started = self.start(read.window, None if only is None else only[read.path])
                 # Its pictures are not needed any more.
-                read = read._replace(window=replace(read.window, pictures={}, sound=None))
+                read = read._replace(
+                    window=replace(read.window, pictures={}, sound=None, sound_48k=None)
+                )
             begun.append((read, started))
             if len(begun) > max(1, len(self._devices)):
                 read, started = begun.popleft()
