@@ -2,7 +2,8 @@
 
 A zip file has a pickle and a member for each storage. The legacy format, before PyTorch 1.6, is
 five pickles in a row (magic number, version, system, content, keys of storages), then the storages:
-a count of 64 bits and the numbers. Nothing in a file is run, and its claims are compared with its
+a count of 64 bits and the numbers. A TorchScript archive is a zip file whose pickle holds a module,
+beside code, which is not looked at. Nothing in a file is run, and its claims are compared with its
 size before anything is allocated.
 """
 
@@ -13,8 +14,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from avvp_jax.encoders.torch_pickles import Storage, Tensor, load
-from avvp_jax.errors import UserError, cause, first_ten
+from avvp_jax.encoders.torch_contents import state_of
+from avvp_jax.encoders.torch_pickles import Tensor, load
+from avvp_jax.errors import UserError, cause
 from avvp_jax.storage.reading import DamagedFile, check_file
 
 _ZIP = b"PK\3\4"
@@ -24,7 +26,10 @@ _LARGEST_PICKLE = 64 << 20  # bytes, far more than names and sizes need
 
 
 def read_tensors(path: str, way_out: str) -> dict[str, np.ndarray]:
-    """The tensors of a state_dict in a file, by name; they may share memory.
+    """The tensors of a file's state_dict, by name; they may share memory.
+
+    The file holds a state_dict, a checkpoint with one under that name, or a TorchScript module.
+    Storages that its tensors do not need, such as an optimizer's, are not read.
 
     Args:
       way_out: ends the message of an error; says what to do.
@@ -53,12 +58,9 @@ def read_tensors(path: str, way_out: str) -> dict[str, np.ndarray]:
 def _read_zip(file: io.BufferedIOBase) -> tuple[dict[str, Tensor], dict[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        for member in members:
-            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
-                raise DamagedFile(f"{member.filename} in it is compressed, unlike PyTorch's")
         names = {member.filename: member for member in members}
-        # Members that are not compressed can only be larger than the file if they overlap.
-        claimed = sum(member.file_size for member in members)
+        # Together they can only be larger than the file if they overlap.
+        claimed = sum(member.compress_size for member in members)
         if len(names) < len(members) or claimed > os.fstat(file.fileno()).st_size:
             raise DamagedFile("has members twice, or such as overlap")
         pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
@@ -67,31 +69,43 @@ def _read_zip(file: io.BufferedIOBase) -> tuple[dict[str, Tensor], dict[str, byt
         if names[pickles[0]].file_size > _LARGEST_PICKLE:
             raise DamagedFile("has a pickle that is far too large")
         folder = pickles[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+        order = f"{folder}byteorder"
+        if order in names and _read_member(archive, names[order]) != b"little":
             raise DamagedFile("has its numbers in the other byte order")
-        content = _state(load(io.BytesIO(archive.read(pickles[0]))))
-        storages = {}
-        for storage in _storages(content):
+        content, known = load(io.BytesIO(_read_member(archive, names[pickles[0]])))
+        state = state_of(content)
+        for storage in known.values():
             name = f"{folder}data/{storage.key}"
             if name not in names or names[name].file_size != storage.nbytes:
                 raise DamagedFile(f"does not hold the {storage.nbytes} bytes of storage {name}")
-            storages[storage.key] = archive.read(name)
-    return content, storages
+        storages = {
+            key: _read_member(archive, names[f"{folder}data/{key}"]) for key in _needed(state)
+        }
+    return state, storages
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member as PyTorch stores it. What is compressed could expand without bounds."""
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+        raise DamagedFile(f"{member.filename} in it is compressed, unlike PyTorch's")
+    if member.file_size != member.compress_size:
+        raise DamagedFile(f"says two things of the size of {member.filename} in it")
+    return archive.read(member)
 
 
 def _read_legacy(file: io.BufferedIOBase) -> tuple[dict[str, Tensor], dict[str, bytes]]:
     beginning = io.BytesIO(file.read(_LARGEST_PICKLE))
-    if load(beginning) != _MAGIC or load(beginning) != _VERSION:
+    if load(beginning)[0] != _MAGIC or load(beginning)[0] != _VERSION:
         raise DamagedFile("is no PyTorch file")
-    system = load(beginning)
+    system, _ = load(beginning)
     if not isinstance(system, Mapping) or system.get("little_endian") is not True:
         raise DamagedFile("has its numbers in the other byte order")
-    content, keys = _state(load(beginning)), load(beginning)
-    known = {storage.key: storage for storage in _storages(content)}
+    content, known = load(beginning)
+    state, (keys, _) = state_of(content), load(beginning)
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(known):
         raise DamagedFile("has other storages than its tensors need")
     file.seek(beginning.tell())
-    storages = {}
+    storages, needed = {}, _needed(state)
     left = os.fstat(file.fileno()).st_size - beginning.tell()
     for key in keys:
         left -= 8 + known[key].nbytes
@@ -99,29 +113,13 @@ def _read_legacy(file: io.BufferedIOBase) -> tuple[dict[str, Tensor], dict[str, 
             raise DamagedFile("ends early; it is not whole")
         if int.from_bytes(file.read(8), "little") != known[key].count:
             raise DamagedFile(f"has another number of entries in storage {key} than it says")
-        storages[key] = file.read(known[key].nbytes)
-    return content, storages
+        if key in needed:
+            storages[key] = file.read(known[key].nbytes)
+        else:
+            file.seek(known[key].nbytes, os.SEEK_CUR)
+    return state, storages
 
 
-def _state(content: object) -> dict[str, Tensor]:
-    """A pickle's content, if that is a state_dict."""
-    if not isinstance(content, Mapping) or not all(type(name) is str for name in content):
-        raise DamagedFile("holds no state_dict (names and tensors)")
-    odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if odd or not content:
-        raise DamagedFile(f"holds no state_dict; no tensors: {first_ten(odd)}")
-    return dict(content)
-
-
-def _storages(content: Mapping[str, Tensor]) -> list[Storage]:
-    """The storages of tensors, once each.
-
-    Raises:
-      DamagedFile: one name stands for several.
-    """
-    found = {}
-    for tensor in content.values():
-        storage = found.setdefault(tensor.storage.key, tensor.storage)
-        if storage != tensor.storage:
-            raise DamagedFile(f"says two things of its storage {storage.key}")
-    return list(found.values())
+def _needed(state: Mapping[str, Tensor]) -> set[str]:
+    """The keys of the storages that tensors are in."""
+    return {tensor.storage.key for tensor in state.values()}

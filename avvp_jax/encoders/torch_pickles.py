@@ -11,8 +11,11 @@ from jaxtyping import Shaped
 
 from avvp_jax.storage.opcodes import PLAIN, check_opcodes
 
-# BUILD gives a state_dict its _metadata, which _Dict forgets; nothing else here takes it.
-_OPCODES = PLAIN | {"BINPERSID", "SETITEM", "SETITEMS", "DICT", "BINFLOAT", "BUILD"}
+# BUILD gives a state_dict its _metadata, which _Dict forgets, and a module its attributes; nothing
+# else here takes it. NEWOBJ makes modules alone.
+_OPCODES = PLAIN | frozenset(
+    "BINPERSID SETITEM SETITEMS DICT BINFLOAT BUILD NEWOBJ EMPTY_SET ADDITEMS BYTEARRAY8".split()
+)
 _STORAGES = {
     "FloatStorage": np.float32,
     "DoubleStorage": np.float64,
@@ -26,6 +29,26 @@ _STORAGES = {
     "BoolStorage": np.bool_,
 }
 _MOST_AXES = 32
+_TORCHSCRIPT = "__torch__"  # the package of its classes
+# What stands in checkpoints beside tensors: NumPy's values, and lists that TorchScript has typed.
+_IGNORED = {
+    "numpy": ("dtype", "ndarray"),
+    "numpy.core.multiarray": ("scalar", "_reconstruct"),
+    "numpy._core.multiarray": ("scalar", "_reconstruct"),
+    "numpy.core.numeric": ("_frombuffer",),
+    "numpy._core.numeric": ("_frombuffer",),
+    "_codecs": ("encode",),
+    "__builtin__": ("set",),
+    "builtins": ("set",),
+    "torch.jit._pickle": (
+        "build_intlist",
+        "build_doublelist",
+        "build_boollist",
+        "build_tensorlist",
+        "build_tensor_from_id",
+        "restore_type_tag",
+    ),
+}
 
 
 class _Closed:
@@ -69,8 +92,36 @@ class Tensor(_Closed):
         )
 
 
+class Module:
+    """An object of a TorchScript class, whatever class that is: a bag of attributes."""
+
+    def __new__(cls, *arguments: object):
+        if arguments:
+            raise pickle.UnpicklingError("a module has arguments")
+        return super().__new__(cls)
+
+    def __init__(self):
+        self.attributes = {}
+
+    def __setstate__(self, state: object):
+        # A class with a __getstate__ of its own may have any; its code is not run.
+        self.attributes = state if isinstance(state, dict) else {}
+
+
 class _Dict(dict):
-    """An OrderedDict without attributes."""
+    """An OrderedDict without attributes, in which each name stands once."""
+
+    def __setitem__(self, name: object, value: object):
+        if name in self:
+            raise pickle.UnpicklingError(f"the pickle has {name!s:.80} twice")
+        super().__setitem__(name, value)
+
+    def __setstate__(self, state: object):
+        pass
+
+
+class _Ignored:
+    """A value that is no tensor."""
 
     def __setstate__(self, state: object):
         pass
@@ -128,18 +179,33 @@ def _dict(*arguments: object) -> _Dict:
     return _Dict()
 
 
+def _ignored(*arguments: object) -> _Ignored:
+    return _Ignored()
+
+
 _NAMES = {
     ("collections", "OrderedDict"): _Function(_dict),
     ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
     ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
     **{("torch", name): _Kind(name) for name in _STORAGES},
+    **{(module, name): _Function(_ignored) for module, names in _IGNORED.items() for name in names},
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    """Containers, integers and tensors; every other name is refused."""
+    """Containers, numbers, tensors and modules; every other name is refused.
+
+    Attributes:
+      storages: those that the pickle refers to, by key.
+    """
+
+    def __init__(self, file: io.BufferedIOBase):
+        super().__init__(file, encoding="utf-8")
+        self.storages = {}
 
     def find_class(self, module: str, name: str):
+        if module == _TORCHSCRIPT or module.startswith(f"{_TORCHSCRIPT}."):
+            return Module
         if (module, name) not in _NAMES:
             raise pickle.UnpicklingError(f"refused, because it names {module}.{name}")
         return _NAMES[module, name]
@@ -154,11 +220,14 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError("a storage's size is no size")
         if pid[5:] not in ((), (None,)):
             raise pickle.UnpicklingError("a storage is a part of another")
-        return Storage(key, kind.dtype, count)
+        storage = Storage(key, kind.dtype, count)
+        if self.storages.setdefault(key, storage) != storage:
+            raise pickle.UnpicklingError(f"the pickle says two things of its storage {key}")
+        return storage
 
 
-def load(file: io.BufferedIOBase) -> object:
-    """The content of the pickle that a file is at: containers, numbers, and Tensors.
+def load(file: io.BufferedIOBase) -> tuple[object, dict[str, Storage]]:
+    """The pickle that a file is at: containers, numbers, Tensors and Modules; its storages by key.
 
     Raises:
       Exception: of many kinds, if it is damaged, or names or does anything else.
@@ -166,4 +235,5 @@ def load(file: io.BufferedIOBase) -> object:
     start = file.tell()
     check_opcodes(file, _OPCODES)
     file.seek(start)
-    return _Unpickler(file, encoding="utf-8").load()
+    unpickler = _Unpickler(file)
+    return unpickler.load(), unpickler.storages

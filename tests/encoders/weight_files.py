@@ -1,4 +1,4 @@
-"""Writes files in both of PyTorch's formats, by hand and without PyTorch."""
+"""Writes files in both of PyTorch's formats, by hand and without PyTorch, and reads them."""
 
 import io
 import pickle
@@ -7,6 +7,10 @@ import zipfile
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
+
+from avvp_jax.encoders.torch_files import read_tensors
+from avvp_jax.errors import UserError
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 KINDS = {"f4": "FloatStorage", "f8": "DoubleStorage", "f2": "HalfStorage", "i8": "LongStorage"}
@@ -46,6 +50,12 @@ def state(entries: Mapping[str, bytes]) -> bytes:
     return b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u" + metadata + b"b."
 
 
+def module(attributes: Mapping[str, bytes], name: str = "__torch__.net\nNet") -> bytes:
+    """A TorchScript module as opcodes, with attributes that are opcodes."""
+    items = b"".join(text(name) + value for name, value in attributes.items())
+    return b"c" + name.encode() + b"\n)\x81}(" + items + b"ub"
+
+
 def entry(key: str, value: np.ndarray) -> bytes:
     """A whole array as a tensor."""
     strides = [step // value.itemsize for step in value.strides]
@@ -83,3 +93,27 @@ def file_of(arrays: Mapping[str, np.ndarray], form: str) -> bytes:
     if form == "zip":
         return zipped(pickled, storages)
     return legacy(pickled, storages, {keys[name]: value.size for name, value in arrays.items()})
+
+
+def hostile(pickled: bytes) -> dict[str, bytes]:
+    """A pickle in both formats, with one storage of four floats."""
+    four = np.arange(4, dtype="f4").tobytes()
+    return {
+        "zip": zipped(pickled, {"0": four}),
+        "legacy": legacy(pickled, {"0": four}, {"0": 4}),
+    }
+
+
+def read(folder, content: bytes) -> dict[str, np.ndarray]:
+    (folder / "x.pth").write_bytes(content)
+    return read_tensors(str(folder / "x.pth"), "download it again")
+
+
+def refused(folder, content: bytes) -> str:
+    """What is said of a file that is refused, in one line with name and way out."""
+    with pytest.raises(UserError) as told:
+        read(folder, content)
+    said = str(told.value)
+    assert "\n" not in said and said.startswith(str(folder / "x.pth: "))
+    assert said.endswith("; download it again") and len(said) < 600
+    return said
