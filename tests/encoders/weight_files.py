@@ -1,6 +1,7 @@
 """Writes files in both of PyTorch's formats, by hand and without PyTorch, and reads them."""
 
 import io
+import json
 import pickle
 import struct
 import zipfile
@@ -117,3 +118,20 @@ def refused(folder, content: bytes) -> str:
     assert "\n" not in said and said.startswith(str(folder / "x.pth: "))
     assert said.endswith("; download it again") and len(said) < 600
     return said
+
+
+def safetensors(header: bytes, numbers: bytes) -> bytes:
+    """A .safetensors file."""
+    return struct.pack("<Q", len(header)) + header + numbers
+
+
+def safetensors_of(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A .safetensors file of arrays."""
+    kinds = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64"}
+    header, numbers = {}, b""
+    for name, value in arrays.items():
+        place = [len(numbers), len(numbers) + value.nbytes]
+        about = {"dtype": kinds[value.dtype.name], "shape": value.shape, "data_offsets": place}
+        header[name] = about
+        numbers += value.tobytes()
+    return safetensors(json.dumps(header).encode(), numbers)
