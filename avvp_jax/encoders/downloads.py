@@ -1,4 +1,4 @@
-"""Downloads a file that is known by the beginning of its SHA-256.
+"""Downloads a file, which is known by the beginning of its SHA-256 where one is published.
 
 The file appears whole or not at all. What came before a connection broke is kept beside it, as
 NAME.partial, and the next attempt goes on from there.
@@ -35,7 +35,8 @@ def download(url: str, path: str, sha256: str) -> None:
     """Downloads `url` to `path`, with a progress bar.
 
     Args:
-      sha256: the beginning of the file's SHA-256.
+      sha256: the beginning of the file's SHA-256; empty if that is not known. Then a web page or
+        the like is refused, and nothing else.
 
     Raises:
       UserError: there is no such file, no connection, another file, or no room for it.
@@ -69,10 +70,12 @@ def _is_whole(partial: str, sha256: str) -> bool:
 def _refuse_other(url: str, partial: str, sha256: str) -> None:
     """Removes a file that is not the one asked for, and says what it is."""
     found = sha256_of(partial)
-    if found.startswith(sha256):
+    if sha256 and found.startswith(sha256):
         return
     with open(partial, "rb") as file:
         problem = stand_in(url, file.read(BEGINNING))
+    if not sha256 and not problem:
+        return
     os.remove(partial)
     if problem:
         raise UserError(f"{url}: what came {problem}")

@@ -3,59 +3,37 @@
   python -m avvp_jax.encoders.weights [--weights_dir DIR] [--streams NAME ...] [--download]
 
 lists the files of the streams, where they come from and what is in DIR; --download fetches those
-that are missing. PyTorch's files alone are read, and without PyTorch; TensorFlow's checkpoint of
-VGGish (vggish_model.ckpt) holds the same numbers and is not read.
+that are missing: of the base streams, or of those named. PyTorch's files and safetensors are read,
+without PyTorch; TensorFlow's checkpoint of VGGish (vggish_model.ckpt) holds the same numbers and is
+not read.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from avvp_jax.encoders.downloads import download, sha256_of
+from avvp_jax.encoders.pairs import PAIRS, VOCABULARY, Pair
 from avvp_jax.encoders.published import ENCODERS, Encoder, from_published
+from avvp_jax.encoders.safetensors_files import read_safetensors
 from avvp_jax.encoders.torch_files import read_tensors
+from avvp_jax.encoders.towers import Towers
+from avvp_jax.encoders.weight_places import default_folder, find, find_vocabulary, folder_of
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime import terminal
-from avvp_jax.storage.writing import absolute, on_cloud
 
 COMMAND = "python -m avvp_jax.encoders.weights --download"
-
-
-def default_folder() -> str:
-    """The user's folder for weights, in their cache."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative path there is to be ignored (XDG Base Directory Specification).
-    cache = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")
-    return os.path.join(cache, "avvp_jax", "weights")
-
-
-def folder_of(weights_dir: str | None) -> str:
-    """A weights folder as given, or the default, made absolute. Empty is the default too.
-
-    Raises:
-      UserError: it is on cloud storage, or something else is there.
-    """
-    folder = absolute(weights_dir or default_folder())
-    if on_cloud(folder):
-        raise UserError(f"weights_dir={folder}: must be a folder on this machine")
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise UserError(f"weights_dir={folder}: is not a folder; choose another")
-    return folder
-
-
-def find(encoder: Encoder, folder: str) -> str | None:
-    """The path of an encoder's file in a folder: the published name first; None without one."""
-    others = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    stem = encoder.names[0].rpartition("-")[0]
-    others = [name for name in others if name in (f"{stem}.pth", f"{stem}.pt")] + [
-        name for name in others if name.startswith(f"{stem}-") and name.endswith((".pth", ".pt"))
-    ]
-    for name in (*encoder.names, *others):
-        if os.path.lexists(os.path.join(folder, name)):
-            return os.path.join(folder, name)
-    return None
+# Shapes of CLIP ViT-L/14's tensors, under OpenAI's names and Hugging Face's.
+_VIT_L_14 = {
+    "visual.conv1.weight": (1024, 3, 14, 14),
+    "visual.positional_embedding": (257, 1024),
+    "vision_model.embeddings.patch_embedding.weight": (1024, 3, 14, 14),
+    "vision_model.embeddings.position_embedding.weight": (257, 1024),
+}
 
 
 def hash_in(name: str) -> str:
@@ -83,16 +61,67 @@ def load(stream: str, weights_dir: str | None = None) -> tuple[Variables, str]:
     network = encoder.network()
     variables = from_published(state, network.shapes(), encoder.words, encoder.unused, path)
     digest = sha256_of(path)
-    if note := _other_hash(encoder, digest):
+    if note := _other_hash(encoder, digest, path):
         print(f"{path}: {note}; used all the same", file=sys.stderr, flush=True)
     return variables, digest
 
 
-def _other_hash(encoder: Encoder, digest: str) -> str | None:
-    """Says so if the SHA-256 of a file is none of the published ones."""
-    known = [hash_in(name) for name in encoder.names]
-    if digest.startswith(tuple(known)):
+def load_towers(
+    stream: str, weights_dir: str | None = None, text: bool = True
+) -> tuple[Towers, str]:
+    """The towers of CLIP or CLAP in a weights folder, and the SHA-256 of their file.
+
+    Lines on stderr say so of a file that is not the published one or not what VALOR used.
+
+    Args:
+      text: whether the text tower is wanted.
+
+    Raises:
+      UserError: there is no file, or it is damaged, hostile, or of another network.
+    """
+    pair, folder = PAIRS[stream], folder_of(weights_dir)
+    command = f"{COMMAND} --streams {stream}"
+    command += f" --weights_dir={folder}" if weights_dir else ""
+    path = find(pair, folder)
+    if path is None:
+        raise UserError(
+            f"{folder}: has no {' or '.join(pair.names)}, the weights for {stream}; run {command}, "
+            f"or put the file of {pair.url} there"
+        )
+    read = read_safetensors if path.endswith(".safetensors") else read_tensors
+    state = read(path, f"remove it and run {command}")
+    if stream == "clip":
+        from avvp_jax.encoders.clip_files import read_clip
+
+        towers, note = read_clip(state, path, text), _other_size(state)
+    else:
+        from avvp_jax.encoders.clap_files import read_clap
+
+        towers, note = read_clap(state, path, text)
+    digest = sha256_of(path)
+    for each in filter(None, (note, _other_hash(pair, digest, path))):
+        print(f"{path}: {each}; used all the same", file=sys.stderr, flush=True)
+    return towers, digest
+
+
+def _other_size(state: Mapping[str, np.ndarray]) -> str | None:
+    """Says so if a CLIP has other sizes than ViT-L/14."""
+    if all(state[name].shape == shape for name, shape in _VIT_L_14.items() if name in state):
         return None
+    return "its sizes are not those of ViT-L/14: not the weights that VALOR used"
+
+
+def _other_hash(published: Encoder | Pair, digest: str, path: str) -> str | None:
+    """Says so if the SHA-256 of a file is none of the published ones, where there are such."""
+    if isinstance(published, Encoder):
+        known = [hash_in(name) for name in published.names]
+    else:
+        known = [
+            whole for name, whole in published.sha256.items() if name == os.path.basename(path)
+        ]
+    if not known or digest.startswith(tuple(known)):
+        return None
+    known = [each[:8] for each in known]
     return (
         f"its SHA-256 begins with {digest[: len(known[0])]}, that of the published weights with "
         f"{' or '.join(known)}"
@@ -103,24 +132,40 @@ def listing(streams: Sequence[str], folder: str) -> str:
     """What is needed for streams, where it comes from, and what is there, for people."""
     lines = [f"weights in {folder}:"]
     for stream in streams:
-        encoder, path = ENCODERS[stream], find(ENCODERS[stream], folder)
-        lines.append(f"{stream}: {encoder.title}, about {encoder.megabytes} MB")
-        lines.append(f"  from {encoder.url}")
-        hashes = " or ".join(hash_in(name) for name in encoder.names)
-        lines.append(f"  as {' or '.join(encoder.names)}, SHA-256 {hashes}...")
-        lines.append(f"  {_state_of(encoder, path)}")
+        published = ENCODERS.get(stream) or PAIRS[stream]
+        lines.append(f"{stream}: {published.title}, about {published.megabytes} MB")
+        lines.append(f"  from {published.url}")
+        names = " or ".join(published.names)
+        if isinstance(published, Encoder):
+            hashes = " or ".join(hash_in(name) for name in published.names)
+            lines.append(f"  as {names}, SHA-256 {hashes}...")
+        else:
+            known = [f"{name}, SHA-256 {known[:8]}..." for name, known in published.sha256.items()]
+            lines.append(f"  as {names} ({'; '.join(known) or 'no SHA-256 is published'})")
+        lines.append(f"  {_state_of(published, find(published, folder), folder)}")
+        if isinstance(published, Pair):
+            lines.append(f"  {_vocabulary_of(published, folder)}")
     return "\n".join(lines)
 
 
-def _state_of(encoder: Encoder, path: str | None) -> str:
+def _state_of(published: Encoder | Pair, path: str | None, folder: str) -> str:
     if path is None:
-        return "missing; --download fetches it"
-    name = os.path.basename(path)
+        return f"missing; --download --streams {published.stream} fetches it"
+    name = os.path.relpath(path, folder)
     try:
-        note = _other_hash(encoder, sha256_of(path))
+        note = _other_hash(published, sha256_of(path), path)
     except OSError as error:
         return f"{name} is there, but cannot be read ({error.strerror})"
     return f"{name} is there, but {note}" if note else f"{name} is there"
+
+
+def _vocabulary_of(pair: Pair, folder: str) -> str:
+    if found := find_vocabulary(pair.stream, folder):
+        return f"vocabulary: {' and '.join(os.path.relpath(x, folder) for x in found)} is there"
+    return (
+        f"vocabulary: missing; {pair.vocabulary_folder}/{VOCABULARY} (or vocab.json and "
+        f"merges.txt) from {pair.vocabulary_url}"
+    )
 
 
 def fetch(streams: Sequence[str], folder: str) -> None:
@@ -129,16 +174,29 @@ def fetch(streams: Sequence[str], folder: str) -> None:
     Raises:
       UserError: see download.
     """
-    for encoder in (ENCODERS[stream] for stream in streams):
-        if find(encoder, folder) is None:
-            try:
-                os.makedirs(folder, exist_ok=True)
-            except OSError as error:
-                raise UserError(
-                    f"{folder}: cannot be made ({error.strerror}); give --weights_dir"
-                ) from None
-            name = encoder.names[0]
-            download(encoder.url, os.path.join(folder, name), hash_in(name))
+    for stream in streams:
+        if encoder := ENCODERS.get(stream):
+            if find(encoder, folder) is None:
+                _fetch(encoder.url, folder, encoder.names[0], hash_in(encoder.names[0]))
+            continue
+        pair = PAIRS[stream]
+        if find(pair, folder) is None:
+            _fetch(pair.url, folder, pair.download, pair.sha256.get(pair.download, ""))
+        if find_vocabulary(stream, folder) is None:
+            _fetch(pair.vocabulary_url, folder, f"{pair.vocabulary_folder}/{VOCABULARY}", "")
+
+
+def _fetch(url: str, folder: str, name: str, sha256: str) -> None:
+    path = os.path.join(folder, name)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{os.path.dirname(path)}: cannot be made ({error.strerror}); give --weights_dir"
+        ) from None
+    download(url, path, sha256)
+    if not sha256:
+        print(f"{path}: no SHA-256 is published; what came has {sha256_of(path)}", file=sys.stderr)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -149,22 +207,28 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--weights_dir", help=f"folder of the files (default {default_folder()})")
     parser.add_argument(
-        "--streams", nargs="+", metavar="NAME", help=f"of {', '.join(ENCODERS)} (default all)"
+        "--streams",
+        nargs="+",
+        metavar="NAME",
+        help=f"of {', '.join((*ENCODERS, *PAIRS))} (default all; to download, "
+        f"{', '.join(ENCODERS)})",
     )
-    parser.add_argument("--download", action="store_true", help="fetch what is missing")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch what is missing, with the vocabularies"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> str:
-    streams = args.streams or list(ENCODERS)
-    if unknown := [name for name in streams if name not in ENCODERS]:
+    known = (*ENCODERS, *PAIRS)
+    if unknown := [name for name in args.streams or () if name not in known]:
         raise UserError(
-            f"--streams: no encoder for {', '.join(unknown)}; known: {', '.join(ENCODERS)}"
+            f"--streams: no encoder for {', '.join(unknown)}; known: {', '.join(known)}"
         )
     folder = folder_of(args.weights_dir)
     if args.download:
-        fetch(streams, folder)
-    return listing(streams, folder)
+        fetch(args.streams or list(ENCODERS), folder)
+    return listing(args.streams or known, folder)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from avvp_jax.encoders import downloads, weights
+from avvp_jax.encoders import downloads, weight_places, weights
 from avvp_jax.encoders.published import ENCODERS, Encoder, from_published
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import make_network
@@ -118,11 +118,11 @@ def test_a_missing_file_is_named_with_where_it_comes_from(tmp_path):
 
 def test_the_folder_is_in_the_cache_of_the_user(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert weights.default_folder() == "/somewhere/avvp_jax/weights"
+    assert weight_places.default_folder() == "/somewhere/avvp_jax/weights"
     for odd in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", odd)
         monkeypatch.setenv("HOME", "/home/x")
-        assert weights.default_folder() == "/home/x/.cache/avvp_jax/weights"
+        assert weight_places.default_folder() == "/home/x/.cache/avvp_jax/weights"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -216,6 +216,16 @@ def test_what_is_not_the_file_never_appears(server, fetch, tmp_path, behaviour, 
     assert os.listdir(tmp_path) == []
 
 
+def test_a_file_without_a_known_hash_is_downloaded_but_no_page(server, fetch, tmp_path):
+    (tmp_path / "w.pth.partial").write_bytes(CONTENT[:1000])
+    assert fetch("") == CONTENT
+    os.remove(tmp_path / "w.pth")
+    server.behaviour = "page"
+    with pytest.raises(UserError, match=r"what came is a web page \(Log in\)"):
+        fetch("")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_connection_that_breaks_for_good_keeps_what_came(server, fetch, tmp_path):
     (tmp_path / "w.pth.partial").write_bytes(CONTENT[:1000])
     server.behaviour = "always cut"
@@ -259,7 +269,10 @@ def test_a_file_of_another_hash_is_listed_as_such(tmp_path):
 def test_mistakes_of_the_command_end_in_one_line(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     for arguments, says in (
-        (["--streams", "clip"], "no encoder for clip; known: vggish, resnet152, r2plus1d"),
+        (
+            ["--streams", "clop"],
+            "no encoder for clop; known: vggish, resnet152, r2plus1d, clip, clap",
+        ),
         (["--weights_dir", str(tmp_path / "file")], "is not a folder"),
         (["--weights_dir", "gs://bucket/w"], "must be a folder on this machine"),
         (["--weights_dir", str(tmp_path / "file/W"), "--download"], "cannot be made"),
