@@ -1,5 +1,6 @@
 """The tower of media of CLIP or CLAP at work: features of windows, and what a teacher says."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,11 @@ from jaxtyping import Array, Float, Float32
 
 from avvp_jax.encoders import clap_sound
 from avvp_jax.encoders.features import program_for, through
+from avvp_jax.encoders.pairs import PAIRS
 from avvp_jax.encoders.prompts import Teaching, embedded
 from avvp_jax.encoders.teachers import Teacher
-from avvp_jax.encoders.weights import find_vocabulary, load_towers, missing_vocabulary
+from avvp_jax.encoders.weight_places import find_vocabulary, folder_of
+from avvp_jax.encoders.weights import load_towers
 from avvp_jax.errors import UserError
 from avvp_jax.media.views import VIEWS
 from avvp_jax.media.windows import Window
@@ -55,8 +58,10 @@ class MediaTower:
         self.width = _width_of(stream, media.arguments)
         self.teaching = None
         if teacher is not None:
-            vocabulary = find_vocabulary(stream, weights_dir)
-            missing = missing_vocabulary(stream, weights_dir)
+            vocabulary, missing = (
+                find_vocabulary(stream, weights_dir),
+                _missing(stream, weights_dir),
+            )
             prompts = embedded(
                 stream, towers.text, teacher.prompts, vocabulary, missing, arithmetic
             )
@@ -95,6 +100,16 @@ class MediaTower:
     ) -> Float[Array, "rows ..."]:
         program = program_for(self._network, "features")
         return through(program, PARTS[self._stream], variables, rows)
+
+
+def _missing(stream: str, weights_dir: str | None) -> str:
+    """What to say where a vocabulary is missing."""
+    pair, folder = PAIRS[stream], folder_of(weights_dir)
+    place = os.path.join(folder, pair.vocabulary_folder)
+    return (
+        f"{place}: has no tokenizer.json (or vocab.json and merges.txt), the vocabulary of "
+        f"{stream}'s prompts; get it from {pair.vocabulary_url}"
+    )
 
 
 def _view_of(size: int) -> str:

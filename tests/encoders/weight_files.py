@@ -87,7 +87,7 @@ def legacy(pickled: bytes, storages: Mapping[str, bytes], counts: Mapping[str, i
 
 def file_of(arrays: Mapping[str, np.ndarray], form: str) -> bytes:
     """The state_dict of arrays in the form "zip" or "legacy"."""
-    arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    arrays = {name: np.array(value, order="C") for name, value in arrays.items()}
     keys = {name: str(number) for number, name in enumerate(arrays)}
     pickled = state({name: entry(keys[name], value) for name, value in arrays.items()})
     storages = {keys[name]: value.tobytes() for name, value in arrays.items()}
