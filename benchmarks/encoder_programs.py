@@ -67,15 +67,17 @@ def asked(
     return row | {"flops": flops, "peers": 1} | facts.facts(target, made, text)
 
 
-def together(rows: list[dict]) -> list[dict]:
-    """The least time of all encoders, by target, dtype and videos at once."""
+def together(rows: list[dict], wanted: list[str]) -> list[dict]:
+    """The least time of the `wanted` encoders, by target, dtype and videos at once."""
     found: dict[tuple, dict] = {}
     for row in rows:
+        if row["encoder"] not in wanted:
+            continue
         key = (row["target"], row["dtype"], row["videos"])
         sum_ = found.setdefault(key, dict(zip(("target", "dtype", "videos"), key, strict=True)))
         sum_["seconds"] = sum_.get("seconds", 0.0) + facts.least(row)
         sum_["encoders"] = [*sum_.get("encoders", []), row["encoder"]]
-    return [row for row in found.values() if sorted(row["encoders"]) == sorted(encoders.ROWS)]
+    return [row for row in found.values() if sorted(row["encoders"]) == sorted(wanted)]
 
 
 def columns_together(host: list[float]) -> facts.Columns:
@@ -131,7 +133,7 @@ def main() -> None:
         print(facts.line(row, COLUMNS), file=sys.stderr, flush=True)
     facts.add_floors(rows.all())
     print(facts.table(rows.all(), COLUMNS), end="\n\n")
-    print(facts.table(together(rows.all()), columns_together(args.host)))
+    print(facts.table(together(rows.all(), args.encoders), columns_together(args.host)))
 
 
 if __name__ == "__main__":

@@ -74,13 +74,15 @@ def test_the_encoders_together_and_the_cores_that_feed_them(monkeypatch):
     import encoder_programs
     import facts
 
+    work = {"resnet152": 67e12, "r2plus1d": 33.5e12, "vggish": 33.5e12, "clip": 1e12}
     rows = [
         row_of("", encoder=stream, dtype="float32", flops=flops, products={"highest": 1}, videos=4)
-        for stream, flops in (("resnet152", 67e12), ("r2plus1d", 33.5e12), ("vggish", 33.5e12))
+        for stream, flops in work.items()
     ]
     facts.add_floors(rows)
-    assert encoder_programs.together(rows[:2]) == []
-    (both,) = encoder_programs.together(rows)
+    base = list(work)[:3]
+    assert encoder_programs.together(rows[:2], base) == []
+    (both,) = encoder_programs.together(rows, base)
     table = facts.table([both], encoder_programs.columns_together([0.5, 3.0]))
     # Four videos in two seconds, of which a core reads two or a third in one second.
     assert table.splitlines()[-1] == "| h100 | float32 | 4 | 2000.0 | 2.0 | 1.0 | 6.0 |"
