@@ -124,7 +124,7 @@ def _torch_clip(torch, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], obj
         def run(name=name):
             network.set_attn_implementation(name)
             with torch.inference_mode():
-                return [network(each) for each in x.split(2)]
+                return [network(each) for each in x.split(5)]
 
         yield f"transformers {name}", run
 
