@@ -3,10 +3,11 @@
   python benchmarks/encoders.py [--streams NAME ...] [--rounds N] [--rows SHARE] [--dtype bfloat16]
 
 A video has 80 pictures of 224 x 224, ten clips of eight pictures of 112 x 112, ten log-mel
-spectrograms of 96 x 64, and ten pictures for CLIP (ViT-L/14), which of PyTorch takes the library
-transformers too. Weights are random. Ours, PyTorch's in both memory formats, and a product
-of large matrices are measured in turns, since other programs on a machine slow them down alike;
-the best of all rounds counts. --rows 0.1 takes a tenth of a video's rows, on a slow machine.
+spectrograms of 96 x 64, ten pictures for CLIP (ViT-L/14) and eleven spectrograms of 1001 x 64 for
+CLAP; of PyTorch these two take the library transformers too. Weights are random. Ours, PyTorch's in
+both memory formats, and a product of large matrices are measured in turns, since other programs on
+a machine slow them down alike; the best of all rounds counts. --rows 0.1 takes a tenth of a video's
+rows, on a slow machine.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from machine import matrix_flops, peak_flops, peak_memory  # noqa: E402
 
-from avvp_jax.encoders import clip  # noqa: E402
+from avvp_jax.encoders import clip, htsat  # noqa: E402
 from avvp_jax.encoders.features import features_of, program_of  # noqa: E402
 from avvp_jax.encoders.published import ENCODERS  # noqa: E402
 from avvp_jax.encoders.towers import Tower  # noqa: E402
@@ -35,8 +36,13 @@ ROWS = {
     "r2plus1d": jax.ShapeDtypeStruct((10, 8, 112, 112, 3), np.uint8),
     "vggish": jax.ShapeDtypeStruct((10, 96, 64), np.float32),
     "clip": jax.ShapeDtypeStruct((10, 224, 224, 3), np.float32),
+    "clap": jax.ShapeDtypeStruct((11, 1001, 64), np.float32),
 }
-TOWERS = {"clip": Tower(clip.VisionTower, clip.LARGE_VISION, {})}
+TOWERS = {
+    "clip": Tower(clip.VisionTower, clip.LARGE_VISION, {}),
+    "clap": Tower(htsat.HTSAT, (), {}),
+}
+PARTS = {"clip": clip.PART, "clap": htsat.PART}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -79,7 +85,7 @@ def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
     if stream in ENCODERS:
         return lambda: jax.block_until_ready(features_of(stream, variables, rows, dtype))
     compiled = program(stream, dtype)
-    parts = np.array_split(rows, -(-len(rows) // clip.PART))
+    parts = np.array_split(rows, -(-len(rows) // PARTS[stream]))
     return lambda: [jax.block_until_ready(compiled(variables, each)) for each in parts]
 
 
@@ -93,6 +99,9 @@ def theirs(stream: str, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], ob
 
     if stream == "clip":
         yield from _torch_clip(torch, rows)
+        return
+    if stream == "clap":
+        yield from _torch_clap(torch, rows)
         return
     x = torch.from_numpy(rows.astype(np.float32))
     x = x[:, None] if stream == "vggish" else torch.movedim(x / 128 - 1, -1, 1).contiguous()
@@ -125,6 +134,27 @@ def _torch_clip(torch, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], obj
             network.set_attn_implementation(name)
             with torch.inference_mode():
                 return [network(each) for each in x.split(5)]
+
+        yield f"transformers {name}", run
+
+
+def _torch_clap(torch, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Clips of up to ten seconds, all at once and one by one."""
+    try:
+        import torch_encoders
+
+        network = torch_encoders.clap().eval()
+    except ImportError:
+        return
+    # The same spectrogram four times; of short clips the first is read.
+    x = torch.from_numpy(rows)[:, None].expand(-1, 4, -1, -1)
+
+    for name, part in (("at once", len(rows)), ("one by one", 1)):
+
+        def run(part=part):
+            with torch.inference_mode():
+                short = torch.zeros(part, 1, dtype=torch.bool)
+                return [network(each, is_longer=short) for each in x.split(part)]
 
         yield f"transformers {name}", run
 

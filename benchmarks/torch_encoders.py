@@ -97,4 +97,11 @@ def clip() -> nn.Module:
     return CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes))
 
 
+def clap() -> nn.Module:
+    """HTSAT-tiny of the fusion model, without its projection."""
+    from transformers import ClapAudioConfig, ClapAudioModel
+
+    return ClapAudioModel(ClapAudioConfig(enable_fusion=True))
+
+
 NETWORKS = {"resnet152": resnet, "r2plus1d": r2plus1d, "vggish": vggish}

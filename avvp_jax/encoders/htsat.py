@@ -17,6 +17,7 @@ from avvp_jax.streams import bicubic_matrix
 PATCH = 4  # the side of a patch: bands, and frames
 CHUNKS = 4  # of a spectrogram, one below the other in the picture
 RESIZED = 1024  # frames
+PART = 2  # clips that a CPU computes at a time, which is fastest there
 SIDE = CHUNKS * BANDS // PATCH  # of the map of patches: 64
 
 
