@@ -27,7 +27,7 @@ from tests.encoders.weight_files import file_of
 
 NAMES = ("Bell", "Big_dog", "Train")
 COLOURS = ((230, 30, 30), (30, 200, 30), (40, 60, 230))  # by class; nothing is dark
-PITCHES = (250, 1200, 6000)  # Hz, by class; nothing is silent
+PITCHES = (250, 1000, 4000)  # Hz, by class; nothing is silent
 WIDTH = 64  # of a head, and of both transformers
 _OWN = "big dog bell train"
 _WORDS = sorted(
