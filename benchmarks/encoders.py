@@ -25,7 +25,8 @@ import numpy as np  # noqa: E402
 from machine import matrix_flops, peak_flops, peak_memory  # noqa: E402
 
 from avvp_jax.encoders import clip, htsat  # noqa: E402
-from avvp_jax.encoders.features import features_of, program_of  # noqa: E402
+from avvp_jax.encoders.features import features_of, program_for, program_of, through  # noqa: E402
+from avvp_jax.encoders.media_tower import PARTS  # noqa: E402
 from avvp_jax.encoders.published import ENCODERS  # noqa: E402
 from avvp_jax.encoders.towers import Tower  # noqa: E402
 from avvp_jax.nn.functional import Network, Variables  # noqa: E402
@@ -42,7 +43,6 @@ TOWERS = {
     "clip": Tower(clip.VisionTower, clip.LARGE_VISION, {}),
     "clap": Tower(htsat.HTSAT, (), {}),
 }
-PARTS = {"clip": clip.PART, "clap": htsat.PART}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -63,8 +63,7 @@ def program(stream: str, dtype: str = "float32") -> Callable:
     """A compiled function of an encoder's variables and rows."""
     if stream in ENCODERS:
         return program_of(stream, dtype)
-    network = network_of(stream, dtype)
-    return jax.jit(lambda variables, rows: network.module(variables).features(rows))
+    return program_for(network_of(stream, dtype), "features")
 
 
 @functools.cache
@@ -84,9 +83,8 @@ def ours(stream: str, rows: np.ndarray, dtype: str) -> Callable[[], object]:
     variables = random_variables(stream)
     if stream in ENCODERS:
         return lambda: jax.block_until_ready(features_of(stream, variables, rows, dtype))
-    compiled = program(stream, dtype)
-    parts = np.array_split(rows, -(-len(rows) // PARTS[stream]))
-    return lambda: [jax.block_until_ready(compiled(variables, each)) for each in parts]
+    run = functools.partial(through, program(stream, dtype), PARTS[stream])
+    return lambda: jax.block_until_ready(run(variables, rows))
 
 
 def theirs(stream: str, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
-from avvp_jax.encoders import clap_sound
+from avvp_jax.encoders import clap_sound, clip, htsat
 from avvp_jax.encoders.features import program_for, through
 from avvp_jax.encoders.pairs import PAIRS
 from avvp_jax.encoders.prompts import Teaching, embedded
@@ -21,7 +21,7 @@ from avvp_jax.media.windows import Window
 from avvp_jax.nn.functional import Variables
 from avvp_jax.task import Task
 
-PARTS = {"clip": 10, "clap": 11}  # rows that a CPU computes at a time
+PARTS = {"clip": clip.PART, "clap": htsat.PART}
 
 
 class MediaTower:
