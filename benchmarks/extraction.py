@@ -7,15 +7,14 @@
 Clips of ten seconds are made unless DIR has some: 25 frames a second in H.264, sound in AAC. What
 is made before it is measured is in the memory that is printed, too.
 
-  host   reading and log-mel spectrograms, of "clip_clap" and "all" without CLAP's: wall and
-         core-seconds of a video, starts of processes taken off
+  host   reading and log-mel spectrograms: wall and core-seconds of a video, starts of processes
+         taken off
   whole  what python -m tfds_llp.extract does with random weights, beside the networks alone, both
          in turns; shares are of a large product's rate in the same rounds
   long   the features of all windows of a long video of 160x120 at two frames a second
 """
 
 import argparse
-import dataclasses
 import pathlib
 import resource
 import statistics
@@ -23,8 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from unittest import mock
+from collections.abc import Callable, Iterator, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
@@ -32,15 +30,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import clips  # noqa: E402
 import encoders  # noqa: E402
 from machine import peak_flops  # noqa: E402
+from stand_ins import random_weights  # noqa: E402
 
-from avvp_jax.encoders import weights  # noqa: E402
 from avvp_jax.encoders.extractor import SOURCES, Extractor  # noqa: E402
-from avvp_jax.encoders.published import ENCODERS  # noqa: E402
+from avvp_jax.encoders.media_tower import spectrograms  # noqa: E402
+from avvp_jax.encoders.teachers import TEACHERS, Teacher  # noqa: E402
 from avvp_jax.media.frames import DIRECT, PUBLISHED  # noqa: E402
-from avvp_jax.media.windows import Wanted  # noqa: E402
+from avvp_jax.media.windows import Window  # noqa: E402
 from avvp_jax.media.workers import read_all  # noqa: E402
-from avvp_jax.streams import STREAM_SETS, Stream, streams_of  # noqa: E402
+from avvp_jax.streams import TEACHING, streams_of  # noqa: E402
 from avvp_jax.task import LLP  # noqa: E402
+from tfds_llp.extract import STREAMS  # noqa: E402
 from tfds_llp.extraction import extract  # noqa: E402
 
 GIGA = 1e9
@@ -111,28 +111,18 @@ def _held(process: str) -> int:
     return int(pages) * resource.getpagesize()
 
 
-def random_weights(stream: str, folder: str | None = None) -> tuple[dict, str]:
-    """Stands for weights.load."""
-    return encoders.random_variables(stream), "random"
-
-
-def no_weights(stream: str, folder: str | None = None) -> tuple[dict, str]:
-    """Stands for weights.load where no network is called."""
-    return {}, "none"
-
-
 def host(args: argparse.Namespace, folder: pathlib.Path) -> list[str]:
     """Reading, and what the host makes of it for the networks."""
-    wanted, streams = _read_for(args.streams)
-    found = clips.found_or_made(args, folder)
+    extractor = extractor_of(args, drawn=False)
+    wanted, found = extractor.wanted(PUBLISHED, most=1), clips.found_or_made(args, folder)
 
     def read(count: int) -> None:
         paths = [found[number % len(found)] for number in range(count)]
         for each in read_all(paths, wanted, whole=True, workers=args.workers):
             if each.problem:
                 raise each.problem
-            for stream in streams if each.window else ():
-                SOURCES[stream.name].rows(each.window, LLP)
+            for stream in STREAMS[args.streams] if each.window else ():
+                rows_of(stream, each.window)
 
     costs = []
     for _ in range(args.rounds):
@@ -149,34 +139,43 @@ def host(args: argparse.Namespace, folder: pathlib.Path) -> list[str]:
     ]
 
 
-def _read_for(streams: str) -> tuple[Wanted, tuple[Stream, ...]]:
-    """What is read of videos for a set of streams, and those that become rows here."""
-    names = dict.fromkeys((*STREAM_SETS["base"], *STREAM_SETS["clip_clap"]))
-    names = tuple(names) if streams == "all" else STREAM_SETS[streams]
-    base = streams_of([name for name in names if name not in ("clip", "clap")], {})
-    with mock.patch.object(weights, "load", no_weights):
-        wanted = Extractor(base, LLP).wanted(PUBLISHED, most=1)
-    views = (*wanted.views, *["clip"] * ("clip" in names))
-    return dataclasses.replace(wanted, views=views, sound_48k="clap" in names), base
+def rows_of(stream: str, window: Window) -> object:
+    """What the host makes of a window for a network."""
+    if stream == "clap":
+        return spectrograms(window, LLP, features=True, logits=True)
+    return window.pictures["clip"] if stream == "clip" else SOURCES[stream].rows(window, LLP)
+
+
+def teachers_of(streams: Sequence[str]) -> dict[str, Teacher]:
+    return {modality: TEACHERS[modality] for modality, x in TEACHING.items() if x in streams}
+
+
+def extractor_of(args: argparse.Namespace, drawn: bool = True) -> Extractor:
+    """Of the streams, and of their teachers; without `drawn` it has no weights."""
+    names = STREAMS[args.streams]
+    arithmetic = args.dtype, "highest"
+    with random_weights(drawn):
+        return Extractor(streams_of(names, {}), LLP, None, arithmetic, teachers_of(names))
 
 
 def whole(args: argparse.Namespace, folder: pathlib.Path) -> Iterator[str]:
     """The command, and the networks alone."""
     videos = pathlib.Path(args.videos or folder / "videos")
     count = len(clips.found_or_made(args, videos))
-    streams = STREAM_SETS[args.streams]
-    networks = [name for name in streams if name in ENCODERS]
+    streams = STREAMS[args.streams]
+    networks = [name for name in streams if name in encoders.ROWS]
     flops = sum(encoders.ROWS[x].shape[0] * encoders.flops_of_row(x) for x in networks)
     alone = [encoders.ours(name, encoders.inputs(name, 1.0), args.dtype) for name in networks]
 
     def once(number: int) -> None:
         arithmetic = (args.dtype, "highest")
         made = {"arithmetic": arithmetic, "workers": args.workers, "weights_dir": None}
+        made["teachers"] = teachers_of(streams)
         if extract(str(videos), str(folder / f"data{number}"), streams, LLP, **made):
             raise RuntimeError("a video failed")
 
     rows = []
-    with mock.patch.object(weights, "load", random_weights):
+    with random_weights():
         for number in range(args.rounds + 1):  # the first compiles
             wall, cores = (each / count for each in taken(lambda at=number: once(at)))
             inside = taken(lambda: [run() for run in alone])
@@ -203,10 +202,7 @@ def long(args: argparse.Namespace, folder: pathlib.Path) -> list[str]:
     """All windows of a long video."""
     path = str(folder / "long.mp4")
     clips.make(path, (160, 120), args.seconds, rate=2)
-    streams, arithmetic = streams_of(STREAM_SETS[args.streams], {}), (args.dtype, "highest")
-    with mock.patch.object(weights, "load", random_weights):
-        made = Extractor(streams, LLP, None, arithmetic)
-    windows = 0
+    made, windows = extractor_of(args), 0
 
     def through() -> None:
         nonlocal windows
@@ -232,13 +228,11 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", default="320x240", help="of clips that are made")
     parser.add_argument("--count", type=int, default=8, help="clips, or how often they are read")
     parser.add_argument("--seconds", type=int, default=3600, help="of the long video")
-    parser.add_argument("--streams", default="", choices=("base", "plain", "clip_clap", "all"))
+    parser.add_argument("--streams", default="", choices=STREAMS)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(given)
-    if args.part != "host" and args.streams in ("clip_clap", "all"):
-        parser.error(f"{args.part} cannot have --streams {args.streams}")
     args.streams = args.streams or {"long": "plain"}.get(args.part, "base")
     return args
 

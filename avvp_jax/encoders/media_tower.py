@@ -36,7 +36,6 @@ class MediaTower:
     Attributes:
       sha256: of the weights.
       view: of the frames that it sees; None if it hears.
-      width: of its features.
       teaching: the teacher, once it has read its prompts.
 
     Raises:
@@ -55,7 +54,6 @@ class MediaTower:
         self._network, self._devices = media.network(*arithmetic), jax.local_devices()
         self._variables = [jax.device_put(media.variables, each) for each in self._devices]
         self.view = _view_of(media.arguments[5]) if stream == "clip" else None
-        self.width = _width_of(stream, media.arguments)
         self.teaching = None
         if teacher is not None:
             vocabulary, missing = (
@@ -80,17 +78,12 @@ class MediaTower:
         if self._stream == "clip":
             rows = self._features(variables, window.pictures[self.view])
             return {"clip": rows, "clip_logits": rows}
-        heard = window.sound_48k
-        heard = np.pad(heard, (0, max(0, task.segments - len(heard))))
-        fewest = -(-len(heard) // clap_sound.SAMPLES)
-        logits = logits and task.segments >= fewest
-        waves = clap_sound.clips(heard, max(task.segments, fewest))
-        waves = waves[0 if features else 1 : None if logits else 1]
-        if not len(waves):
+        rows = spectrograms(window, task, features, logits)
+        if not len(rows):
             return {}
-        maps = self._features(variables, clap_sound.log_mels(waves))
+        maps = self._features(variables, rows)
         found = {"clap": maps[0]} if features else {}
-        if logits:
+        if len(rows) > features:
             embedding = program_for(self._network, "embedding")
             found["clap_logits"] = embedding(variables, maps[-task.segments :])
         return found
@@ -100,6 +93,21 @@ class MediaTower:
     ) -> Float[Array, "rows ..."]:
         program = program_for(self._network, "features")
         return through(program, PARTS[self._stream], variables, rows)
+
+
+def spectrograms(
+    window: Window, task: Task, features: bool, logits: bool
+) -> Float32[np.ndarray, "rows frames bands"]:
+    """What CLAP takes of a window: the whole sound for features, its segments for logits.
+
+    Segments of more than ten seconds are left out.
+    """
+    heard = window.sound_48k
+    heard = np.pad(heard, (0, max(0, task.segments - len(heard))))
+    fewest = -(-len(heard) // clap_sound.SAMPLES)
+    waves = clap_sound.clips(heard, max(task.segments, fewest))
+    waves = waves[not features : None if logits and task.segments >= fewest else 1]
+    return clap_sound.log_mels(waves) if len(waves) else waves[:, :0, None]
 
 
 def _missing(stream: str, weights_dir: str | None) -> str:
@@ -119,11 +127,3 @@ def _view_of(size: int) -> str:
         sizes = " or ".join(map(str, views))
         raise UserError(f"CLIP's weights are for pictures of {size} pixels; take some for {sizes}")
     return views[size]
-
-
-def _width_of(stream: str, arguments: tuple) -> int:
-    """The width of features of a network made with these arguments."""
-    if stream == "clip":
-        return arguments[-1]
-    width, depths = arguments[:2]
-    return width << (len(depths) - 1)
