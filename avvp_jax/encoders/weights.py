@@ -9,6 +9,7 @@ not read.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,8 @@ def load_towers(
     if stream == "clip":
         from avvp_jax.encoders.clip_files import read_clip
 
+        _refuse_other_gelu(os.path.join(os.path.dirname(path), "config.json"))
+
         towers, note = read_clip(state, path, text), _other_size(state)
     else:
         from avvp_jax.encoders.clap_files import read_clap
@@ -102,6 +105,25 @@ def load_towers(
     for each in filter(None, (note, _other_hash(pair, digest, path))):
         print(f"{path}: {each}; used all the same", file=sys.stderr, flush=True)
     return towers, digest
+
+
+def _refuse_other_gelu(path: str) -> None:
+    """Checks that Hugging Face's config.json beside weights, if there is one, is of OpenAI's CLIP.
+
+    Others have tensors of the same names and shapes, and another activation between them.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.loads(file.read(1 << 20))
+        kinds = [config.get(f"{tower}_config") or {} for tower in ("text", "vision")]
+        found = [kind.get("hidden_act", "quick_gelu") for kind in kinds]
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return  # the tensors are what counts
+    if other := [each for each in found if each != "quick_gelu"]:
+        raise UserError(
+            f"{path}: says that its network has {other[0]!r:.40} and not quick_gelu; OpenAI's CLIP "
+            "can be read alone"
+        )
 
 
 def _other_size(state: Mapping[str, np.ndarray]) -> str | None:

@@ -128,6 +128,18 @@ def test_the_published_file_is_used_without_a_word(tmp_path, readers, monkeypatc
     assert "its SHA-256 begins with" in capsys.readouterr().err
 
 
+def test_a_clip_of_another_activation_is_refused(tmp_path, readers):
+    """Others than OpenAI's have the same tensors; only config.json tells them apart."""
+    put(tmp_path, FILES["clip"][2], file_of(STATE, "zip"))
+    beside = f"{os.path.dirname(FILES['clip'][2])}/config.json"
+    for content in ('{"vision_config": {"hidden_act": "quick_gelu"}}', "{}", "[]", "{"):
+        put(tmp_path, beside, content.encode())
+        assert weights.load_towers("clip", str(tmp_path))[0] is TOWERS
+    put(tmp_path, beside, b'{"text_config": {"hidden_act": "gelu"}, "vision_config": null}')
+    with pytest.raises(UserError, match="config.json: says that its network has 'gelu'"):
+        weights.load_towers("clip", str(tmp_path))
+
+
 @pytest.mark.parametrize(("name", "lines"), [("630k-fusion-best.pt", 0), (FILES["clap"][2], 1)])
 def test_what_there_is_to_say_of_a_clap_is_said(tmp_path, readers, capsys, name, lines):
     put(tmp_path, name, file_of(STATE, "zip"))
