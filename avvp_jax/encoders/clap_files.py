@@ -26,7 +26,7 @@ _UNUSED = re.compile(
     r"token_type_ids|num_batches_tracked)(\.|$)"
 )
 _TEXT = re.compile(r"(module\.)?(text_branch|text_model|text_projection)\.")
-_WIDE = "{query,key,value}"
+_APART = "{query,key,value}"
 
 # Ours -> the published ones, see published.Encoder.
 _BOTH = {
@@ -36,7 +36,7 @@ _BOTH = {
     "embeddings.positions.embedding": "embeddings.position_embeddings.weight",
     "embeddings.kinds.embedding": "embeddings.token_type_embeddings.weight",
     "embeddings.norm": "embeddings.LayerNorm",
-    "attention.in_proj_": f"attention.self.{_WIDE}.",
+    "attention.in_proj_": f"attention.self.{_APART}.",
     "attention.out_proj": "attention.output.dense",
     "attention_norm": "attention.output.LayerNorm",
     "feed.fc1": "intermediate.dense",
@@ -55,7 +55,7 @@ _LAION = _BOTH | {
     "text.": "text_branch.",
 }
 _HUGGING_FACE = _BOTH | {
-    "attn.in_proj_": f"attention.self.{_WIDE}.",
+    "attn.in_proj_": f"attention.self.{_APART}.",
     "attn.out_proj": "attention.output.dense",
     "position_bias": "attention.self.relative_position_bias_table",
     "bn0": "batch_norm",
@@ -95,8 +95,8 @@ def read_clap(
             _SCALE: f"module.{_SCALE}",
         }
     used = {
-        name: value
-        for name, value in state.items()
+        name: state[name]
+        for name in state
         if not _UNUSED.search(name) and (text or not _TEXT.match(name))
     }
     sizes = _Sizes(used)
