@@ -65,11 +65,12 @@ def floors(target: str, row: dict) -> dict[str, float]:
         precision, and `peers`, how many devices exchange what they have.
     """
     device, peers = numbers_of(target), row["peers"]
-    slowest = min((device.products[name] for name in row["products"]), default=math.inf)
+    # Of products of several precisions all might be as cheap as the cheapest.
+    rate = max((device.products[name] for name in row["products"]), default=math.inf)
     sent = sum(SENT.get(kind, 1.0) * size for kind, size in row["collectives"].items())
     return {
         "launches": row["kernels"] * device.launch,
         "memory": row["bytes"] / device.bandwidth,
-        "products": row["flops"] / slowest,
+        "products": row["flops"] / rate,
         "links": 2 * sent * (peers - 1) / peers / device.links,
     }

@@ -57,7 +57,8 @@ def test_the_least_time_of_a_step_and_of_a_schedule(monkeypatch):
     train = row_of("train", flops=67e12, bytes=3.35e12, products={"high": 2, "highest": 2})
     evaluation = row_of("evaluate", flops=2 * 67e12, products={"highest": 1})
     accelerators.add_floors([train, evaluation])
-    assert train["floors"] == {"launches": 0, "memory": 1, "products": 1, "links": 0}
+    # All of its products might be of the faster kind.
+    assert train["floors"] == {"launches": 0, "memory": 1, "products": 67 / 494.7, "links": 0}
     # Ten steps of a second and ten batches of two seconds, twice.
     assert train["schedule_s"] == pytest.approx(2 * (10 + 20))
     assert "2 high, 2 highest" in facts.table([train], accelerators.COLUMNS)
