@@ -31,7 +31,7 @@ def one_line(text: object) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in words)
 
 
-def cause(error: Exception) -> str:
+def cause(error: BaseException) -> str:
     """A short form of another library's exception, to stand within a message."""
     said = error.strerror if isinstance(error, OSError) else None
     return _shorten(one_line(said or error)) or type(error).__name__

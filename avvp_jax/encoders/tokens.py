@@ -4,8 +4,10 @@ Words become tokens by the vocabulary that comes with the weights, which `tokeni
 prompts that VALOR gave CLIP for LLP's classes need none: their tokens are known.
 """
 
+import contextlib
 import importlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from avvp_jax.storage.reading import DamagedFile, check_file
 
 Ids = Int32[np.ndarray, "prompts length"]
 _LARGEST_VOCABULARY = 1 << 26  # bytes
+_LARGEST_ID = 2**31 - 1
 _SHOWN = 60  # letters of a prompt in a message
 
 
@@ -71,7 +74,10 @@ def tokenised(
             raise UserError(missing)
         tokenizer = _tokenizer(stream, vocabulary)
         start, end, padding = _ids_of(tokenizer, marks[:3], vocabulary[0])
-        found = [tokenizer.encode(x, add_special_tokens=False).ids for x in prompts]
+        with _refusing(vocabulary[0]):
+            found = [tokenizer.encode(x, add_special_tokens=False).ids for x in prompts]
+        if max(start, end, padding, *itertools.chain(*found)) > _LARGEST_ID:
+            raise UserError(f"{vocabulary[0]}: has ids that no network has; get it anew")
     for prompt, ids in zip(prompts, found, strict=True):
         if not ids or len(ids) + 2 > marks.length:
             what = "has no word" if not ids else f"has {len(ids)} tokens"
@@ -106,27 +112,34 @@ def _tokenizer(stream: str, vocabulary: Sequence[str]) -> Any:
             "prompts other than LLP's for CLIP need the package tokenizers; run pip install "
             "tokenizers"
         ) from None
-    path = vocabulary[0]
-    try:
-        for path in vocabulary:
+    for path in vocabulary:
+        with _refusing(path):
             check_file(path)
             if _size(path) > _LARGEST_VOCABULARY:
                 raise DamagedFile("is too large for a vocabulary")
-        path = vocabulary[0]
+    with _refusing(vocabulary[0]):
         if len(vocabulary) == 1:
-            made = library.Tokenizer.from_file(path)
+            made = library.Tokenizer.from_file(vocabulary[0])
         else:
             made = (_of_clip if stream == "clip" else _of_roberta)(library, *vocabulary)
         made.no_truncation()
         made.no_padding()
         return made
+
+
+@contextlib.contextmanager
+def _refusing(path: str) -> Iterator[None]:
+    """Says which vocabulary it is that the library cannot read, or cannot use."""
+    try:
+        yield
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; get it anew") from None
-    # The library raises bare Exceptions.
-    except Exception as error:
-        raise UserError(f"{path}: is no readable vocabulary ({cause(error)}); get it anew") from (
-            None
-        )
+    except BaseException as error:
+        # The library raises bare Exceptions. Where it panics, they do not even derive from that.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        said = f"{path}: is no readable vocabulary ({cause(error)}); get it anew"
+        raise UserError(said) from None
 
 
 def _size(path: str) -> int:
