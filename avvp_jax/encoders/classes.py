@@ -90,8 +90,11 @@ def _rows(path: str) -> list[dict[str, str]]:
 
 
 def _prompt(path: str, row: Mapping[str, str], modality: str) -> str:
-    spoken = re.sub(r"[\s_]+", " ", row["name"]).strip().lower()
-    prompt = row[f"{modality}_prompt"] or PATTERNS[modality].format(spoken)
+    spoken = re.sub(r"[\s_|]+", " ", row["name"]).strip().lower()
+    prompt = row[f"{modality}_prompt"]
+    if not prompt and not spoken:
+        raise UserError(f"{path}: {row['name']} has no word in it; give it a {modality} prompt")
+    prompt = prompt or PATTERNS[modality].format(spoken)
     if not all(alternatives(prompt)):
         raise UserError(
             f"{path}: {row['name']} has the {modality} prompt {prompt[:60]!r}, of which a part is "
