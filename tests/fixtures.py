@@ -148,6 +148,21 @@ def published_folder(shared) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def taught(shared) -> pathlib.Path:
+    """weights/ of small CLIP and CLAP, videos/ of known content, and classes.csv; read it only."""
+    from tests.encoders import made_up_towers, told_videos  # here: few tests need them
+
+    with made_once(shared / "taught") as now:
+        if now:
+            made_up_towers.write(shared / "taught/weights")
+            (shared / "taught/videos").mkdir()
+            for name, timelines in told_videos.VIDEOS.items():
+                told_videos.write_video(shared / f"taught/videos/{name}.mkv", *timelines)
+            told_videos.write_classes(shared / "taught/classes.csv")
+    return shared / "taught"
+
+
+@pytest.fixture(scope="session")
 def data_dir(shared) -> pathlib.Path:
     """Where those are prepared, by the first test that reads them."""
     return shared / "tfds"
