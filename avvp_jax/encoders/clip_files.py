@@ -16,7 +16,6 @@ from avvp_jax.errors import UserError, first_ten
 HEAD = 64  # numbers in each head's part of the width, in all that OpenAI published
 _WIDEST = 1024  # wider ones are others', with heads of other widths and another GELU
 _LAYERS = {512: 12, 768: 12, 1024: 24}  # width -> blocks, some of which a file may have lost
-_PARTS = ("q_proj", "k_proj", "v_proj")
 _WAY_OUT = (
     "use a published ViT of OpenAI's CLIP, such as clip-vit-large-patch14's model.safetensors or "
     "ViT-L-14.pt"
@@ -30,13 +29,13 @@ class _Layout(NamedTuple):
       words: ours -> the published ones, see published.Encoder.
       text: what the names of the text tower's begin with.
       unused: what those begin with that are no weights.
-      apart: query, key and value are tensors of their own, and projections [outputs, inputs].
+      layers: projections are weights of layers, [outputs, inputs].
     """
 
     words: Mapping[str, str]
     text: tuple[str, ...]
     unused: tuple[str, ...]
-    apart: bool
+    layers: bool
 
 
 OPENAI = _Layout(
@@ -61,7 +60,7 @@ OPENAI = _Layout(
     },
     ("token_embedding.", "positional_embedding", "ln_final.", "text_projection", "transformer."),
     ("input_resolution", "context_length", "vocab_size"),
-    apart=False,
+    layers=False,
 )
 HUGGING_FACE = _Layout(
     {
@@ -77,6 +76,7 @@ HUGGING_FACE = _Layout(
         "text.post_norm": "text_model.final_layer_norm",
         "text.projection": "text_projection",
         "text.blocks": "text_model.encoder.layers",
+        "attention.in_proj_": "self_attn.{q_proj,k_proj,v_proj}.",
         "attention": "self_attn",
         "linear1": "mlp.fc1",
         "linear2": "mlp.fc2",
@@ -85,7 +85,7 @@ HUGGING_FACE = _Layout(
     },
     ("text_model.", "text_projection."),
     ("vision_model.embeddings.position_ids", "text_model.embeddings.position_ids"),
-    apart=True,
+    layers=True,
 )
 
 
@@ -113,14 +113,18 @@ def read_clip(
         towers["text"] = (TextTower, _text_sizes(state, layout, path, heads[1]))
     made = {name: Tower(*tower, {}) for name, tower in towers.items()}
     template = {name: tower.network().shapes()["params"] for name, tower in made.items()}
+    for tower in template.values() if layout.layers else ():
+        tower["projection"] = {"kernel": tower["projection"]}
     template["logit_scale"] = jax.ShapeDtypeStruct((), np.float32)
-    fitting = {"params": _apart(template) if layout.apart else template, "stats": {}}
-    found = from_published(state, fitting, layout.words, unused, path)["params"]
+    found = from_published(state, {"params": template, "stats": {}}, layout.words, unused, path)[
+        "params"
+    ]
     with np.errstate(over="ignore"):
         scale = float(np.exp(found.pop("logit_scale")))
     if not math.isfinite(scale):
         raise UserError(f"{path}: logit_scale is the logarithm of no float32 number; {_WAY_OUT}")
-    found = _together(found) if layout.apart else found
+    for tower in found.values() if layout.layers else ():
+        tower["projection"] = tower["projection"]["kernel"]
     made = {
         name: tower._replace(variables={"params": found[name], "stats": {}})
         for name, tower in made.items()
@@ -178,7 +182,7 @@ def _text_sizes(state: Mapping, layout: _Layout, path: str, heads: int | None) -
 def _projection(state: Mapping, layout: _Layout, path: str) -> int:
     """The width of the space in which both towers end."""
     name = layout.words["media.projection"]
-    if layout.apart:
+    if layout.layers:
         return _shape(state, f"{name}.weight", 2, path)[0]
     return _shape(state, name, 2, path)[1]
 
@@ -205,33 +209,3 @@ def _block_sizes(
                 f"tower as wide as {width} has {_LAYERS[width]} blocks; {_WAY_OUT}"
             )
     return layers, heads or width // HEAD, mlp
-
-
-def _apart(tree: dict) -> dict:
-    """Our variables, with query, key and value apart and projections as layers."""
-    if "in_kernel" in tree:
-        width = tree["out_proj"]["kernel"].shape[0]
-        part = {
-            "kernel": jax.ShapeDtypeStruct((width, width), np.float32),
-            "bias": jax.ShapeDtypeStruct((width,), np.float32),
-        }
-        return {"out_proj": tree["out_proj"]} | {name: part for name in _PARTS}
-    made = {name: _apart(x) if isinstance(x, dict) else x for name, x in tree.items()}
-    if "projection" in made:
-        made["projection"] = {"kernel": made["projection"]}
-    return made
-
-
-def _together(tree: dict) -> dict:
-    """The reverse of _apart, of arrays."""
-    if _PARTS[0] in tree:
-        parts = [tree[name] for name in _PARTS]
-        return {
-            "in_kernel": np.concatenate([part["kernel"] for part in parts], axis=1),
-            "in_bias": np.concatenate([part["bias"] for part in parts]),
-            "out_proj": tree["out_proj"],
-        }
-    made = {name: _together(x) if isinstance(x, dict) else x for name, x in tree.items()}
-    if "projection" in made:
-        made["projection"] = made["projection"]["kernel"]
-    return made
