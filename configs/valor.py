@@ -7,9 +7,9 @@
   python launch.py --config=configs/valor.py:plus,synthetic_videos --workdir=W   synthetic videos
 
 Two teachers, CLAP and CLIP, label every segment of the training videos. Their labels
-(segment_pseudo_labels) come with the published features, or are made with
-python -m tfds_llp.elaborate. VALOR and VALOR+ read the base features, VALOR++ those of CLAP and
-CLIP.
+(segment_pseudo_labels) come with the published features, or are made of videos with
+python -m tfds_llp.extract, or of logits with python -m tfds_llp.elaborate. VALOR and VALOR+ read
+the base features, VALOR++ those of CLAP and CLIP.
 
 Published test scores (segment level, audio, visual, audio-visual, Type@AV, Event@AV):
 VALOR 61.8 65.9 58.4 62.0 61.5, VALOR+ 62.8 66.7 60.0 63.2 62.3, VALOR++ 68.1 68.4 61.9

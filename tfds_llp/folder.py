@@ -28,8 +28,9 @@ SOURCES = (
     "CLIP/ and CLAP/ from huggingface.co/datasets/NTUBarista/valor_features"
 )
 HOW_TO_GET = (
-    f"get {SOURCES}, and name their folder with --config.data.manual_dir=DIR, or try it at once "
-    "on made-up data with --config=configs/han.py:synthetic"
+    f"get {SOURCES}, or make them of the videos with python -m tfds_llp.extract, and name their "
+    "folder with --config.data.manual_dir=DIR, or try it at once on made-up data with "
+    "--config=configs/han.py:synthetic"
 )
 # Threads that read files; reading spends as much time on the disk as on the CPU.
 _READERS = 4
@@ -112,7 +113,8 @@ def has_pseudo_labels(folder: Path, splits: dict[str, AnnotatedVideos]) -> bool:
         raise UserError(
             f"{folder}: segment pseudo labels must be there for all videos or for none; "
             f"missing ({len(missing)}): {first_ten(missing)}; get {SOURCES}, make them with "
-            "python -m tfds_llp.elaborate (once for CLIP, once for CLAP), or move both folders "
+            "python -m tfds_llp.extract of the videos or python -m tfds_llp.elaborate of logits "
+            "(once for CLIP, once for CLAP), or move both folders "
             f"{' and '.join(PSEUDO_LABELS.values())} away"
         )
     return not missing

@@ -98,6 +98,7 @@ def test_without_data_it_says_how_to_get_them_and_how_to_try_without(dataset, tm
         dataset,
         "github.com/YapengTian/AVVP-ECCV20",
         "NTUBarista/valor_features",
+        "python -m tfds_llp.extract",
         "--config.data.manual_dir",
         "--config=configs/han.py:synthetic",
     ):

@@ -87,7 +87,8 @@ def require_pseudo_labels(run: Run, split: Split) -> None:
         raise UserError(
             f"{run.data.folder}: prepared without the teachers' segment pseudo labels; put "
             f"{folders} beside the features (get {PSEUDO_LABEL_SOURCE}, or make them with "
-            "python -m tfds_llp.elaborate), then delete this folder, and it is prepared again"
+            "python -m tfds_llp.extract of the videos or python -m tfds_llp.elaborate of logits), "
+            "then delete this folder, and it is prepared again"
         )
 
 
