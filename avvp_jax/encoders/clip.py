@@ -46,7 +46,14 @@ class Block(nnx.Module):
         self, x: Float[Array, "n time width"], bias: Float[ArrayLike, "..."] | None = None
     ) -> Float[Array, "n time width"]:
         """For `bias`, see Attention.to_itself."""
-        x = x + self.attention.to_itself(self.norm1(x), bias=bias)
+        return self._fed(x + self.attention.to_itself(self.norm1(x), bias=bias))
+
+    def first(self, x: Float[Array, "n time width"]) -> Float[Array, "n 1 width"]:
+        """What a call returns for the first step, which alone is computed."""
+        normalised = self.norm1(x)
+        return self._fed(x[:, :1] + self.attention.to_context(normalised[:, :1], normalised))
+
+    def _fed(self, x: Float[Array, "n time width"]) -> Float[Array, "n time width"]:
         return x + self.linear2(quick_gelu(self.linear1(self.norm2(x))))
 
 
@@ -85,8 +92,14 @@ class VisionTower(nnx.Module):
         self.blocks = nnx.List([Block(width, heads, mlp, **kinds) for _ in range(layers)])
         self.projection = nnx.Param(small(rngs.params(), (width, projection)))
 
-    def stages(self, x: Float[Array, "n size size 3"]) -> Iterator[tuple[str, Array]]:
-        """What is computed of normalised pictures on the way to the projection, with names."""
+    def stages(
+        self, x: Float[Array, "n size size 3"], whole: bool = True
+    ) -> Iterator[tuple[str, Array]]:
+        """What is computed of normalised pictures on the way to the projection, with names.
+
+        Args:
+          whole: whether the last block computes all steps. Only the first, the class's, is needed.
+        """
         dtype = self.arithmetic.dtype
         x = self.patches(x)
         x = x.reshape(len(x), -1, x.shape[-1])
@@ -94,16 +107,16 @@ class VisionTower(nnx.Module):
         x = jnp.concatenate([first, x], axis=1) + self.positions[...].astype(dtype)
         x = self.pre_norm(x)
         yield "pre_norm", x
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            yield f"block{number}", x
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x) if whole or number < len(self.blocks) else block.first(x)
+            yield f"block{number - 1}", x
         x = self.post_norm(x[:, 0])
         yield "post_norm", x
         yield "projection", _projected(x, self.projection[...], self.arithmetic)
 
     def __call__(self, x: Float[Array, "n size size 3"]) -> Float[Array, "n projection"]:
         """Unit rows of normalised pictures, in float32."""
-        *_, (_, last) = self.stages(x)
+        *_, (_, last) = self.stages(x, whole=False)
         return unit(last)
 
     def features(self, pictures: Float[Array, "n size size 3"]) -> Float[Array, "n projection"]:
