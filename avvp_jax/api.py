@@ -26,7 +26,7 @@ from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
-from avvp_jax.modes.parsing import ByNetwork, VideoParser
+from avvp_jax.modes.parsing import ByNetwork, VideoParser, extractor_for
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.parses import Parse
 from avvp_jax.runtime.mesh import own_mesh
@@ -164,7 +164,7 @@ class TrainedParser:
         video = _path("video", video)
         key = weights_dir and _path("weights_dir", weights_dir), (dtype, precision)
         if key not in self._extractors:
-            self._extractors[key] = Extractor(self._spec.streams, self._spec.task, *key)
+            self._extractors[key] = extractor_for(self._spec, *key)
         parser = VideoParser(
             self._extractors[key],
             ByNetwork(self._predictor, self._variables, self._spec),

@@ -84,6 +84,7 @@ class Extractor:
       streams: as given, and those of logits, as wide as a teacher has classes.
       task, arithmetic, teachers: as given.
       weights: name of a stream -> the SHA-256 of its weights; of networks alone.
+      widths: name of a stream -> the width of its features, where that depends on the weights.
 
     Raises:
       UserError: weights are missing or damaged.
@@ -103,6 +104,7 @@ class Extractor:
         self._devices: list[Any] = []
         self._variables: dict[str, list[Any]] = {}
         self._towers: dict[str, Any] = {}
+        self.widths: dict[str, int] = {}
         self._load([stream.name for stream in self.streams], weights_dir)
 
     def _load(self, names: Sequence[str], weights_dir: str | None) -> None:
@@ -122,7 +124,7 @@ class Extractor:
 
                 teacher = self.teachers.get(modality)
                 tower = MediaTower(stream, weights_dir, self.arithmetic, teacher)
-                self._towers[stream] = tower
+                self._towers[stream], self.widths[stream] = tower, tower.width
                 self.weights |= dict.fromkeys(mine, tower.sha256)
 
     def wanted(self, fidelity: str, hop: float | None = None, most: int | None = None) -> Wanted:

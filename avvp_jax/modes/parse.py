@@ -8,13 +8,12 @@ from dataclasses import replace
 import jax
 from ml_collections import ConfigDict
 
-from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError, one_line
 from avvp_jax.experiment.versions import commit, versions
 from avvp_jax.experiment.weights import read_weights, spec_of_weights
 from avvp_jax.media.folders import name_of, videos_in
 from avvp_jax.methods import stages_of
-from avvp_jax.modes.parsing import ByNetwork, VideoParser
+from avvp_jax.modes.parsing import ByNetwork, VideoParser, extractor_for
 from avvp_jax.modes.zero_shot import teachers_parser
 from avvp_jax.reports.parses import Parse, events_table, write_all_events, write_parse
 from avvp_jax.reports.timelines import draw_timeline
@@ -86,7 +85,7 @@ def video_parser(config: ConfigDict, workdir: str) -> VideoParser:
     arithmetic = extract.dtype, extract.precision
     predictor = make_predictor(config, network)
     return VideoParser(
-        extractor=Extractor(spec.streams, spec.task, extract.weights_dir or None, arithmetic),
+        extractor=extractor_for(spec, extract.weights_dir or None, arithmetic),
         judge=ByNetwork(predictor, jax.device_put(weights.variables), spec),
         task=spec.task,
         video_filter=config.eval.video_filter,

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.encoders.extractor import Extractor
+from avvp_jax.errors import UserError
 from avvp_jax.media.folders import name_of
 from avvp_jax.media.opening import MediaError
 from avvp_jax.media.windows import Window
@@ -46,6 +47,28 @@ class ByNetwork:
             rows = [pool_to_segments(stream, self.spec.task, each[stream.name]) for each in windows]
             features[role] = np.stack(rows)
         return self.predictor.predict(self.variables, ResidentFeatures(features))
+
+
+def extractor_for(
+    spec: DataSpec, weights_dir: str | None, arithmetic: tuple[str, str]
+) -> Extractor:
+    """Makes of videos what a trained network reads.
+
+    Args:
+      spec: what it reads.
+      weights_dir, arithmetic: see Extractor.
+
+    Raises:
+      UserError: weights are missing or damaged, or make features of another width.
+    """
+    extractor = Extractor(spec.streams, spec.task, weights_dir, arithmetic)
+    for stream in spec.streams:
+        if (width := extractor.widths.get(stream.name, stream.width)) != stream.width:
+            raise UserError(
+                f"{stream.name}'s weights make features of width {width}, and the parser was "
+                f"trained with {stream.width}; choose weights_dir with those of its training"
+            )
+    return extractor
 
 
 @dataclasses.dataclass(frozen=True)

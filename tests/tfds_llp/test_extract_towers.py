@@ -4,14 +4,16 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.encoders.pairs import PAIRS
 from avvp_jax.encoders.teachers import TEACHERS, elaborate
 from avvp_jax.errors import UserError
 from avvp_jax.media.windows import whole
+from avvp_jax.modes.parsing import extractor_for
 from avvp_jax.storage.feature_files import read_features
-from avvp_jax.streams import PSEUDO_LABELS, streams_of
+from avvp_jax.streams import PSEUDO_LABELS, DataSpec, streams_of
 from avvp_jax.task import LLP
 from tests.encoders import made_up_towers
 from tests.encoders.told_videos import VIDEOS, write_video
@@ -182,6 +184,45 @@ def test_of_sound_that_would_need_fusion_there_are_features_and_no_logits(taught
         assert np.load(data / f"CLAP/features/{video}.npy").shape == (64, 768)
     assert [path.name for path in (data / "CLAP/segment_logits").iterdir()] == ["short.npy"]
     assert report_of(data)["long", "clap"]["status"] == "made"
+
+
+@pytest.fixture
+def reduced(taught, tmp_path):
+    """Writes CLIP's weights with the projections, or the positions of patches, cut."""
+
+    def write(which, rows):
+        beside = tmp_path / "weights/clip-vit-large-patch14"
+        shutil.copytree(taught / "weights", tmp_path / "weights", dirs_exist_ok=True)
+        state = load_file(beside / "model.safetensors")
+        state |= {name: x[:rows].copy() for name, x in state.items() if which in name}
+        save_file(state, beside / "model.safetensors")
+        return tmp_path / "weights"
+
+    return write
+
+
+def spec_of(width):
+    """CLIP among streams without weights."""
+    return DataSpec(LLP, streams_of(("plain_sound", "clip", "plain_motion"), {"clip": width}))
+
+
+def test_features_are_as_wide_as_the_weights_make_them(reduced, taught, tmp_path, capsys):
+    weights, data = reduced("_projection", 512), tmp_path / "DATA"
+    assert run(tmp_path, data, videos=taught / "videos", streams="clip") == [0]
+    assert np.load(data / "CLIP/features/a.npy").shape == (10, 512)
+    assert np.load(data / "CLIP/segment_logits/a.npy").shape == (10, 25)
+    assert "not the weights that VALOR used" in capsys.readouterr().err
+    with pytest.raises(UserError, match="width 512, and the parser was trained with 768") as told:
+        extractor_for(spec_of(768), str(weights), ("float32", "highest"))
+    assert "\n" not in str(told.value) and "weights_dir" in str(told.value)
+    assert extractor_for(spec_of(512), str(weights), ("float32", "highest")).widths["clip"] == 512
+
+
+def test_pictures_of_another_size_than_views_have_are_refused(reduced, taught, tmp_path):
+    reduced("vision_model.embeddings.position_embedding", 10)
+    with pytest.raises(UserError, match="pictures of 168 pixels; take some for 224 or 336"):
+        run(tmp_path, tmp_path / "DATA", videos=taught / "videos", streams="clip")
+    assert not (tmp_path / "DATA").exists()
 
 
 @pytest.mark.parametrize("fidelity", ["published", "direct"])
