@@ -41,7 +41,7 @@ ROWS = {
 }
 TOWERS = {
     "clip": Tower(clip.VisionTower, clip.LARGE_VISION, {}),
-    "clap": Tower(htsat.HTSAT, (), {}),
+    "clap": Tower(htsat.HTSAT, htsat.TINY, {}),
 }
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

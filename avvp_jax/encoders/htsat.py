@@ -14,6 +14,8 @@ from avvp_jax.encoders.swin import Stage
 from avvp_jax.nn.layers import Arithmetic, layer_norm, uniform_fan_in
 from avvp_jax.streams import bicubic_matrix
 
+# HTSAT-tiny, in the order of the tower's arguments.
+TINY = (96, (2, 2, 6, 2), (4, 8, 16, 32), 512)
 PATCH = 4  # the side of a patch: bands, and frames
 CHUNKS = 4  # of a spectrogram, one below the other in the picture
 RESIZED = 1024  # frames

@@ -36,6 +36,7 @@ class MediaTower:
     Attributes:
       sha256: of the weights.
       view: of the frames that it sees; None if it hears.
+      width: of its features.
       teaching: the teacher, once it has read its prompts.
 
     Raises:
@@ -54,7 +55,7 @@ class MediaTower:
         self._network, self._devices = media.network(*arithmetic), jax.local_devices()
         self._variables = [jax.device_put(media.variables, each) for each in self._devices]
         self.view = _view_of(media.arguments[5]) if stream == "clip" else None
-        self.teaching = None
+        self.width, self.teaching = _width_of(stream, media.arguments), None
         if teacher is not None:
             vocabulary, missing = (
                 find_vocabulary(stream, weights_dir),
@@ -127,3 +128,11 @@ def _view_of(size: int) -> str:
         sizes = " or ".join(map(str, views))
         raise UserError(f"CLIP's weights are for pictures of {size} pixels; take some for {sizes}")
     return views[size]
+
+
+def _width_of(stream: str, arguments: tuple) -> int:
+    """The width of the features of a network made with these arguments."""
+    if stream == "clip":
+        return arguments[-1]
+    width, depths = arguments[:2]
+    return width << (len(depths) - 1)
