@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Extracts as the arguments say; returns the exit code."""
-    from tfds_llp.extract_labels import label_annotated  # here, because they are slow
+    from tfds_llp.extract_labels import label_annotated, weak_labels  # here: they are slow
     from tfds_llp.extraction import extract
 
     if args.streams not in STREAMS:
@@ -54,9 +54,11 @@ def run(args: argparse.Namespace) -> int:
     taught = [] if args.features_only else [m for m, x in TEACHING.items() if x in streams]
     task, how = task_of(args), how_to_extract(args)
     teachers, data = {each: TEACHERS[each] for each in taught}, os.path.expanduser(args.data)
+    if teachers:
+        weak_labels(data)  # or says now, and not at the end, why they cannot be read
 
     def finish(named: Mapping[str, str], mine: Mapping[str, str]) -> None:
-        for line in label_annotated(data, mine, teachers, task):
+        for line in label_annotated(data, named, mine, teachers, task):
             print(line, file=sys.stderr, flush=True)
 
     videos = os.path.expanduser(args.videos)

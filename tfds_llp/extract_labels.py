@@ -22,36 +22,54 @@ from tfds_llp.folder import annotations_in
 WeakLabels = Mapping[str, UInt8[np.ndarray, " classes"]]
 
 
+def weak_labels(data: str) -> WeakLabels | None:
+    """The weak label of each video by its ID, and by ID_START_END; None without annotation files.
+
+    Raises:
+      UserError: they are damaged, or not all there.
+    """
+    files = annotations_in(Path(data))
+    if files is None:
+        return None
+    found = {}
+    for split in read_annotations(files, LLP).splits.values():
+        found |= dict(zip(split.filenames, split.weak_label, strict=True))
+        found |= dict(zip(split.ids, split.weak_label, strict=True))
+    return found
+
+
 def label_annotated(
-    data: str, named: Iterable[str], teachers: Mapping[str, Teacher], task: Task
+    data: str,
+    named: Iterable[str],
+    mine: Iterable[str],
+    teachers: Mapping[str, Teacher],
+    task: Task,
 ) -> list[str]:
     """Writes the labels that are not there yet of videos whose logits are, by their weak labels.
 
     Args:
       data: holds logits and, maybe, LLP's annotation files.
-      named: the videos; each process of a run has its own.
+      named: all videos.
+      mine: those whose labels this process of the run writes.
 
     Returns:
-      What to say of videos without labels, in lines.
+      What to say of videos without labels, in lines; the first process says it.
 
     Raises:
       UserError: annotations or logits are damaged, or labels cannot be written.
     """
     if not teachers:
         return []
-    files = annotations_in(Path(data))
-    if files is None:
-        return [
+    weak = weak_labels(data)
+    if weak is None:
+        lines = [
             f"{data}: has no AVVP_*.csv files, so no segment_pseudo_labels were made of "
             "segment_logits; put them there and start the command again"
         ]
-    weak = {}
-    for split in read_annotations(files, LLP).splits.values():
-        weak |= dict(zip(split.filenames, split.weak_label, strict=True))
-        weak |= dict(zip(split.ids, split.weak_label, strict=True))
-    named, lines = list(named), []
+        return lines if processes.first() else []
+    lines = []
     for teacher in teachers.values():
-        for name in named:
+        for name in mine:
             if name in weak and not os.path.lexists(labels_path(data, teacher, name)):
                 label(data, name, teacher, task, weak[name])
     if unknown := [name for name in named if name not in weak]:

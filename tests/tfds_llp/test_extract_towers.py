@@ -243,3 +243,12 @@ def test_each_teacher_needs_only_what_it_hears_or_sees(fidelity, taught, tmp_pat
         assert report["dark", name]["reason"] == "has no picture"
     for name in ("clap", "clap_logits"):
         assert report["silent", name]["reason"] == "has no sound"
+
+
+def test_annotations_that_cannot_be_read_are_refused_before_anything_is_made(tmp_path):
+    data = tmp_path / "DATA"
+    data.mkdir()
+    (data / "AVVP_train.csv").write_text("filename\tevent_labels\n")
+    with pytest.raises(UserError, match="annotation files are missing"):
+        extract(tmp_path / "no videos", data, streams="clip")
+    assert [path.name for path in data.iterdir()] == ["AVVP_train.csv"]
