@@ -76,9 +76,10 @@ class Report:
             changed = [key for key in {*before, *now} if before.get(key) != now.get(key)]
             if made and changed:
                 values = [f"{x}={before.get(x)} and not {now.get(x)}" for x in sorted(changed)]
+                also = " and their segment_pseudo_labels" if name not in SOURCES else ""
                 raise UserError(
                     f"{self._folder}: its features of {name} were made with {first_ten(values)}; "
-                    "choose another folder, or remove them with their rows in " + NAME
+                    f"choose another folder, or remove them{also} with their rows in {NAME}"
                 )
 
     def begin(self) -> None:

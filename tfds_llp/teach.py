@@ -21,12 +21,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from avvp_jax.encoders.classes import classes_text, read_classes
+from avvp_jax.encoders.classes import classes_text, read_classes, unknown_thresholds
 from avvp_jax.encoders.teachers import Teacher
 from avvp_jax.errors import UserError, one_line
 from avvp_jax.runtime import commands, processes
 from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.storage.writing import write_whole
+from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import Task
 from tfds_llp.flags import OneLineParser, add_extraction, carry_out, how_to_extract, task_of
 
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     how, task = how_to_extract(args), task_of(args)
     names, teachers = read_classes(os.path.expanduser(args.classes))
     out = os.path.expanduser(args.out)
+    refuse_others(out)
     refuse_differences({"--classes": classes_text(names, teachers), "--prior": args.prior})
 
     def finish(named: Mapping[str, str], mine: Mapping[str, str]) -> None:
@@ -69,22 +71,41 @@ def run(args: argparse.Namespace) -> int:
             modality: with_thresholds(out, named, teacher, task, args.prior)
             for modality, teacher in teachers.items()
         }
+        path = os.path.join(out, TAUGHT)
+        if processes.first():  # before labels: it says whose they are
+            try:
+                write_whole(path, classes_text(names, found).encode())
+            except OSError as error:
+                raise cannot_be_written(path, error) from error
+        processes.meet()
         anything = np.ones(len(names), np.uint8)
         for teacher in found.values():
             for video in mine:
                 label(out, video, teacher, task, anything)
         if processes.first():
-            path = os.path.join(out, TAUGHT)
-            try:
-                write_whole(path, classes_text(names, found).encode())
-            except OSError as error:
-                raise cannot_be_written(path, error) from error
-            said = f"{path}: thresholds; those of auto have {args.prior:g} of all segments above"
+            auto = unknown_thresholds(names, teachers)
+            said = f"{path}: the thresholds that were used"
+            said += f"; those of auto have about {args.prior:g} of all segments above" * bool(auto)
             print(one_line(said), flush=True)
 
     videos = os.path.expanduser(args.videos)
     failed = extract(videos, out, (), task, teachers=teachers, finish=finish, **how)
     return commands.USER_ERROR if failed and not args.allow_failures else 0
+
+
+def refuse_others(data: str) -> None:
+    """Checks that labels in a folder, if there are any, are those of this command.
+
+    Raises:
+      UserError: they are not, as VALOR's.
+    """
+    if os.path.lexists(os.path.join(data, TAUGHT)):
+        return
+    for folder in (os.path.join(data, each) for each in PSEUDO_LABELS.values()):
+        if os.path.isdir(folder) and any(name.endswith(".npy") for name in os.listdir(folder)):
+            raise UserError(
+                f"{folder}: holds labels that were made otherwise; choose another folder for --out"
+            )
 
 
 def with_thresholds(

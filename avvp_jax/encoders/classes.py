@@ -50,8 +50,13 @@ def classes_text(names: Sequence[str], teachers: Mapping[str, Teacher]) -> str:
     visual, audio = teachers["visual"], teachers["audio"]
     columns = (visual.prompts, audio.prompts, visual.thresholds, audio.thresholds)
     for row in zip(names, *columns, strict=True):
-        writer.writerow([AUTO if x != x else f"{x:.9g}" if type(x) is float else x for x in row])
+        writer.writerow([_number(x) if type(x) is float else x for x in row])
     return text.getvalue()
+
+
+def _number(threshold: float) -> str:
+    """A threshold with all its digits: a logit may be equal to it."""
+    return AUTO if math.isnan(threshold) else repr(threshold).removesuffix(".0")
 
 
 def unknown_thresholds(names: Sequence[str], teachers: Mapping[str, Teacher]) -> list[str]:

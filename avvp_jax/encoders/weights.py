@@ -26,6 +26,7 @@ from avvp_jax.encoders.weight_places import default_folder, find, find_vocabular
 from avvp_jax.errors import UserError
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime import terminal
+from avvp_jax.storage.reading import DamagedFile, check_file, read_bytes
 
 COMMAND = "python -m avvp_jax.encoders.weights --download"
 # Shapes of CLIP ViT-L/14's tensors, under OpenAI's names and Hugging Face's.
@@ -112,12 +113,12 @@ def _refuse_other_gelu(path: str) -> None:
 
     Others have tensors of the same names and shapes, and another activation between them.
     """
+    parts = [f"{tower}_config{dict_}" for tower in ("text", "vision") for dict_ in ("", "_dict")]
     try:
-        with open(path, encoding="utf-8") as file:
-            config = json.loads(file.read(1 << 20))
-        kinds = [config.get(f"{tower}_config") or {} for tower in ("text", "vision")]
+        config = json.loads(read_bytes(path, 1 << 20))
+        kinds = [config, *(config.get(part) or {} for part in parts)]
         found = [kind.get("hidden_act", "quick_gelu") for kind in kinds]
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (DamagedFile, ValueError, AttributeError, RecursionError):
         return  # the tensors are what counts
     if other := [each for each in found if each != "quick_gelu"]:
         raise UserError(
@@ -175,7 +176,10 @@ def _state_of(published: Encoder | Pair, path: str | None, folder: str) -> str:
         return f"missing; --download --streams {published.stream} fetches it"
     name = os.path.relpath(path, folder)
     try:
+        check_file(path)
         note = _other_hash(published, sha256_of(path), path)
+    except DamagedFile as problem:
+        return f"{name} is there, but {problem}"
     except OSError as error:
         return f"{name} is there, but cannot be read ({error.strerror})"
     return f"{name} is there, but {note}" if note else f"{name} is there"

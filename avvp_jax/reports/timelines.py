@@ -82,7 +82,8 @@ def draw_timeline(
         truth = None if annotated is None else annotated[:, index, shown]
         _draw_spans(panel, modality, frame_prob[:, index, shown], predicted[:, index, shown], truth)
     names = [task.classes[index].replace("_", " ") for index in shown]
-    panels[0].set_yticks(np.arange(len(names)) + 0.5, names)
+    # Names may hold dollars, which are no formulas.
+    panels[0].set_yticks(np.arange(len(names)) + 0.5, names, parse_math=False)
     _draw_title(figure, height, filename, scores)
     _draw_legend(figure, height, annotated is not None)
 

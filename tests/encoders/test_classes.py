@@ -173,3 +173,11 @@ def test_something_else_in_its_place_is_named(odd, tmp_path):
 def test_unknown_thresholds_are_nan_in_a_teacher(tmp_path):
     _, teachers = read(tmp_path, "name\nDog\n")
     assert all(math.isnan(x) for each in teachers.values() for x in each.thresholds)
+
+
+@pytest.mark.parametrize("threshold", [0.1 + 0.2, 1e-300, 20.123456789012, -3.0, 39.70773315429687])
+def test_a_threshold_comes_back_to_the_last_digit(tmp_path, threshold):
+    names, teachers = read(tmp_path, f"name,visual_threshold\nCat,{threshold!r}")
+    again = read(tmp_path, classes_text(names, teachers))
+    assert again[1]["visual"].thresholds == (threshold,)
+    assert math.isnan(again[1]["audio"].thresholds[0])

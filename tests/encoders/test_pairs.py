@@ -135,9 +135,22 @@ def test_a_clip_of_another_activation_is_refused(tmp_path, readers):
     for content in ('{"vision_config": {"hidden_act": "quick_gelu"}}', "{}", "[]", "{"):
         put(tmp_path, beside, content.encode())
         assert weights.load_towers("clip", str(tmp_path))[0] is TOWERS
-    put(tmp_path, beside, b'{"text_config": {"hidden_act": "gelu"}, "vision_config": null}')
-    with pytest.raises(UserError, match="config.json: says that its network has 'gelu'"):
-        weights.load_towers("clip", str(tmp_path))
+    for other in (
+        b'{"text_config": {"hidden_act": "gelu"}, "vision_config": null}',
+        b'{"hidden_act": "gelu"}',
+        b'{"vision_config_dict": {"hidden_act": "gelu"}}',
+    ):
+        put(tmp_path, beside, other)
+        with pytest.raises(UserError, match="config.json: says that its network has 'gelu'"):
+            weights.load_towers("clip", str(tmp_path))
+    (tmp_path / beside).unlink()
+    os.mkfifo(tmp_path / beside)  # nobody would ever write into it
+    assert weights.load_towers("clip", str(tmp_path))[0] is TOWERS
+
+
+def test_what_is_no_file_is_listed_as_such(tmp_path):
+    os.mkfifo(tmp_path / "630k-fusion-best.pt")
+    assert "630k-fusion-best.pt is there, but is no" in weights.listing(["clap"], str(tmp_path))
 
 
 @pytest.mark.parametrize(("name", "lines"), [("630k-fusion-best.pt", 0), (FILES["clap"][2], 1)])

@@ -83,3 +83,9 @@ def test_the_axis_is_in_seconds_of_the_task():
     ]
     changed = np.argwhere((drawn[0] != drawn[1]).any(axis=-1))
     assert len(changed) and changed[:, 0].min() > len(drawn[0]) - 110 * BELOW
+
+
+def test_names_of_classes_are_text():
+    """What would be a formula to Matplotlib is drawn as it stands, and none fails."""
+    task = replace(LLP, classes=tuple(f"$\\foo{{{k}$" for k in range(25)))
+    assert draw_timeline(None, "a", task, 0.8 * one_event(0), one_event(0)).ndim == 3

@@ -123,13 +123,13 @@ def test_one_killed_between_logits_and_labels_goes_on(
         raise Killed
 
     out = tmp_path / "DATA"
-    for kill_at in ("label", "read_logits"):
+    for kill_at, wrote in (("read_logits", False), ("label", True)):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(extract_labels, kill_at, killed)
             run(taught, half_known, out)
         assert len(list(out.rglob("segment_logits/*.npy"))) == 4
         assert not list(out.rglob("segment_pseudo_labels/*.npy"))
-        assert not (out / teach.TAUGHT).exists()
+        assert (out / teach.TAUGHT).exists() == wrote  # before labels, it says whose they are
     assert run(taught, half_known, out) == 0
     assert tree(out) == tree(done)
 
@@ -186,3 +186,22 @@ def test_a_damaged_file_of_logits_is_named(taught, half_known, began):
         with pytest.raises(UserError, match="remove it and start the command again") as told:
             run(taught, half_known, began)
         assert str(told.value).startswith(f"{path}: ")
+
+
+def test_labels_that_were_made_otherwise_are_not_touched(taught, half_known, tmp_path):
+    """As those of VALOR's download."""
+    path = tmp_path / "DATA/CLAP/segment_pseudo_labels/left.npy"
+    path.parent.mkdir(parents=True)
+    np.save(path, np.ones((10, 25), np.int64))
+    before = tree(tmp_path / "DATA")
+    with pytest.raises(UserError, match="segment_pseudo_labels: holds labels .*--out"):
+        run(taught, half_known, tmp_path / "DATA")
+    assert tree(tmp_path / "DATA") == before
+
+
+def test_the_thresholds_that_were_written_give_the_same_labels(taught, half_known, began):
+    """A quantile may be equal to a logit, which then is not above it."""
+    assert run(taught, half_known, began, "--prior=0.26") == 0
+    before = tree(began)
+    assert run(taught, began / teach.TAUGHT, began) == 0
+    assert tree(began) == before
