@@ -60,6 +60,7 @@ def embedded(
     texts = list(dict.fromkeys(itertools.chain(*each)))
     ids, mask = tokenised(stream, texts, vocabulary, missing)
     words, places = tower.arguments[:2]
+    places -= 2 * (stream == "clap")  # RoBERTa's first two stand for none, and for padding
     if ids.max() >= words:
         of = vocabulary[0] if vocabulary else "LLP's prompts"
         raise UserError(

@@ -122,7 +122,7 @@ PICKLES = [
     pkl(
         "nested too deep",
         "lists",
-        NONE_OF_MAS,
+        "nests its values too deeply",
         b"\x80\2" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".",
     ),
     pkl("huge number", "an integer's text", "4300 digits", b"I" + b"9" * 10**5 + b"\n."),
