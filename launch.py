@@ -74,9 +74,12 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def teachers_alone(argv: list[str]) -> bool:
     """Whether teachers parse in a work directory where nothing was trained: any config will do."""
-    record = os.path.join(os.path.expanduser(flags.FLAGS.workdir), "config.json")
     named = any(re.match("--?config[.]parse[.]teachers(=|$)", arg) for arg in argv)
-    return flags.FLAGS.mode == "parse" and named and not os.path.lexists(record)
+    if flags.FLAGS.mode != "parse" or not named:
+        return False
+    from avvp_jax.storage.reading import is_there  # here: it may be on cloud storage
+
+    return not is_there(os.path.join(os.path.expanduser(flags.FLAGS.workdir), "config.json"))
 
 
 def with_flag_files(argv: list[str]) -> list[str]:
