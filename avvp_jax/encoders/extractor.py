@@ -11,6 +11,7 @@ from jaxtyping import Float32, Shaped
 
 from avvp_jax.encoders import log_mel, plain
 from avvp_jax.encoders.teachers import Teacher
+from avvp_jax.media.sound import RATE, RATE_48K
 from avvp_jax.media.windows import Wanted, Window
 from avvp_jax.media.workers import Read
 from avvp_jax.streams import SEGMENT_LOGITS, TEACHING, Stream
@@ -33,7 +34,7 @@ class Source(NamedTuple):
     view: str | None
     rows: Callable[[Window, Task], Rows] | None
     encode: Callable[[Rows], Float32[np.ndarray, "rows width"]] | None = None
-    rate: int = 16_000
+    rate: int = RATE
 
 
 def _frames(window: Window, task: Task) -> Rows:
@@ -63,7 +64,7 @@ SOURCES = {
     "resnet152": Source("resnet", _frames),
     "r2plus1d": Source("r2plus1d", _clips),
     "clip": Source("clip", None),
-    "clap": Source(None, None, rate=48_000),
+    "clap": Source(None, None, rate=RATE_48K),
     "plain_sound": Source(None, _spectrograms, plain.sound),
     "plain_frames": Source("r2plus1d", _squares, plain.frames),
     "plain_motion": Source("r2plus1d", _clips, plain.motion),
@@ -132,7 +133,7 @@ class Extractor:
         sources = {x: SOURCES[x] for x in (encoder_of(stream.name) for stream in self.streams)}
         seen = [getattr(self._towers.get(x), "view", source.view) for x, source in sources.items()]
         rates = {source.rate for source in sources.values() if source.view is None}
-        sounds = {"sound": 16_000 in rates, "sound_48k": 48_000 in rates}
+        sounds = {"sound": RATE in rates, "sound_48k": RATE_48K in rates}
         views = tuple(dict.fromkeys(filter(None, seen)))
         how = {"fidelity": fidelity, "hop": hop, "partial": True, "most": most}
         return Wanted(self.task, views, **sounds, **how)

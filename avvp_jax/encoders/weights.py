@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from avvp_jax.encoders import clap_files, clip_files
 from avvp_jax.encoders.downloads import download, sha256_of
 from avvp_jax.encoders.pairs import PAIRS, VOCABULARY, Pair
 from avvp_jax.encoders.published import ENCODERS, Encoder, from_published
@@ -93,15 +94,10 @@ def load_towers(
     read = read_safetensors if path.endswith(".safetensors") else read_tensors
     state = read(path, f"remove it and run {command}")
     if stream == "clip":
-        from avvp_jax.encoders.clip_files import read_clip
-
         _refuse_other_gelu(os.path.join(os.path.dirname(path), "config.json"))
-
-        towers, note = read_clip(state, path, text), _other_size(state)
+        towers, note = clip_files.read_clip(state, path, text), _other_size(state)
     else:
-        from avvp_jax.encoders.clap_files import read_clap
-
-        towers, note = read_clap(state, path, text)
+        towers, note = clap_files.read_clap(state, path, text)
     digest = sha256_of(path)
     for each in filter(None, (note, _other_hash(pair, digest, path))):
         print(f"{path}: {each}; used all the same", file=sys.stderr, flush=True)

@@ -3,14 +3,12 @@
 import dataclasses
 import hashlib
 import os
-import sys
-import types
 
 import numpy as np
 import pytest
 from flax import nnx
 
-from avvp_jax.encoders import weights
+from avvp_jax.encoders import clap_files, clip_files, weights
 from avvp_jax.encoders.pairs import PAIRS
 from avvp_jax.encoders.published import ENCODERS
 from avvp_jax.encoders.towers import Tower, Towers
@@ -61,9 +59,8 @@ def readers(monkeypatch):
         note = "not those of VALOR" if "htsat" in path else None
         return read_clip(state, path, text), note
 
-    for name, function in (("clip", read_clip), ("clap", read_clap)):
-        module = types.SimpleNamespace(**{f"read_{name}": function})
-        monkeypatch.setitem(sys.modules, f"avvp_jax.encoders.{name}_files", module)
+    monkeypatch.setattr(clip_files, "read_clip", read_clip)
+    monkeypatch.setattr(clap_files, "read_clap", read_clap)
     return called
 
 
