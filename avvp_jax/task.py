@@ -7,6 +7,8 @@ Audio-Visual Video Parsing", ECCV 2020, section 3.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# The most segments of a clip. Attention compares each with each.
+MOST_SEGMENTS = 60
 # The order of the modality axis, everywhere.
 MODALITIES = ("audio", "visual")
 

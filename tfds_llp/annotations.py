@@ -14,10 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.task import Task
+from tfds_llp.annotated import AnnotatedVideos, Annotations
 from tfds_llp.csv_tables import read_table
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
@@ -31,47 +32,6 @@ _SECOND = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _FILENAME = re.compile(rf"([A-Za-z0-9_-]{{1,200}})_{_SECOND}_{_SECOND}")
 # A time in seconds: 3, or 3.0 as a spreadsheet writes it.
 _TIME = re.compile(r"[0-9]{1,9}(?:\.[0-9]*)?")
-
-
-@dataclass(frozen=True)
-class AnnotatedVideos:
-    """The videos of one split in the order of the csv file; labels are 0 or 1.
-
-    `ids` are YouTube's, or the whole filename (ID_START_END) of a video that shares its YouTube id
-    with another one. `audio_label` and `visual_label` are zero for train, which has no dense
-    labels. `csv_row` is a video's row below the header line, from 0; rows of videos that are left
-    out are missing.
-    """
-
-    ids: list[str]
-    filenames: list[str]
-    weak_label: UInt8[np.ndarray, "videos classes"]
-    audio_label: UInt8[np.ndarray, "videos segments classes"]
-    visual_label: UInt8[np.ndarray, "videos segments classes"]
-    csv_row: Int[np.ndarray, " videos"]
-
-    def keep(self, kept: list[bool]) -> "AnnotatedVideos":
-        """The videos where `kept` is true."""
-        return AnnotatedVideos(
-            [video_id for video_id, keep in zip(self.ids, kept, strict=True) if keep],
-            [filename for filename, keep in zip(self.filenames, kept, strict=True) if keep],
-            self.weak_label[kept],
-            self.audio_label[kept],
-            self.visual_label[kept],
-            self.csv_row[kept],
-        )
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """The annotations of all splits, and a summary of the oddities in them.
-
-    `summary` maps "FILE: oddity" to {"count": int, "examples": [str, ...]}, with up to ten
-    examples. It can be stored as json.
-    """
-
-    splits: dict[str, AnnotatedVideos]
-    summary: dict[str, dict]
 
 
 @dataclass(frozen=True)

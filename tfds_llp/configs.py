@@ -22,6 +22,7 @@ class LlpConfig(tfds.core.BuilderConfig):
         filmed: whether synthetic data are video files, and the features those of them.
         task: the task that is annotated.
         widths: name of a stream -> its width, for widths that are not the published ones.
+        any_length: whether clips may have fewer segments than the task.
         features: the streams with their widths, derived from `streams` and `widths`.
 
     Raises:
@@ -33,6 +34,7 @@ class LlpConfig(tfds.core.BuilderConfig):
     filmed: bool = False
     task: Task = LLP
     widths: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    any_length: bool = False
 
     def __post_init__(self):
         if others := [name for name in self.widths if name not in self.streams]:
@@ -42,7 +44,8 @@ class LlpConfig(tfds.core.BuilderConfig):
     def to_metadata(self) -> dict:
         """The part of the config that is stored with the prepared data."""
         widths = {stream.name: stream.width for stream in self.features}
-        return {"task": self.task.to_json(), "widths": widths}
+        lengths = {"any_length": True} if self.any_length else {}
+        return {"task": self.task.to_json(), "widths": widths, **lengths}
 
     @classmethod
     def from_metadata(cls, name: str, known: Mapping) -> "LlpConfig":
@@ -52,7 +55,10 @@ class LlpConfig(tfds.core.BuilderConfig):
             KeyError, TypeError, ValueError: `known` is not a result of `to_metadata`.
         """
         task, widths = Task.from_json(known["task"]), dict(known["widths"])
-        return cls(name=name, streams=tuple(widths), task=task, widths=widths)
+        any_length = known.get("any_length", False)
+        return cls(
+            name=name, streams=tuple(widths), task=task, widths=widths, any_length=any_length
+        )
 
 
 _SYNTHETIC = LlpConfig(

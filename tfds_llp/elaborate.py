@@ -34,7 +34,8 @@ from avvp_jax.runtime import preemption
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import LLP, MODALITIES
-from tfds_llp.annotations import DENSELY_LABELLED, AnnotatedVideos, read_annotations
+from tfds_llp.annotated import AnnotatedVideos
+from tfds_llp.annotations import DENSELY_LABELLED, read_annotations
 from tfds_llp.flags import OneLineParser
 from tfds_llp.folder import annotations_in, stored_names
 

@@ -19,7 +19,8 @@ from avvp_jax.storage.feature_files import read_features, read_pseudo_labels
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.streams import PSEUDO_LABELS
-from tfds_llp.annotations import FILES, AnnotatedVideos
+from tfds_llp.annotated import AnnotatedVideos
+from tfds_llp.annotations import FILES
 from tfds_llp.configs import LlpConfig
 from tfds_llp.videos import Videos
 

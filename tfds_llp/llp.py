@@ -58,6 +58,8 @@ class Llp(tfds.core.ShardBasedBuilder):
         features: float32 [segments, width] per stream, under its name in avvp_jax.streams;
         weak_label: uint8 [classes];
         densely_labelled: bool;
+        segments: how many the clip has, where clips may have fewer than the task; rows of features
+            and labels behind them are zero;
         audio_label, visual_label: uint8 [segments, classes];
         audio_pseudo_label, visual_pseudo_label: uint8 [segments, classes].
 
@@ -116,6 +118,8 @@ class Llp(tfds.core.ShardBasedBuilder):
             "audio_pseudo_label": segment_labels,
             "visual_pseudo_label": segment_labels,
         }
+        if self.builder_config.any_length:
+            features["segments"] = tfds.features.Scalar(dtype=np.int32)
         for stream in self.builder_config.features:
             features[stream.name] = _array((segments, stream.width), np.float32)
         return _LocalInfo(

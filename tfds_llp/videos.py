@@ -9,7 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, Task
-from tfds_llp.annotations import AnnotatedVideos
+from tfds_llp.annotated import AnnotatedVideos
 from tfds_llp.configs import LlpConfig
 
 
@@ -72,6 +72,7 @@ class Videos:
         """A digest of names, labels and features: equal content has equal digests."""
         labels = self.labels
         arrays = [labels.weak_label, labels.audio_label, labels.visual_label]
+        arrays += [x for x in (labels.lengths, labels.dense) if x is not None]
         for by_name in (self.pseudo_labels, self.streams):
             arrays += [by_name[name] for name in sorted(by_name)]
         digest = hashlib.sha256(repr([labels.ids, labels.filenames]).encode())
@@ -94,17 +95,21 @@ class Videos:
 
     def examples(self, rows: range, densely_labelled: bool) -> Iterator[tuple[int, dict]]:
         """Yields (row, example) for each of `rows`, with the features that the builder declares."""
+        labels = self.labels
         for row in rows:
+            own = {} if labels.lengths is None else {"segments": labels.lengths[row]}
+            dense = densely_labelled and (labels.dense is None or bool(labels.dense[row]))
             yield (
                 row,
-                {
-                    "id": self.labels.ids[row],
-                    "filename": self.labels.filenames[row],
-                    "csv_row": self.labels.csv_row[row],
-                    "weak_label": self.labels.weak_label[row],
-                    "densely_labelled": densely_labelled,
-                    "audio_label": self.labels.audio_label[row],
-                    "visual_label": self.labels.visual_label[row],
+                own
+                | {
+                    "id": labels.ids[row],
+                    "filename": labels.filenames[row],
+                    "csv_row": labels.csv_row[row],
+                    "weak_label": labels.weak_label[row],
+                    "densely_labelled": dense,
+                    "audio_label": labels.audio_label[row],
+                    "visual_label": labels.visual_label[row],
                     "audio_pseudo_label": self.pseudo_labels["audio"][row],
                     "visual_pseudo_label": self.pseudo_labels["visual"][row],
                     **{name: features[row] for name, features in self.streams.items()},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from avvp_jax.data.examples import WAY_OUT, read_examples
 from avvp_jax.data.features import ResidentFeatures, SplitFeatures, StoredFeatures
@@ -35,6 +35,9 @@ class Split:
       features: `audio`, `visual`, `snippet`, in memory or on disk.
       weak_label: float32 [videos, classes]; None without annotations.
       truth: uint8 [videos, segments, 2, classes], the dense annotations; None without them.
+      dense: bool [videos], which videos have dense annotations; None if it is all, or none.
+      lengths: int [videos], how many segments each clip has; None if all have the task's. What is
+        in arrays behind them is zero, and means nothing.
       pseudo_label: uint8 [videos, segments, 2, classes], labels by VALOR's teachers; None
         if the data was prepared without them.
       left_out: how many videos the whole data set leaves out for lack of features. This split
@@ -51,6 +54,8 @@ class Split:
     weak_label: Float[np.ndarray, "videos classes"] | None = None
     truth: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
     pseudo_label: UInt8[np.ndarray, "videos segments 2 classes"] | None = None
+    dense: Bool[np.ndarray, " videos"] | None = None
+    lengths: Int[np.ndarray, " videos"] | None = None
     left_out: int = 0
     annotated: int | None = None
 
@@ -84,13 +89,16 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
         raise UserError(f"split {name} of {builder.info.full_name} has no videos; prepare it anew")
     by_segment = [f"{m}_{kind}" for kind in ("label", "pseudo_label") for m in MODALITIES]
     kept = {} if stored else {role: stream.name for role, stream in spec.roles.items()}
-    columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values()])
+    short = ["segments"] if "segments" in builder.info.features else []
+    columns = _stack(source, ["csv_row", "weak_label", *by_segment, *kept.values(), *short])
     labels = ["weak_label", *by_segment]
     if reason := _invalid_content(columns, labels, kept.values()):
         raise damaged_data(builder.data_dir, f"{name} {reason}", WAY_OUT)
     known = dict(builder.info.metadata.items())  # by items(), because TFDS loads them lazily
     complete = None if known["left_out"] else len(source)
-    dense = columns["densely_labelled"].all()
+    dense, lengths = columns["densely_labelled"], columns.get("segments")
+    if lengths is not None and (lengths == spec.task.segments).all():
+        lengths = None
     truth, pseudo_label = (
         np.stack([columns[f"{m}_{kind}"] for m in MODALITIES], axis=2)
         for kind in ("label", "pseudo_label")
@@ -107,7 +115,9 @@ def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Spli
         features=features,
         csv_row=columns["csv_row"],
         weak_label=columns["weak_label"].astype(np.float32),
-        truth=truth if dense else None,
+        truth=truth if dense.any() else None,
+        dense=None if dense.all() or not dense.any() else dense,
+        lengths=lengths,
         pseudo_label=pseudo_label if known["pseudo_labels"] else None,
         left_out=len(known["left_out"]),
         annotated=known.get("annotated", {}).get(name, complete),
@@ -124,6 +134,9 @@ def _invalid_content(columns: dict, labels: list[str], streams: Iterable[str]) -
             return f"has NaN or infinity in {name}"
     if not all(map(_NAME.fullmatch, columns["id"] + columns["filename"])):
         return "has names that no video can have"
+    lengths, longest = columns.get("segments"), columns["audio_label"].shape[1]
+    if lengths is not None and not ((lengths > 0) & (lengths <= longest)).all():
+        return "has clips without segments, or with more than the task has"
     return None if len(set(columns["id"])) == len(columns["id"]) else "names a video twice"
 
 

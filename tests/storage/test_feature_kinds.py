@@ -17,7 +17,7 @@ from avvp_jax.storage.feature_files import read_features
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import STREAM_SETS, STREAMS, data_spec, pool_to_segments
 from avvp_jax.task import LLP, Task
-from tfds_llp.annotations import AnnotatedVideos
+from tfds_llp.annotated import AnnotatedVideos
 from tfds_llp.configs import LlpConfig
 from tfds_llp.folder import read_features_into
 from tfds_llp.videos import Videos

@@ -31,7 +31,7 @@ from tests.programs import still
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 from tfds_llp import LlpConfig, llp
-from tfds_llp.annotations import AnnotatedVideos
+from tfds_llp.annotated import AnnotatedVideos
 from tfds_llp.prepare import prepare
 from tfds_llp.videos import Videos
 
