@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,14 +10,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from avvp_jax.data.examples import WAY_OUT, read_examples
 from avvp_jax.data.features import ResidentFeatures, SplitFeatures, StoredFeatures
 from avvp_jax.errors import UserError, damaged_data
+from avvp_jax.storage.names import no_name
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES, Task
 
 # Videos decoded at once while a split is read; bounds the host memory that they take.
 _VIDEOS_AT_ONCE = 256
 
-# Names of videos, which are used as names of files.
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+# Bytes of a name, which is used as that of files; published ones end in times beside.
+_LONGEST_NAME = 240
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _invalid_content(columns: dict, labels: list[str], streams: Iterable[str]) -
     for name in streams:
         if not np.isfinite(columns[name]).all():
             return f"has NaN or infinity in {name}"
-    if not all(map(_NAME.fullmatch, columns["id"] + columns["filename"])):
+    if any(no_name(name, _LONGEST_NAME) for name in columns["id"] + columns["filename"]):
         return "has names that no video can have"
     lengths, longest = columns.get("segments"), columns["audio_label"].shape[1]
     if lengths is not None and not ((lengths > 0) & (lengths <= longest)).all():
