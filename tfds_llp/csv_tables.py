@@ -15,51 +15,84 @@ from avvp_jax.storage.reading import DamagedFile, read_bytes
 
 # The largest published file has 0.4 MB.
 LARGEST_TABLE = 64 << 20
+MOST_ROWS = 1_000_000
 _SEPARATORS = ("\t", ",", ";")
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+def read_table(
+    path: Path,
+    columns: tuple[str, ...],
+    *,
+    optional: tuple[str, ...] = (),
+    blank: tuple[str, ...] = (),
+    way_out: str = "restore the published file",
+) -> list[tuple[str, ...]]:
     """Reads the named columns, one tuple per row; lines without content are skipped.
 
     Cells come without the spaces around them.
 
+    Args:
+        path: of the file.
+        columns: those that it must have; lists may be in the last.
+        optional: more columns, which come behind the others, empty where they are not there.
+        blank: which of `columns` may be empty in a row.
+        way_out: what to do if the file is of no use.
+
     Raises:
-        UserError: the file is missing, unreadable, not UTF-8 text, lacks a column or has no
-            rows.
+        UserError: the file is missing, unreadable, not UTF-8 text, too long, lacks a column or
+            has no rows.
     """
-    lines = _filled_lines(_read_text(path))
+    lines = _filled_lines(path, _read_text(path, way_out))
     if not lines:
-        raise UserError(f"{path}: the file is empty; restore the published one")
+        raise UserError(f"{path}: the file is empty; {way_out}")
     separator = _separator(lines[0][1], columns)
     header, *rows = (
         (number, _without_empty_end(_cells(path, number, line, separator)))
         for number, line in lines
     )
     names = header[1]
-    missing = [column for column in columns if names.count(column) != 1]
-    if missing:
+    _check_header(path, names, separator, columns, optional)
+    if not rows:
+        raise UserError(f"{path}: nothing below the header line; {way_out}")
+    needed = max(names.index(column) for column in columns if column not in blank)
+    wrong = [str(number) for number, row in rows if not needed < len(row) <= len(names)]
+    if wrong:
+        lists = " (a list with commas needs double quotes around it)" * (separator == ",")
         raise UserError(
-            f"{path}: the header line (separated by tabs) must name each of the columns "
-            f"{', '.join(columns)} once; wrong: {', '.join(missing)}"
+            f"{path}: lines that do not have the header's {len(names)} columns: "
+            f"{first_ten(wrong)}{lists}"
         )
-    if separator == "," and names.index(columns[-1]) < len(names) - 1:
+    places = [names.index(x) if x in names else len(names) for x in (*columns, *optional)]
+    filled = (row + [""] * (len(names) + 1 - len(row)) for _, row in rows)
+    return [tuple(row[place] for place in places) for row in filled]
+
+
+def _check_header(
+    path: Path,
+    names: list[str],
+    separator: str,
+    columns: tuple[str, ...],
+    optional: tuple[str, ...],
+) -> None:
+    wrong = [column for column in columns if names.count(column) != 1]
+    wrong += [column for column in optional if names.count(column) > 1]
+    if wrong:
+        raise UserError(
+            f"{path}: the header line (separated by tabs, commas or semicolons) must name each of "
+            f"the columns {', '.join(columns)} once; wrong: {', '.join(wrong)}"
+        )
+    behind = set(names[names.index(columns[-1]) + 1 :]) - {*columns, *optional}
+    if separator == "," and behind:
         raise UserError(
             f"{path}: lists in {columns[-1]} cannot be told from the columns behind it; put it "
             "last, or separate columns by tabs"
         )
-    if not rows:
-        raise UserError(f"{path}: nothing below the header line; restore the published file")
-    wrong = [str(number) for number, row in rows if not _reach(names, columns, row)]
-    if wrong:
-        raise UserError(
-            f"{path}: lines that do not have the header's {len(names)} columns: {first_ten(wrong)}"
-        )
-    places = [names.index(column) for column in columns]
-    return [tuple(row[place] for place in places) for _, row in rows]
 
 
-def _filled_lines(text: str) -> list[tuple[int, str]]:
+def _filled_lines(path: Path, text: str) -> list[tuple[int, str]]:
     """The lines with more than separators, and their numbers from 1."""
+    if max(map(text.count, "\r\n")) > MOST_ROWS:
+        raise UserError(f"{path}: has more than {MOST_ROWS} lines, which is the limit; shorten it")
     lines = enumerate(re.split("\r\n|\r|\n", text), 1)
     filled = [(number, line) for number, line in lines if line.strip(' \t,;"')]
     # Some spreadsheets say first what separates columns.
@@ -68,10 +101,11 @@ def _filled_lines(text: str) -> list[tuple[int, str]]:
 
 def _separator(header: str, columns: tuple[str, ...]) -> str:
     """What the header line separates the columns with; the published tab if nothing fits."""
-    for separator in _SEPARATORS:
-        if set(columns) <= {name.strip(' "') for name in header.split(separator)}:
-            return separator
-    return "\t"
+
+    def known(separator: str) -> int:
+        return len({name.strip(' "') for name in header.split(separator)} & set(columns))
+
+    return max(_SEPARATORS, key=known)  # the first of equals
 
 
 def _cells(path: Path, number: int, line: str, separator: str) -> list[str]:
@@ -90,19 +124,14 @@ def _without_empty_end(cells: list[str]) -> list[str]:
     return cells
 
 
-def _reach(names: list[str], columns: tuple[str, ...], row: list[str]) -> bool:
-    """Whether a row has all of the columns, and nothing beyond the header line."""
-    return max(map(names.index, columns)) < len(row) <= len(names)
-
-
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, way_out: str) -> str:
     try:
         content = read_bytes(path, LARGEST_TABLE)
         # What spreadsheets call Unicode text.
         marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if marked else "utf-8").lstrip("\ufeff")
     except DamagedFile as problem:
-        raise UserError(f"{path}: {problem}; put the published csv file there") from None
+        raise UserError(f"{path}: {problem}; {way_out}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
 
