@@ -12,8 +12,12 @@ ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".mpg", ".mp
 ENDINGS += (".m2ts", ".wmv", ".asf", ".3gp", ".ogv", ".vob", ".mxf")
 
 
-def videos_in(folder: str | os.PathLike) -> list[str]:
+def videos_in(folder: str | os.PathLike, *, or_none: bool = False) -> list[str]:
     """The paths of the videos in a folder and the folders below it, sorted.
+
+    Args:
+      folder: to search.
+      or_none: whether it may hold no video.
 
     Raises:
       UserError: there is no such folder, it cannot be read, or it holds no video.
@@ -27,7 +31,7 @@ def videos_in(folder: str | os.PathLike) -> list[str]:
     for place, below, names in os.walk(folder, onerror=_refuse, followlinks=False):
         below[:] = sorted(name for name in below if not name.startswith("."))
         found += [os.path.join(place, name) for name in names if _is_video(name)]
-    if not found:
+    if not found and not or_none:
         raise UserError(f"{folder}: holds no video; videos end in {', '.join(ENDINGS)}")
     return sorted(found)
 

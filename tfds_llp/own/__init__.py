@@ -1,0 +1,1 @@
+"""A folder of one's own videos and classes, as a data set."""
