@@ -1,9 +1,11 @@
 """Classes by their names: classes.csv, what teachers need to know of each."""
 
+import codecs
 import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from avvp_jax.encoders.teachers import TEACHERS, Teacher, alternatives
@@ -22,8 +24,8 @@ _WAY_OUT = f"give a header of {', '.join(COLUMNS)} (name alone is needed), and a
 def read_classes(path: str) -> tuple[tuple[str, ...], dict[str, Teacher]]:
     """The names of classes in a csv file, and by modality the teachers for them.
 
-    Columns are apart by commas or tabs. An empty prompt is that of PATTERNS, an empty threshold is
-    AUTO. Several prompts of a class are apart by "|".
+    Columns are apart by commas, semicolons or tabs. An empty prompt is that of PATTERNS, an empty
+    threshold is AUTO. Several prompts of a class are apart by "|".
 
     Raises:
       UserError: the file is missing, or holds something else.
@@ -32,7 +34,7 @@ def read_classes(path: str) -> tuple[tuple[str, ...], dict[str, Teacher]]:
     names = tuple(row["name"] for row in rows)
     if odd := [repr(x) for x in names if not x or any(not c.isprintable() for c in x)]:
         raise UserError(f"{path}: no names of classes: {first_ten(odd)}; {_WAY_OUT}")
-    if twice := sorted({x for x in names if names.count(x) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise UserError(f"{path}: names classes twice: {first_ten(twice)}; leave one of each")
     made = {}
     for modality in MODALITIES:
@@ -67,14 +69,19 @@ def unknown_thresholds(names: Sequence[str], teachers: Mapping[str, Teacher]) ->
 
 def _rows(path: str) -> list[dict[str, str]]:
     try:
-        text = read_bytes(path, _LARGEST).decode("utf-8-sig")
+        content = read_bytes(path, _LARGEST)
+        # What spreadsheets call Unicode text.
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if marked else "utf-8-sig")
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; it needs a list of classes") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    text = re.sub(r'\A"?sep=.?"?[\r\n]+', "", text)  # some spreadsheets say what separates columns
     head = next((line for line in text.splitlines() if line.strip()), "")
+    separator = next((sign for sign in "\t;" if sign in head), ",")
     try:
-        cells = csv.reader(io.StringIO(text), strict=True, delimiter="\t" if "\t" in head else ",")
+        cells = csv.reader(io.StringIO(text), strict=True, delimiter=separator)
         rows = [[cell.strip() for cell in row] for row in cells if any(map(str.strip, row))]
     except csv.Error as error:
         raise UserError(f"{path}: is no csv file ({error}); {_WAY_OUT}") from None

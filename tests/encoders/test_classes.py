@@ -53,6 +53,9 @@ WRITTEN = {
     'Dog,20.5,A dog | two dogs,"barking, a dog",-1\nCat,3,cat,cat\n',
 }
 WRITTEN["a byte-order mark"] = "\ufeff" + WRITTEN["commas"]
+WRITTEN["semicolons"] = WRITTEN["tabs"].replace("\t", ";")
+WRITTEN["what separates"] = "sep=;\r\n" + WRITTEN["semicolons"]
+WRITTEN["UTF-16"] = WRITTEN["tabs"].encode("utf-16")
 WRITTEN["carriage returns"] = WRITTEN["commas"].replace("\n", "\r\n")
 
 
@@ -120,7 +123,7 @@ REFUSED = {
     "another column": ("name,color\nDog,red\n", "has the columns name, color; give a header"),
     "a column twice": ("name,name\nDog,Cat\n", "has the columns name, name; give"),
     "capitals": ("Name\nDog\n", "has the columns Name; give"),
-    "semicolons": ("name;visual_threshold\nDog;1\n", "columns name;visual_threshold; give"),
+    "bars": ("name|visual_threshold\nDog|1\n", "columns name.visual_threshold; give"),
     "too many cells": ("name,visual_prompt\nDog,a dog, a big one\n", "row 2 has 3 cells.*quotes"),
     "no name": ("name,visual_threshold\n,1\n", "no names of classes: ''"),
     "line in a name": ('name\n"a\nb"\n', "no names of classes: 'a.nb'"),
@@ -130,7 +133,7 @@ REFUSED = {
     "a name twice": ("name\nDog\nCat\nDog\n", "names classes twice: Dog; leave one"),
     "quotes": ('name\n"Dog\n', "is no csv file.*give a header"),
     "Latin-1": ("name\nCaf\u00e9\n".encode("latin-1"), "is not UTF-8 text; save it as UTF-8"),
-    "UTF-16": ("name\nDog\n".encode("utf-16"), "is not UTF-8 text"),
+    "half of UTF-16": ("name\nDog\n".encode("utf-16")[:-1], "is not UTF-8 text"),
     "empty alternative": ("name,visual_prompt\nDog,a|\n", "Dog has the visual prompt 'a.'.*empty"),
     "only a bar": ("name,audio_prompt\nDog,|\n", "Dog has the audio prompt .|.,.*is empty"),
     "no word": ("name,audio_prompt\n_|,x\n", "_. has no word in it; give it a visual prompt"),
