@@ -33,6 +33,12 @@ class Extent(NamedTuple):
         return max(self.picture, self.sound)
 
 
+def said(opened: Opened) -> float:
+    """How many seconds a file says that it has; 0 if it says nothing that can be true."""
+    seconds = (opened.container.duration or 0) / 10**6
+    return seconds if 0 < seconds < LONGEST else 0.0
+
+
 def measured(opened: Opened) -> Extent:
     """Reads a file to its end without decoding it. Its container cannot be used afterwards.
 
