@@ -156,6 +156,12 @@ CASES = [
         records("filename", b"../../x"),
     ),
     prepared(
+        "wrong encoding",
+        "a video's name",
+        "names that no video can have",
+        records("filename", "caf\xe9".encode("latin-1")),
+    ),
+    prepared(
         "NaN or infinity",
         "in a record",
         "NaN or infinity in vggish",

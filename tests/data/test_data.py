@@ -9,6 +9,7 @@ from avvp_jax.data.prepared import load_features, open_dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
 from avvp_jax.streams import data_spec
+from tests.damage.prepared import records
 from tests.tfds_llp.published_folder import TEST, TRAIN, VAL
 
 
@@ -77,3 +78,13 @@ def test_a_damaged_record_is_named_with_its_folder(config, tmp_path):
     record.write_bytes(content)
     with pytest.raises(UserError, match="the prepared data is damaged"):
         load_split(open_dataset(config.data), "train", data_spec("base"))
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9 (2)", "a.b", "\u72ac_3_5.5"])
+def test_any_printable_name_of_a_file_may_be_a_videos(name, config, tmp_path):
+    shutil.copytree(open_dataset(config.data).data_dir_root, tmp_path / "copy")
+    config.data.data_dir = str(tmp_path / "copy")
+    records("filename", name.encode())(next((tmp_path / "copy").glob("llp/base/*")))
+    assert set(load_split(open_dataset(config.data), "train", data_spec("base")).filenames) == {
+        name
+    }

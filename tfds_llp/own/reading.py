@@ -27,11 +27,12 @@ from tfds_llp.own.clips import Clip, exact, segments_of, stem_of, too_long
 from tfds_llp.own.dense import FILES, Event, rasterised, read_events, refuse_beyond
 from tfds_llp.own.files import files_in
 from tfds_llp.own.splits import val_of
-from tfds_llp.own.tables import Labels, Row, how_to_write, labels_in, read_rows
+from tfds_llp.own.tables import Labels, Row, how_to_write, labels_in, read_rows, shown
 
 CLASSES = "classes.csv"
 SPLIT_FILES = {"train": "train.csv", "val": "val.csv", "test": "test.csv"}
 MOST_CLASSES = 1000
+_LONGEST_CLASS = 200
 _MOST_LABELS = 1 << 32  # bytes of dense labels
 
 
@@ -82,6 +83,8 @@ def read_own(
     labels = Labels(folder / CLASSES, classes)
     known = files_in(folder).names
     rows = {split: read_rows(path, labels, known) for split, path in tables.items()}
+    if not any(row.classes for row in rows["train"]):
+        raise UserError(f"{tables['train']}: no clip has a label; write what occurs in each")
     clips = _clips(folder, rows, task)
     events, remarks = read_events(folder, clips, labels, task)
     if "val" not in rows:
@@ -102,22 +105,24 @@ def with_lengths(own: OwnData, lengths: Mapping[str, int]) -> OwnData:
 
     Args:
       own: what was read.
-      lengths: clip -> its segments, at least 1 and at most the task's.
+      lengths: clip -> its segments, at least 1 and at most the task's. Clips that are not in it
+        are left out of the splits.
 
     Raises:
       UserError: an event is beyond the end of its clip.
     """
     seconds = exact(own.task.seconds)
-    for name, events in own.events.items():
+    for name in own.events.keys() & lengths.keys():
         # A length is rounded, so that the clip may be half a segment longer.
         end = (lengths[name] + Fraction(1, 2)) * seconds
-        refuse_beyond(own.folder, name, events, end, slack=seconds / 2)
+        refuse_beyond(own.folder, name, own.events[name], end, slack=seconds / 2)
     splits = {}
-    for split, videos in own.splits.items():
+    for split, everything in own.splits.items():
+        videos = everything.keep([name in lengths for name in everything.ids])
         counts = np.array([lengths[name] for name in videos.ids], np.int64)
         of_task = counts.size and (counts == own.task.segments).all()
         marked = None if of_task else counts
-        audio, visual = videos.audio_label.copy(), videos.visual_label.copy()
+        audio, visual = videos.audio_label, videos.visual_label  # copies, made by keep
         for row in np.flatnonzero(videos.dense) if videos.dense is not None else ():
             made = rasterised(own.events[videos.ids[row]], own.task, counts[row])
             audio[row], visual[row] = made["audio"], made["visual"]
@@ -176,6 +181,11 @@ def _classes(
         raise UserError(
             f"{path}: names {len(names)} classes; {MOST_CLASSES} are the limit, so leave out those "
             "that you do not need"
+        )
+    if long := [shown(name) for name in names if len(name) > _LONGEST_CLASS]:
+        raise UserError(
+            f"{path}: names with more than {_LONGEST_CLASS} letters: {first_ten(long)}; shorten "
+            "them, and describe the class in its prompts"
         )
     return tuple(map(normal, names)), teachers
 

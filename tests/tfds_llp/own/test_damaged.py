@@ -131,6 +131,7 @@ CLIPS = [
     case("one video's clips", "train.csv", HEADER + "long_0_9,Dog\nlong_9_18,Dog\n", "one video"),
     case("unknown labels", "train.csv", HEADER + "a,Dogs\n", "lacks: Dogs (nearest: Dog); corr"),
     case("another case", "val.csv", HEADER + "v1,dog\n", "val.csv: labels that classes.csv lacks"),
+    case("no label", "train.csv", HEADER + "a,\nb,\n", "no clip has a label"),
     case("a class in quotes", "train.csv", "filename\tevent_labels\na\tCat,\"Dog\"\n", '"Dog"'),
 ]  # fmt: skip
 
@@ -146,6 +147,7 @@ CLASSES_DAMAGED = [
     case("a page", "classes.csv", PAGE, "is a web page"),
     case("10,000 classes", "classes.csv", "name\n" + "".join(f"c{n}\n" for n in range(10_000)),
          "names 10000 classes; 1000 are the limit"),
+    case("a novel", "classes.csv", "name\nDog\n" + "x" * 201 + "\n", "more than 200 letters: xxx"),
     case("Latin-1", "classes.csv", "name\nCaf\xe9\n".encode("latin-1"), "not UTF-8"),
     case("a threshold", "classes.csv", "name,audio_threshold\nDog,nan\n", "threshold 'nan'"),
 ]  # fmt: skip

@@ -148,6 +148,9 @@ def test_lengths_of_features_move_events_into_the_clip(folder):
     assert short.splits["val"].lengths.tolist() == [4, 4] and short.splits["train"].lengths is None
     assert np.argwhere(short.splits["val"].audio_label[0]).tolist() == [[3, 0]]
     assert not own.splits["val"].audio_label[0, 3].any()  # the first stays as it was
+    left = with_lengths(own, {"a": 10, "v2": 3}).splits
+    assert left["train"].ids == ["a"] and left["val"].ids == ["v2"]
+    assert left["val"].audio_label[0].sum(0).tolist() == [0, 3, 0]
     with pytest.raises(UserError, match=r"dense_audio.csv: v1 \(3.9, 4.4\) is beyond the 3.5 s"):
         with_lengths(own, full | {"v1": 3})
 
