@@ -22,7 +22,9 @@ def run(program: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("module", ["avvp_jax", "tfds_llp", "tfds_llp.prepare"])
+@pytest.mark.parametrize(
+    "module", ["avvp_jax", "tfds_llp", "tfds_llp.prepare", "tfds_llp.own.look"]
+)
 def test_imports_are_light(module):
     done = run(f"import {module}")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """Dense labels: rows of onset, offset and labels, and which segments of a clip they make active."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -81,20 +82,21 @@ def read_events(
       UserError: a file cannot be used, or a time is none, or beyond its clip.
     """
     found: dict[str, list[Event]] = {}
-    by_name = {same_clip(name): name for name in clips}
+    by_name = {same_clip(name): name for name in clips} | {name: name for name in clips}
     videos = {clip.video for clip in clips.values() if clip.name != clip.video}
     remarks = []
     for modality, file in FILES.items():
-        if not (path := folder / file).exists() and not path.is_symlink():
+        if not os.path.lexists(path := folder / file):
             continue
         rows = read_table(path, COLUMNS, blank=COLUMNS[1:], way_out=_WAY_OUT)
         lists = labels.of(path, [row[3] for row in rows])
         unknown, wrong, parts = [], [], []
         for (text, onset, offset, _), classes in zip(rows, lists, strict=True):
-            name = by_name.get(same_clip(name_in_table(text)))
+            in_table = name_in_table(text)
+            name = by_name.get(in_table) or by_name.get(same_clip(in_table))
             if name is None:
                 unknown.append(shown(text))
-                parts += [shown(text)] * (name_in_table(text) in videos)
+                parts += [shown(text)] * (in_table in videos)
                 continue
             event = _event(modality, onset, offset, classes)
             if event is None:

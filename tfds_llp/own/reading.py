@@ -33,7 +33,7 @@ CLASSES = "classes.csv"
 SPLIT_FILES = {"train": "train.csv", "val": "val.csv", "test": "test.csv"}
 MOST_CLASSES = 1000
 _LONGEST_CLASS = 200
-_MOST_LABELS = 1 << 32  # bytes of dense labels
+_MOST_LABELS = 1 << 31  # bytes of dense labels
 
 
 @dataclass(frozen=True)
@@ -203,8 +203,8 @@ def _clips(folder: Path, rows: Mapping[str, Sequence[Row]], task: Task) -> dict[
     if long := [clip.name for clip in everything if too_long(clip, task)]:
         raise UserError(
             f"{folder}: clips longer than the {task.duration:g} s of the task: {first_ten(long)}; "
-            f"cut them into shorter ones, or raise config.data.segments (at most {MOST_SEGMENTS}) "
-            "or config.data.segment_seconds"
+            "cut them into shorter ones, as python -m tfds_llp.convert does, or raise "
+            f"config.data.segments (at most {MOST_SEGMENTS}) or config.data.segment_seconds"
         )
     if len(everything) * task.segments * len(task.classes) > _MOST_LABELS:
         raise UserError(

@@ -18,9 +18,9 @@ def val_of(
 ) -> set[str]:
     """The groups that are val.
 
-    It depends on the names, labels, share and seed alone. Val has one group at least, and leaves a
-    clip in train of every class that more than one group has, and also of one that a single group
-    has unless there is no other way.
+    It depends on the names, labels, share and seed alone. Val has one group at least, and one with
+    a class if two have any. It leaves a clip in train of every class that more than one group has,
+    and also of one that a single group has unless there is no other way.
 
     Args:
       groups: name -> the classes of each of its clips.
@@ -89,10 +89,23 @@ class _Deal:
                 heapq.heappush(waiting, (now, row))
             elif self._sizes[row] < 2 * self._room[1] and self._may_go(row):
                 self._move(row)
-        if not self.val.any():
-            lost = [((self._stay[own] < 2).sum(), size) for own, size in
-                    zip(self._classes, self._sizes, strict=True)]  # fmt: skip
-            self._move(min(range(len(lost)), key=lost.__getitem__))
+        self._score()
+
+    def _score(self) -> None:
+        """Gives val a group that has a class, so that there is something to score."""
+        labelled = self._has.any(1)
+        if self.val[labelled].any():
+            return
+
+        def harm(row: int) -> tuple[bool, bool, int, int]:
+            own = self._classes[row]
+            alone = bool(labelled[row]) and labelled.sum() == 1
+            return alone, not labelled[row], int((self._stay[own] < 2).sum()), self._sizes[row]
+
+        row = min(np.flatnonzero(~self.val), key=harm)
+        alone, unlabelled, *_ = harm(row)
+        if not self.val.any() or not (alone or unlabelled):
+            self._move(row)
 
     def _put(self, row: int, to_val: bool) -> None:
         self._left[row] = False

@@ -132,6 +132,13 @@ def test_dense_labels_are_of_the_videos_that_have_rows(folder):
     assert "dense labels of clips in train are not used: 1 (b)" in told
 
 
+def test_times_in_names_may_be_written_otherwise_unless_both_are_clips(folder):
+    table = "filename,event_labels\nlong_1_3,Dog\nlong_1.0_3,Dog\nlong_4_6.50,Dog\n"
+    folder.put("val.csv", table)
+    folder.put("dense_audio.csv", DENSE + "long_1_3,0,1,Dog\nlong_4.0_6.5,0,1,Dog\n")
+    assert folder.read().splits["val"].dense.tolist() == [True, False, True]
+
+
 def test_a_row_without_labels_says_that_nothing_occurs(folder):
     folder.put("val.csv", VAL).put("dense_visual.csv", DENSE + "v2,,,\n")
     val = folder.read().splits["val"]

@@ -61,6 +61,15 @@ def test_val_has_a_video_where_every_class_has_one():
     assert len(val_of({name: [[k]] for k, name in enumerate("abc")}, 3, 0.1, 0)) == 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_val_has_something_to_score_if_train_has_too(seed):
+    nothing = {f"n{n}": [[]] for n in range(60)}
+    assert val_of(nothing | {"a": [[0]], "b": [[1]]}, 2, 0.1, seed) & {"a", "b"}
+    few = val_of({"a": [[0]], "b": [[1]], "n": [[]]}, 2, 0.1, seed)
+    assert len(few) == 1 and few < {"a", "b"}
+    assert val_of({"a": [[0]], "n": [[]]}, 2, 0.1, seed) == {"n"}
+
+
 def test_clips_without_labels_are_dealt_out_too():
     assert len(val_of({str(n): [[]] for n in range(20)}, 3, 0.25, 0)) == 5
 
