@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic, linear, product
+from avvp_jax.nn.time_mask import Lengths, present
 
 # Steps of a sequence up to which a TPU multiplies it by sums, see _small.
 _FEW_STEPS = 16
@@ -41,33 +42,39 @@ class Attention(nnx.Module):
         x: Float[Array, "*batch time width"],
         drop: Dropout = NO_DROPOUT,
         bias: Float[ArrayLike, "..."] | None = None,
+        lengths: Lengths = None,
     ) -> Float[Array, "*batch time width"]:
         """Self-attention of every stream; streams may be stacked on a batch axis.
 
         Args:
           bias: is added to the logits, whose shape [*batch, heads, time, time] it is broadcast to.
+          lengths: how many steps of a video are attended to, here and below.
         """
         q, k, v = jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1)
-        return self._attend(q, k, v, drop, bias)
+        return self._attend(q, k, v, drop, bias, lengths)
 
     def to_each_other(
-        self, pair: Float[Array, "videos 2 time width"], drop: Dropout = NO_DROPOUT
+        self,
+        pair: Float[Array, "videos 2 time width"],
+        drop: Dropout = NO_DROPOUT,
+        lengths: Lengths = None,
     ) -> Float[Array, "videos 2 time width"]:
         """Cross-attention of two stacked streams: each attends to the other."""
         q, k, v = jnp.split(self._project(pair, 0, 3 * pair.shape[-1]), 3, axis=-1)
-        return self._attend(q, k[:, ::-1], v[:, ::-1], drop)
+        return self._attend(q, k[:, ::-1], v[:, ::-1], drop, None, lengths)
 
     def to_context(
         self,
         query: Float[Array, "*batch time width"],
         context: Float[Array, "*batch steps width"],
         drop: Dropout = NO_DROPOUT,
+        lengths: Lengths = None,
     ) -> Float[Array, "*batch time width"]:
         """Cross-attention of `query` to `context`, which may have another length."""
         width = query.shape[-1]
         q = self._project(query, 0, width)
         k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
-        return self._attend(q, k, v, drop)
+        return self._attend(q, k, v, drop, None, lengths)
 
     def _attend(
         self,
@@ -75,19 +82,22 @@ class Attention(nnx.Module):
         k: Float[Array, "*batch steps width"],
         v: Float[Array, "*batch steps width"],
         drop: Dropout,
-        bias: Float[ArrayLike, "..."] | None = None,
+        bias: Float[ArrayLike, "..."] | None,
+        lengths: Lengths,
     ) -> Float[Array, "*batch time width"]:
         """Scaled dot-product attention for each head, and the output projection."""
         shape = q.shape
         q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
         if k.shape[-3] >= _MANY_STEPS:
-            return self.out_proj(self._mixed_of_many(q, k, v, drop, bias).reshape(shape))
+            mixed = self._mixed_of_many(q, k, v, drop, bias, lengths)
+            return self.out_proj(mixed.reshape(shape))
         einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
         products = functools.partial(einsum, "...thd,...shd->...hts")
         logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
         logits = logits.astype(jnp.float32)
         logits = logits if bias is None else logits + bias
-        weights = jax.nn.softmax(logits, axis=-1).astype(q.dtype)
+        there = present(lengths, logits, -1)
+        weights = jax.nn.softmax(logits, axis=-1, where=there).astype(q.dtype)
         weights = drop(weights, self.dropout)
         products = functools.partial(einsum, "...hts,...shd->...thd")
         mixed = _small(products, _mixed_by_sums, weights, v)
@@ -100,6 +110,7 @@ class Attention(nnx.Module):
         v: Float[Array, "*batch steps heads part"],
         drop: Dropout,
         bias: Float[ArrayLike, "..."] | None,
+        lengths: Lengths,
     ) -> Float[Array, "*batch time heads part"]:
         """The values of long sequences mixed, in an order that a CPU computes in half the time.
 
@@ -110,6 +121,8 @@ class Attention(nnx.Module):
         q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q * q.shape[-1] ** -0.5, k, v))
         logits = einsum("...td,...sd->...ts", q, k).astype(jnp.float32)
         logits = logits if bias is None else logits + bias
+        there = present(lengths, logits, -1)
+        logits = logits if there is None else jnp.where(there, logits, -jnp.inf)
         largest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
         weights = jnp.exp(logits - largest)
         sums = weights.sum(axis=-1, keepdims=True)

@@ -14,6 +14,7 @@ from avvp_jax.nn.hybrid import copies, dropout_entries, feed_forward
 from avvp_jax.nn.layers import Arithmetic, layer_norm, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import SegmentPooling
+from avvp_jax.nn.time_mask import Lengths, cleared
 
 Stream = Float[Array, "videos segments width"]
 
@@ -63,9 +64,10 @@ class GuidingNetwork(nnx.Module):
         self.modality, self.repeats = modality, repeats
 
     def __call__(
-        self, features: Features, key: PRNGKeyArray | None = None
+        self, features: Features, key: PRNGKeyArray | None = None, *, lengths: Lengths = None
     ) -> PyTree[Float[Array, "videos ..."]]:
-        """frame_prob [videos, segments, classes] and prob [videos, classes]."""
+        """frame_prob [videos, segments, classes] and prob [videos, classes]; see Parser."""
+        features = cleared(features, lengths)
         if self.modality == "audio":
             x = self.fc_a(features["audio"])
         else:
@@ -74,8 +76,8 @@ class GuidingNetwork(nnx.Module):
         entries = self.repeats * sum(dropout_entries(y, x.shape[1], 1) for y in layers)
         drop = Dropout.drawn(key, len(x), entries)
         for _ in range(self.repeats):
-            x = x + self.self_encoder(x, drop)
-        return self.pooling(x)
+            x = x + self.self_encoder(x, drop, lengths)
+        return self.pooling(x, lengths)
 
 
 class GuidingEncoder(nnx.Module):
@@ -84,9 +86,9 @@ class GuidingEncoder(nnx.Module):
     def __init__(self, first: "EncoderLayer", layers: int):
         self.layers = copies(first, layers)
 
-    def __call__(self, x: Stream, drop: Dropout = NO_DROPOUT) -> Stream:
+    def __call__(self, x: Stream, drop: Dropout = NO_DROPOUT, lengths: Lengths = None) -> Stream:
         for layer in self.layers:
-            x = layer(x, drop)
+            x = layer(x, drop, lengths)
         return x
 
 
@@ -112,7 +114,7 @@ class EncoderLayer(nnx.Module):
         self.norm2 = layer_norm(width, dtype=arithmetic.dtype, rngs=rngs)
         self.dropout = dropout
 
-    def __call__(self, x: Stream, drop: Dropout = NO_DROPOUT) -> Stream:
-        update = self.self_attention.to_itself(x, drop)
+    def __call__(self, x: Stream, drop: Dropout = NO_DROPOUT, lengths: Lengths = None) -> Stream:
+        update = self.self_attention.to_itself(x, drop, lengths=lengths)
         x = self.norm1(x + drop(update, self.dropout))
         return self.norm2(x + feed_forward(x, self.linear1, self.linear2, self.dropout, drop))

@@ -16,6 +16,7 @@ from avvp_jax.nn.hybrid import HybridEncoder
 from avvp_jax.nn.layers import Arithmetic, TimeConvolution, linear
 from avvp_jax.nn.parser import Features, VisualTokens
 from avvp_jax.nn.pooling import MMIL, PROBABILITIES
+from avvp_jax.nn.time_mask import Lengths, cleared
 
 # Kernel size, stride and padding of each scale's convolution; ten segments become 10, 5 and 2.
 SCALES = ((1, 1, 0), (3, 2, 1), (5, 5, 2))
@@ -69,6 +70,7 @@ class HierarchicalParser(nnx.Module):
         key: PRNGKeyArray | None = None,
         *,
         weight: Float[ArrayLike, " videos"] | None = None,
+        lengths: Lengths = None,
     ) -> PyTree[Float[Array, "videos ..."]]:
         """MMIL's probabilities, averaged over the scales.
 
@@ -76,7 +78,10 @@ class HierarchicalParser(nnx.Module):
           features: `audio`, `visual` and `snippet`, pooled to segments.
           key: for dropout; None in evaluation.
           weight: of each video in the batch statistics; None in evaluation.
+          lengths: how many segments of each video are there, see Parser. A short video has as many
+            steps in each scale as it would have alone.
         """
+        features = cleared(features, lengths)
         audio_tokens = self.fc_a(features["audio"])
         visual_tokens = self.visual_tokens(features["visual"], features["snippet"])
         encode = self.encoder if self.cross_attention else self.encoder.without_cross_attention
@@ -88,23 +93,34 @@ class HierarchicalParser(nnx.Module):
         )
         for audio_scale, visual_scale, scale_key in scales:
             encoder_key, visual_key = keys_of_parts(scale_key, 2)
-            audio, visual = encode(
-                audio_scale(audio_tokens, weight), visual_scale(visual_tokens, weight), encoder_key
-            )
-            audio_map = audio_map + resized(audio, segments)
-            visual_map = visual_map + resized(visual, segments)
+            audio = audio_scale(audio_tokens, weight, lengths)
+            visual = visual_scale(visual_tokens, weight, lengths)
+            steps = audio_scale.steps(lengths)
+            audio, visual = encode(audio, visual, encoder_key, steps)
+            audio_map = audio_map + resized(audio, segments, steps, lengths)
+            visual_map = visual_map + resized(visual, segments, steps, lengths)
             seen = dropout(visual_map, self.visual_dropout, visual_key)
-            outputs.append(self.mmil(audio_map, seen))
+            outputs.append(self.mmil(audio_map, seen, lengths))
         return {
             name: sum(output[name] for output in outputs) / len(outputs) for name in PROBABILITIES
         }
 
 
 def resized(
-    x: Float[Array, "videos steps width"], length: int
+    x: Float[Array, "videos steps width"],
+    length: int,
+    steps: Lengths = None,
+    lengths: Lengths = None,
 ) -> Float[Array, "videos {length} width"]:
-    """Resizes to `length` steps by nearest neighbour: step i takes floor(i * steps / length)."""
-    return x[:, np.arange(length) * x.shape[1] // length]
+    """Resizes to `length` steps by nearest neighbour: step i takes floor(i * steps / length).
+
+    Args:
+      steps, lengths: how many of each video are there, before and after.
+    """
+    if lengths is None:
+        return x[:, np.arange(length) * x.shape[1] // length]
+    index = np.arange(length) * steps[:, None] // lengths[:, None]
+    return jnp.take_along_axis(x, jnp.minimum(index, x.shape[1] - 1)[:, :, None], axis=1)
 
 
 class JointNetworks(nnx.Module):
@@ -142,9 +158,11 @@ class CombinedParser(nnx.Module):
         self.audio = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
         self.visual = HierarchicalParser(stream_widths, classes, rngs=rngs, **model)
 
-    def __call__(self, features: Features) -> PyTree[Float[Array, "videos ..."]]:
+    def __call__(
+        self, features: Features, *, lengths: Lengths = None
+    ) -> PyTree[Float[Array, "videos ..."]]:
         """frame_prob, audio_prob and visual_prob; there is no global_prob."""
-        heard, seen = self.audio(features), self.visual(features)
+        heard, seen = (parser(features, lengths=lengths) for parser in (self.audio, self.visual))
         halves = [heard["frame_prob"][:, :, 0], seen["frame_prob"][:, :, 1]]
         return {
             "frame_prob": jnp.stack(halves, axis=2),

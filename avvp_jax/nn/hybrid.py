@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic, layer_norm, linear
+from avvp_jax.nn.time_mask import Lengths
 
 Stream = Float[Array, "videos segments width"]
 Pair = Float[Array, "videos 2 segments width"]  # the audio and the visual stream, stacked
@@ -52,34 +53,40 @@ class HybridLayer(nnx.Module):
         self.dropout = dropout
         self.pre_norm = norm == "pre"
 
-    def update_pair(self, pair: Pair, drop: Dropout = NO_DROPOUT) -> Pair:
+    def update_pair(self, pair: Pair, drop: Dropout = NO_DROPOUT, lengths: Lengths = None) -> Pair:
         """Updates both streams in parallel: each attends to the other's input to this layer."""
         query = self._query(pair)
-        update = self._attend(self.self_attention.to_itself, query, drop=drop)
+        update = self._attend(self.self_attention.to_itself, (query,), drop, lengths)
         if self.pre_norm:  # cross-modal queries are normalised, keys and values are not
             attend, read = self.cross_attention.to_context, (query, pair[:, ::-1])
         else:
             attend, read = self.cross_attention.to_each_other, (query,)
-        update = update + self._attend(attend, *read, drop=drop)
+        update = update + self._attend(attend, read, drop, lengths)
         return self._update(pair, update, drop)
 
-    def update_from(self, own: Stream, other: Stream, drop: Dropout = NO_DROPOUT) -> Stream:
+    def update_from(
+        self, own: Stream, other: Stream, drop: Dropout = NO_DROPOUT, lengths: Lengths = None
+    ) -> Stream:
         """Updates `own`, which attends to itself and to `other`."""
         query = self._query(own)
-        update = self._attend(self.self_attention.to_itself, query, drop=drop)
-        cross = self._attend(self.cross_attention.to_context, query, other, drop=drop)
+        update = self._attend(self.self_attention.to_itself, (query,), drop, lengths)
+        cross = self._attend(self.cross_attention.to_context, (query, other), drop, lengths)
         return self._update(own, update + cross, drop)
 
-    def update_alone(self, own: StreamOrPair, drop: Dropout = NO_DROPOUT) -> StreamOrPair:
+    def update_alone(
+        self, own: StreamOrPair, drop: Dropout = NO_DROPOUT, lengths: Lengths = None
+    ) -> StreamOrPair:
         """Updates `own` by self-attention only, without cross-modal attention."""
-        update = self._attend(self.self_attention.to_itself, self._query(own), drop=drop)
+        update = self._attend(self.self_attention.to_itself, (self._query(own),), drop, lengths)
         return self._update(own, update, drop)
 
     def _query(self, own: StreamOrPair) -> StreamOrPair:
         return self.norm1(own) if self.pre_norm else own
 
-    def _attend(self, attend: Callable, *streams: StreamOrPair, drop: Dropout) -> StreamOrPair:
-        return drop(attend(*streams, drop), self.dropout)
+    def _attend(
+        self, attend: Callable, streams: tuple[StreamOrPair, ...], drop: Dropout, lengths: Lengths
+    ) -> StreamOrPair:
+        return drop(attend(*streams, drop, lengths=lengths), self.dropout)
 
     def _update(self, own: StreamOrPair, update: StreamOrPair, drop: Dropout) -> StreamOrPair:
         """Adds the attention's update to `own`, then that of the feed-forward network."""
@@ -126,22 +133,35 @@ class HybridEncoder(nnx.Module):
         self.sequential = order == "sequential"
 
     def __call__(
-        self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
+        self,
+        audio: Stream,
+        visual: Stream,
+        key: PRNGKeyArray | None = None,
+        lengths: Lengths = None,
     ) -> tuple[Stream, Stream]:
-        """Both streams after all layers."""
+        """Both streams after all layers.
+
+        Args:
+          key: for dropout; None in evaluation.
+          lengths: of the videos, in both streams.
+        """
 
         def update(layer: HybridLayer, audio: Stream, visual: Stream, drop: Dropout):
             if self.sequential:
-                audio = layer.update_from(audio, visual, drop)
-                return audio, layer.update_from(visual, audio, drop)
+                audio = layer.update_from(audio, visual, drop, lengths)
+                return audio, layer.update_from(visual, audio, drop, lengths)
             # Stacked, so that both directions share each matrix product.
-            pair = layer.update_pair(jnp.stack([audio, visual], axis=1), drop)
+            pair = layer.update_pair(jnp.stack([audio, visual], axis=1), drop, lengths)
             return pair[:, 0], pair[:, 1]
 
         return self._through(update, audio, visual, key, attentions=2)
 
     def without_cross_attention(
-        self, audio: Stream, visual: Stream, key: PRNGKeyArray | None = None
+        self,
+        audio: Stream,
+        visual: Stream,
+        key: PRNGKeyArray | None = None,
+        lengths: Lengths = None,
     ) -> tuple[Stream, Stream]:
         """Both streams after all layers, with self-attention only: neither attends to the other.
 
@@ -150,8 +170,9 @@ class HybridEncoder(nnx.Module):
 
         def update(layer: HybridLayer, audio: Stream, visual: Stream, drop: Dropout):
             if self.sequential:
-                return layer.update_alone(audio, drop), layer.update_alone(visual, drop)
-            pair = layer.update_alone(jnp.stack([audio, visual], axis=1), drop)
+                audio = layer.update_alone(audio, drop, lengths)
+                return audio, layer.update_alone(visual, drop, lengths)
+            pair = layer.update_alone(jnp.stack([audio, visual], axis=1), drop, lengths)
             return pair[:, 0], pair[:, 1]
 
         return self._through(update, audio, visual, key, attentions=1)

@@ -16,6 +16,8 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
+from avvp_jax.nn.time_mask import Lengths, cleared, present
+
 NORM_EPSILON = 1e-5
 # Weight of a batch's statistics in the update of batch norm's running statistics.
 STATISTICS_STEP = 0.1
@@ -124,26 +126,36 @@ class BatchNorm(nnx.Module):
         self.dtype = dtype
 
     def __call__(
-        self, x: Float[Array, "videos time width"], weight: Float[ArrayLike, " videos"] | None
+        self,
+        x: Float[Array, "videos time width"],
+        weight: Float[ArrayLike, " videos"] | None,
+        lengths: Lengths = None,
     ) -> Float[Array, "videos time width"]:
         """Normalises `x`: by batch statistics in training, by the running ones in evaluation.
 
         Args:
           weight: 1 for a video, 0 for padding, which the batch statistics ignore; None in
             evaluation.
+          lengths: how many steps of each video are there; the statistics ignore the others.
         """
         x = x.astype(jnp.float32)
         mean, var = self.mean[...], self.var[...]
         if weight is not None:
-            mean, var = self._batch_statistics(x, weight[:, None, None])
+            mean, var = self._batch_statistics(x, weight[:, None, None], lengths)
         y = (x - mean) * jax.lax.rsqrt(var + NORM_EPSILON) * self.scale[...] + self.bias[...]
         return y.astype(self.dtype)
 
-    def _batch_statistics(self, x, weight):
-        rows = weight.sum() * x.shape[1]
+    def _batch_statistics(self, x, weight, lengths):
+        if lengths is None:
+            rows = weight.sum() * x.shape[1]
+        else:
+            weight = weight * present(lengths, x)
+            rows = weight.sum()
         mean = (x * weight).sum(axis=(0, 1)) / rows
         var = (jnp.square(x - mean) * weight).sum(axis=(0, 1)) / rows
-        unbiased = var * rows / (rows - 1)
+        # A single row has no variance. Longer sequences have at least two, which needs no bound.
+        bounded = lengths is not None or x.shape[1] == 1
+        unbiased = var * rows / (jnp.maximum(rows - 1, 1) if bounded else rows - 1)
         for running, batch in ((self.mean, mean), (self.var, unbiased)):
             batch = jax.lax.stop_gradient(batch)
             running[...] = (1 - STATISTICS_STEP) * running[...] + STATISTICS_STEP * batch
@@ -170,9 +182,17 @@ class TimeConvolution(nnx.Module):
         self.stride, self.padding, self.arithmetic = stride, padding, arithmetic
 
     def __call__(
-        self, x: Float[Array, "videos time width"], weight: Float[ArrayLike, " videos"] | None
+        self,
+        x: Float[Array, "videos time width"],
+        weight: Float[ArrayLike, " videos"] | None,
+        lengths: Lengths = None,
     ) -> Float[Array, "videos steps width"]:
-        """The output has one step per position of the kernel; for `weight`, see BatchNorm."""
+        """The output has one step per position of the kernel; for `weight`, see BatchNorm.
+
+        Args:
+          lengths: how many steps of each video in `x` are there; zeros follow them.
+        """
+        x = cleared(x, lengths)
         taps, _, width = self.taps.shape
         padded = jnp.pad(x, ((0, 0), (self.padding, self.padding), (0, 0)))
         steps = (padded.shape[1] - taps) // self.stride + 1
@@ -183,4 +203,10 @@ class TimeConvolution(nnx.Module):
         kernel = self.taps[...].reshape(taps * width, width)
         windows, kernel = (x.astype(self.arithmetic.dtype) for x in (windows, kernel))
         convolved = jnp.matmul(windows, kernel, precision=self.arithmetic.precision)
-        return jax.nn.relu(self.norm(convolved, weight))
+        return jax.nn.relu(self.norm(convolved, weight, self.steps(lengths)))
+
+    def steps(self, lengths: Lengths) -> Lengths:
+        """How many steps of the output are there, for videos of these lengths."""
+        if lengths is None:
+            return None
+        return (lengths + 2 * self.padding - self.taps.shape[0]) // self.stride + 1

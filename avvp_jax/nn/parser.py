@@ -13,6 +13,7 @@ from avvp_jax.nn.dropout import keys_of_parts
 from avvp_jax.nn.hybrid import HybridEncoder
 from avvp_jax.nn.layers import Arithmetic, linear
 from avvp_jax.nn.pooling import MMIL
+from avvp_jax.nn.time_mask import Lengths, cleared
 
 # By role. A type checker looks at one value of a dict, and at all leaves of a tree.
 Features = PyTree[Float[ArrayLike, "videos segments _"]]
@@ -100,13 +101,15 @@ class Parser(nnx.Module):
         self.cross_attention = cross_attention
 
     def __call__(
-        self, features: Features, key: PRNGKeyArray | None = None
+        self, features: Features, key: PRNGKeyArray | None = None, *, lengths: Lengths = None
     ) -> PyTree[Float[Array, "videos ..."]]:
         """Parses a batch of videos.
 
         Args:
           features: `audio`, `visual` and `snippet`, pooled to segments.
           key: for dropout; None in evaluation.
+          lengths: how many segments of each video are there. What the others hold has no effect;
+            their probabilities are 0, and what else is returned of them means nothing.
 
         Returns:
           MMIL's outputs, and the streams that contrastive losses compare, each
@@ -114,23 +117,23 @@ class Parser(nnx.Module):
           audio_stream and visual_stream after it.
         """
         if not self.cross_attention:
-            return self.without_cross_attention(features, key)
-        return self._parse(self.encoder, features, key)
+            return self.without_cross_attention(features, key, lengths=lengths)
+        return self._parse(self.encoder, features, key, lengths)
 
     def without_cross_attention(
-        self, features: Features, key: PRNGKeyArray | None = None
+        self, features: Features, key: PRNGKeyArray | None = None, *, lengths: Lengths = None
     ) -> PyTree[Float[Array, "videos ..."]]:
         """Like a call, but without cross-modal attention (JoMoLD ranks losses this way)."""
-        return self._parse(self.encoder.without_cross_attention, features, key)
+        return self._parse(self.encoder.without_cross_attention, features, key, lengths)
 
     def _parse(
-        self, encode: Callable, features: Features, key: PRNGKeyArray | None
+        self, encode: Callable, features: Features, key: PRNGKeyArray | None, lengths: Lengths
     ) -> PyTree[Float[Array, "videos ..."]]:
-        encoder_key, visual_key = keys_of_parts(key, 2)
+        features, (encoder_key, visual_key) = cleared(features, lengths), keys_of_parts(key, 2)
         audio_tokens = self.fc_a(features["audio"])
         visual_tokens = self.visual_tokens(features["visual"], features["snippet"])
-        audio, visual = encode(audio_tokens, visual_tokens, encoder_key)
-        pooled = self.mmil(audio, drop(visual, self.visual_dropout, visual_key))
+        audio, visual = encode(audio_tokens, visual_tokens, encoder_key, lengths)
+        pooled = self.mmil(audio, drop(visual, self.visual_dropout, visual_key), lengths)
         return pooled | {
             "audio_tokens": audio_tokens,
             "visual_tokens": visual_tokens,

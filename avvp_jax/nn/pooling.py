@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from avvp_jax.nn.layers import Arithmetic, linear
+from avvp_jax.nn.time_mask import Lengths, cleared, present
 
 # The probabilities that a parser can output; DHHN's result has no global_prob.
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
@@ -23,7 +24,7 @@ class SegmentScores(NamedTuple):
 
     Attributes:
       logits: class logits.
-      prob: class probabilities.
+      prob: class probabilities; 0 in segments that are not there.
       share: what a segment contributes to its video's probability, which is their sum over time.
     """
 
@@ -36,11 +37,13 @@ def segment_scores(
     x: Float[Array, "videos segments *modalities width"],
     classifier: nnx.Linear,
     attention: nnx.Linear,
+    lengths: Lengths = None,
 ) -> SegmentScores:
     """Class scores of segments, with attention weights over time applied to `share`."""
     logits = classifier(x).astype(jnp.float32)
-    prob = jax.nn.sigmoid(logits)
-    weight = jax.nn.softmax(attention(x).astype(jnp.float32), axis=1)
+    prob = cleared(jax.nn.sigmoid(logits), lengths)
+    weight = attention(x).astype(jnp.float32)
+    weight = jax.nn.softmax(weight, axis=1, where=present(lengths, weight))
     return SegmentScores(logits, prob, weight * prob)
 
 
@@ -51,9 +54,11 @@ class SegmentPooling(nnx.Module):
         self.fc_prob = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
         self.fc_frame_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
 
-    def __call__(self, x: Stream) -> PyTree[Float[Array, "videos ... classes"]]:
+    def __call__(
+        self, x: Stream, lengths: Lengths = None
+    ) -> PyTree[Float[Array, "videos ... classes"]]:
         """frame_prob [videos, segments, classes] and prob [videos, classes]."""
-        scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
+        scores = segment_scores(x, self.fc_prob, self.fc_frame_att, lengths)
         return {"frame_prob": scores.prob, "prob": scores.share.sum(axis=1)}
 
 
@@ -65,15 +70,20 @@ class MMIL(nnx.Module):
         self.fc_frame_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
         self.fc_av_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
 
-    def __call__(self, audio: Stream, visual: Stream) -> PyTree[Float[Array, "videos ... classes"]]:
+    def __call__(
+        self, audio: Stream, visual: Stream, lengths: Lengths = None
+    ) -> PyTree[Float[Array, "videos ... classes"]]:
         """Logits and probabilities, always float32.
+
+        Args:
+          lengths: of the videos, in segments.
 
         Returns:
           frame_logits and frame_prob [videos, segments, 2, classes]; global_prob, audio_prob
           and visual_prob [videos, classes].
         """
         x = jnp.stack([audio, visual], axis=2)
-        scores = segment_scores(x, self.fc_prob, self.fc_frame_att)
+        scores = segment_scores(x, self.fc_prob, self.fc_frame_att, lengths)
         modal_weight = jax.nn.softmax(self.fc_av_att(x).astype(jnp.float32), axis=2)
         modality_prob = scores.share.sum(axis=1)
         return {
