@@ -49,7 +49,7 @@ def assert_close(found: PyTree, wanted: PyTree, tolerance: float = 2e-5) -> None
 
     def one(path, x, y):
         x, y = np.asarray(x), np.asarray(y)
-        size = max(np.abs(y).max(initial=0), 1e-3)
+        size = max(np.abs(y).max(initial=0), 1e-2)
         name = jax.tree_util.keystr(path)
         np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * size, err_msg=name)
 

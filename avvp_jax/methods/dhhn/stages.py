@@ -38,10 +38,10 @@ def loss(networks: JointNetworks, batch: dict, key: PRNGKeyArray) -> LossAndPart
     The gradient of the sum is therefore the same as with a separate optimizer per network.
     """
     keys = jax.random.split(key, 3)
-    weight, label = batch["weight"], batch["targets"]
-    output = networks.hcmn(batch["features"], keys[0], weight=weight)
+    weight, label, lengths = batch["weight"], batch["targets"], batch.get("lengths")
+    output = networks.hcmn(batch["features"], keys[0], weight=weight, lengths=lengths)
     guides = {
-        modality: network(batch["features"], guide_key)["prob"]
+        modality: network(batch["features"], guide_key, lengths=lengths)["prob"]
         for modality, network, guide_key in zip(
             MODALITIES, (networks.audio_net, networks.video_net), keys[1:], strict=True
         )

@@ -20,13 +20,15 @@ def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
 
     Args:
       parser: a Parser.
-      batch: `features`, `targets` (see targets.targets), `weight` [videos].
+      batch: `features`, `targets` (see targets.targets), `weight` [videos]; where clips may be
+        short, `lengths` [videos] (see nn/time_mask.py).
       key: for dropout.
 
     Returns:
       The loss to minimise, and the numbers to log.
     """
-    parts = mmil_losses(parser(batch["features"], key), batch["targets"], batch["weight"])
+    output = parser(batch["features"], key, lengths=batch.get("lengths"))
+    parts = mmil_losses(output, batch["targets"], batch["weight"])
     return sum(parts.values()), parts
 
 

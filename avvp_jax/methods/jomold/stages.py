@@ -47,7 +47,9 @@ def denoised_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndPart
     to remove. That pass has no gradient and no cross-modal attention, but it has dropout.
     """
     rank_key, key = jax.random.split(key)
-    ranking = parser.without_cross_attention(batch["features"], rank_key)
+    ranking = parser.without_cross_attention(
+        batch["features"], rank_key, lengths=batch.get("lengths")
+    )
     counts = batch["removal_counts"]
     # Each step of the first epoch has a table of its own; later steps share the last one.
     row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)
@@ -65,11 +67,12 @@ def denoised_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndPart
 
 
 def _losses(parser, batch, key, batch_targets):
-    output, weight = parser(batch["features"], key), batch["weight"]
+    weight, lengths = batch["weight"], batch.get("lengths")
+    output = parser(batch["features"], key, lengths=lengths)
     parts = mmil_losses(output, batch_targets, weight)
     streams = output["audio_stream"], output["visual_stream"]
-    logits = contrastive_logits(*streams, parser.arithmetic.precision)
-    return parts | {"loss/contrastive": expected_probability(logits, weight)}
+    logits = contrastive_logits(*streams, parser.arithmetic.precision, lengths)
+    return parts | {"loss/contrastive": expected_probability(logits, weight, lengths)}
 
 
 def _removed_shares(before, after, weight):

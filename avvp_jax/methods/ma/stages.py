@@ -36,11 +36,12 @@ from avvp_jax.training.step import LossAndParts
 
 def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of audio after the encoder and frames before it."""
-    output = parser(batch["features"], key)
+    lengths = batch.get("lengths")
+    output = parser(batch["features"], key, lengths=lengths)
     parts = mmil_losses(output, batch["targets"], batch["weight"])
     streams = output["audio_stream"], output["visual_tokens"]
-    logits = contrastive_logits(*streams, parser.arithmetic.precision)
-    parts["loss/contrastive"] = smoothed_cross_entropy(logits, batch["weight"])
+    logits = contrastive_logits(*streams, parser.arithmetic.precision, lengths)
+    parts["loss/contrastive"] = smoothed_cross_entropy(logits, batch["weight"], lengths)
     return sum(parts.values()), parts
 
 

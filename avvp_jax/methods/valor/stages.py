@@ -17,6 +17,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.methods.losses import bce, weighted_mean
 from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
 from avvp_jax.nn.parser import Parser
+from avvp_jax.nn.time_mask import Lengths, present
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import PSEUDO_LABELS
@@ -30,12 +31,12 @@ from avvp_jax.training.step import LossAndParts
 
 def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The loss of global_prob on weak labels, and of each modality's segments on its teacher's."""
-    output = parser(batch["features"], key)
-    weight = batch["weight"]
+    weight, lengths = batch["weight"], batch.get("lengths")
+    output = parser(batch["features"], key, lengths=lengths)
     parts = {"loss/global": bce(output["global_prob"], batch["targets"]["video"], weight)}
     for index, modality in enumerate(MODALITIES):
         logits, taught = output["frame_logits"][:, :, index], batch["pseudo_label"][modality]
-        parts[f"loss/teacher_{modality}"] = teacher_loss(logits, taught, weight)
+        parts[f"loss/teacher_{modality}"] = teacher_loss(logits, taught, weight, lengths)
     return sum(parts.values()), parts
 
 
@@ -43,10 +44,15 @@ def teacher_loss(
     logits: Float[Array, "videos segments classes"],
     taught: Float[ArrayLike, "videos segments classes"],
     weight: Float[ArrayLike, " videos"],
+    lengths: Lengths = None,
 ) -> Float[Array, ""]:
-    """Sigmoid cross entropy of one modality's segments with its teacher's labels."""
+    """Sigmoid cross entropy of one modality's segments with its teacher's labels.
+
+    Args:
+      lengths: how many segments of each video are there; the mean is over these.
+    """
     entropy = optax.sigmoid_binary_cross_entropy(logits, taught)
-    return weighted_mean(entropy.mean(axis=(1, 2)), weight)
+    return weighted_mean(entropy.mean(axis=(1, 2), where=present(lengths, entropy)), weight)
 
 
 def stages(config: ConfigDict) -> list[Stage]:

@@ -1,0 +1,183 @@
+"""Losses of clips of several lengths are those of each clip alone, weighted as always."""
+
+import importlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from avvp_jax.methods.contrastive import expected_probability, smoothed_cross_entropy
+from avvp_jax.methods.dhhn import stages as dhhn
+from avvp_jax.methods.han import stages as han
+from avvp_jax.methods.jomold import stages as jomold
+from avvp_jax.methods.jomold.denoising import denoise
+from avvp_jax.methods.ma import stages as ma
+from avvp_jax.methods.targets import targets
+from avvp_jax.methods.valor import stages as valor
+from avvp_jax.nn.functional import Network, make_network, parser_network
+from avvp_jax.nn.hierarchy import JointNetworks
+from tests.programs import still
+from tests.short_clips import LENGTHS, SEGMENTS, assert_close, cut, drawn, spoilt
+
+WIDTHS = {"audio": 6, "visual": 7, "snippet": 5}
+CLASSES = 4
+SECTIONS = {"model", "audio_net", "video_net"}
+GUIDES = ("audio_net", "video_net")
+
+
+def network_of(method: str, variant: str = "", **changes) -> Network:
+    """The network that a config trains, small and without dropout."""
+    config = importlib.import_module(f"configs.{method}").get_config(variant)
+    still(config)
+    for name in SECTIONS & set(config):
+        config[name].feed_forward, config[name].layers = 12, min(config[name].layers, 2)
+        config[name].heads = min(config[name].heads, 2)
+    model = config.model.to_dict() | {"width": 8, "visual_dropout": 0.0} | changes
+    if method != "dhhn":
+        return parser_network(tuple(WIDTHS.values()), CLASSES, model)
+    guides = [config[name].to_dict() for name in GUIDES]
+    return make_network(JointNetworks, tuple(WIDTHS.values()), CLASSES, model, *guides)
+
+
+def batch_of(lengths, seed: int = 0) -> dict:
+    """A batch of clips; of three or more, the last but one has weight 0."""
+    rng = np.random.default_rng(seed)
+    weak = (rng.random((len(lengths), CLASSES)) < 0.6).astype(np.float32)
+    taught = (rng.random((2, len(lengths), SEGMENTS, CLASSES)) < 0.4).astype(np.float32)
+    weight = np.ones(len(lengths), np.float32)
+    weight[1:-1][-1:] = 0
+    counts = np.full((1, CLASSES, len(lengths) + 1), 2, np.int32)
+    return {
+        "features": drawn(WIDTHS, lengths, seed),
+        "targets": targets(weak) | dict.fromkeys(GUIDES, weak),
+        "pseudo_label": {"audio": taught[0], "visual": taught[1]},
+        "weight": weight,
+        "lengths": np.array(lengths),
+        "removal_counts": {"audio": counts, "visual": counts},
+        "step": 0,
+    }
+
+
+def alone(batch: dict, row: int, length: int) -> dict:
+    """The batch of one of its clips, in as many segments as it has."""
+    names = ("features", "targets", "pseudo_label", "weight")
+    found = {name: cut(batch[name], row, length) for name in names}
+    return found | {"weight": np.ones(1, np.float32)}
+
+
+def with_garbage(batch: dict) -> dict:
+    spoil = {"features": 1e30, "pseudo_label": 1e6}
+    return batch | {name: spoilt(batch[name], batch["lengths"], spoil[name]) for name in spoil}
+
+
+def slopes_of(network: Network, loss: Callable) -> Callable:
+    """(variables, batch) -> loss, its parts, batch statistics afterwards; gradients."""
+
+    def total(params, stats, batch):
+        module = network.module({"params": params, "stats": stats})
+        found, parts = loss(module, batch, jax.random.key(1))
+        return found, (found, parts, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat)))
+
+    compiled = jax.jit(jax.grad(total, has_aux=True))
+    return lambda variables, batch: compiled(variables["params"], variables["stats"], batch)
+
+
+def mean_alone(run: Callable, variables: dict, batch: dict) -> object:
+    """What `run` gives of each clip alone, averaged by weight."""
+    weight = batch["weight"] / batch["weight"].sum()
+    found = [
+        jax.tree.map(lambda x, w=w: w * x, run(variables, alone(batch, row, int(length))))
+        for row, (w, length) in enumerate(zip(weight, batch["lengths"], strict=True))
+        if w
+    ]
+    return jax.tree.map(lambda *each: sum(each), *found)
+
+
+CASES = {
+    "han": (han.loss, "han", ""),
+    "ma": (ma.loss, "ma", ""),
+    "jomold's estimator": (jomold.estimator_loss, "jomold", ""),
+    "valor": (valor.loss, "valor", ""),
+    "valor_plus": (valor.loss, "valor", "plus"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loss_and_gradients_are_those_of_each_clip_alone(case):
+    loss, *config = CASES[case]
+    changes = {"cross_attention": False} if "estimator" in case else {}
+    network, batch = network_of(*config, **changes), batch_of(LENGTHS)
+    variables, run = network.init(jax.random.key(0)), slopes_of(network, loss)
+    found = run(variables, batch)
+    assert_close(found, mean_alone(run, variables, batch), tolerance=5e-5)
+    jax.tree.map(np.testing.assert_array_equal, run(variables, with_garbage(batch)), found)
+
+
+def test_labels_are_removed_by_the_losses_of_each_clip_alone():
+    """JoMoLD ranks the losses of a batch, so which labels go is known from all clips' alone."""
+    network, batch = network_of("jomold"), batch_of(LENGTHS, seed=3)
+    variables, run = network.init(jax.random.key(0)), slopes_of(network, jomold.denoised_loss)
+    parser = network.module(variables)
+    clips = [alone(batch, row, length) for row, length in enumerate(LENGTHS)]
+    ranked = [parser.without_cross_attention(clip["features"]) for clip in clips]
+    probs = [jnp.concatenate([x[f"{m}_prob"] for x in ranked]) for m in ("audio", "visual")]
+    counts = [batch["removal_counts"][m][0] for m in ("audio", "visual")]
+    edited = denoise(*probs, batch["targets"], *counts, batch["weight"])
+    assert any((edited[m] != batch["targets"][m]).any() for m in ("audio", "visual"))
+
+    def twice_audio(parser, batch, key):
+        total, parts = jomold.estimator_loss(parser, batch, key)
+        return total + parts["loss/audio"], parts
+
+    each = mean_alone(slopes_of(network, twice_audio), variables, batch | {"targets": edited})
+    slopes, (total, parts, _) = run(variables, batch)
+    parts = {name: x for name, x in parts.items() if not name.startswith("removed")}
+    assert_close((slopes, (total, parts, {})), each, tolerance=5e-5)
+    again = run(variables, with_garbage(batch))
+    jax.tree.map(np.testing.assert_array_equal, again, run(variables, batch))
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_dhhn_trains_as_networks_of_as_many_segments_would(length):
+    """Loss, gradients and running statistics; those of mixed lengths are in tests/nn."""
+    network, batch = network_of("dhhn", "origin"), batch_of([length] * 3)
+    variables, run = network.init(jax.random.key(0)), slopes_of(network, dhhn.loss)
+    found = run(variables, batch)
+    few = jax.tree.map(
+        lambda x: x[:, :length] if np.ndim(x) == 3 else x,
+        {name: batch[name] for name in ("features", "targets", "weight")},
+    )
+    assert_close(found, run(variables, few), tolerance=2e-4)
+    jax.tree.map(np.testing.assert_array_equal, run(variables, with_garbage(batch)), found)
+
+
+def test_the_last_clip_of_an_epoch_may_have_one_segment():
+    """A batch of one row: it has no variance, and statistics stay finite."""
+    network, batch = network_of("dhhn", "origin"), batch_of([1])
+    run = slopes_of(network, dhhn.loss)
+    for x in jax.tree.leaves(run(network.init(jax.random.key(0)), batch)):
+        assert np.isfinite(x).all()
+
+
+@pytest.mark.parametrize("loss", [smoothed_cross_entropy, expected_probability])
+def test_a_segment_without_others_has_nothing_to_be_told_from(loss):
+    """Alone in its clip, or in a task of one segment."""
+    logits = jnp.array([[[3.0]], [[-2.0]]])
+    for lengths in (None, np.array([1, 1])):
+        total, slope = jax.value_and_grad(loss)(logits, np.ones(2, np.float32), lengths)
+        assert total == 0 and not slope.any()
+
+
+def test_smoothing_is_shared_by_the_segments_of_the_own_clip():
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((1, SEGMENTS, SEGMENTS)).astype(np.float32)
+    prob = np.exp(logits[0, :3, :3]) / np.exp(logits[0, :3, :3]).sum(axis=1, keepdims=True)
+    target = np.full((3, 3), 0.05) + 0.85 * np.eye(3)
+    weight, lengths = np.ones(1, np.float32), np.array([3])
+    found = smoothed_cross_entropy(jnp.asarray(logits), weight, lengths)
+    np.testing.assert_allclose(found, -(target * np.log(prob)).sum(axis=1).mean(), rtol=1e-5)
+    found = expected_probability(jnp.asarray(logits), weight, lengths)
+    np.testing.assert_allclose(found, -np.log((target * prob).sum(axis=1)).mean(), rtol=1e-5)
