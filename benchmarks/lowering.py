@@ -59,7 +59,7 @@ def evaluation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
     variables = add_seeds_axis(result.shapes(), len(job.seeds))
     features = of_videos(flat(job.data.train.features.arrays), videos, axis=0)
-    return compiled[1].lower(variables, features)
+    return compiled[1].lower(variables, features, None)
 
 
 def prediction(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
@@ -74,7 +74,8 @@ def estimation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     """MA's three views of a batch of videos, with one seed."""
     rows = whole_batch(min(job.settings.eval.batch_size, videos), mesh)
     features = of_videos(job.data.train.features.arrays, rows, axis=0)
-    return compiled_views(job.model.result, mesh).lower(job.model.result.shapes(), *[features] * 2)
+    views = compiled_views(job.model.result, mesh)
+    return views.lower(job.model.result.shapes(), features, features, None)
 
 
 def one_step(job: Job) -> tuple:

@@ -59,7 +59,7 @@ def parse_split(
     config: ConfigDict, predictor: Predictor, weights: Weights, split: Split
 ) -> tuple[Probabilities, Segments]:
     """The probabilities of one model on a split, by name, and the segments it predicts."""
-    probs = predictor.predict(weights.variables, split.features)
+    probs = predictor.predict(weights.variables, split.features, split.lengths)
     return probs, predicted_segments(probs, config.eval.video_filter)
 
 

@@ -1,8 +1,7 @@
 """Compiled prediction: from variables and features to probabilities, in batches."""
 
 import functools
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
 from avvp_jax.nn.pooling import PROBABILITIES
+from avvp_jax.nn.time_mask import Lengths
 from avvp_jax.runtime.mesh import by_seed, by_video, everywhere, over_seeds, whole_batch
 from avvp_jax.training.state import Flat, flat, take_videos
 
@@ -23,7 +23,12 @@ FEWEST = 32
 
 
 def probabilities(
-    network: Network, variables: Variables, features: PyTree, batch_size: int, mesh: Mesh
+    network: Network,
+    variables: Variables,
+    features: PyTree,
+    batch_size: int,
+    mesh: Mesh,
+    lengths: Lengths = None,
 ) -> PyTree[Float[Array, "videos ..."]]:
     """Probabilities of all videos in evaluation mode, `batch_size` videos at a time.
 
@@ -31,6 +36,7 @@ def probabilities(
 
     Args:
       features: of all videos by role, Flat or not.
+      lengths: how many segments of each video are there.
 
     Returns:
       frame_prob [videos, segments, 2, classes]; global_prob (where the network has it),
@@ -43,8 +49,9 @@ def probabilities(
     rows = jnp.minimum(jnp.arange(-(-videos // batch_size) * batch_size), videos - 1)
 
     def one_batch(batch_rows):
-        batch = take_videos(features, batch_rows)
-        output = parser(jax.lax.with_sharding_constraint(batch, by_video(mesh)))
+        batch = take_videos((features, lengths), batch_rows)
+        batch, own = jax.lax.with_sharding_constraint(batch, by_video(mesh))
+        output = parser(batch, lengths=own)
         return {name: output[name] for name in PROBABILITIES if name in output}
 
     batches = jax.lax.map(one_batch, rows.reshape(-1, batch_size))
@@ -61,25 +68,41 @@ class Predictor:
         self._batch_size = batch_size
 
     def segments(
-        self, variables: Variables, features: dict[str, Flat]
+        self, variables: Variables, features: dict[str, Flat], lengths: Lengths = None
     ) -> Bool[Array, "seeds videos segments 2 classes"]:
         """The segments that several seeds' models predict, on the devices."""
-        return self._segments(variables, features)
+        return self._segments(variables, features, lengths)
 
-    def predict(self, variables: Variables, features: SplitFeatures) -> dict[str, np.ndarray]:
+    def predict(
+        self, variables: Variables, features: SplitFeatures, lengths: Lengths = None
+    ) -> dict[str, np.ndarray]:
         """Probabilities of all videos of a split, on the host, float32.
 
         Videos are padded to whole batches, so that few programs are compiled.
         """
-        parts = [self._predict_part(variables, part) for part in features.parts()]
-        return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+        found = [
+            self._predict_part(variables, *part) for part in with_lengths(features.parts(), lengths)
+        ]
+        return jax.tree.map(lambda *each: np.concatenate(each), *found)
 
-    def _predict_part(self, variables: Variables, features: Features) -> dict[str, np.ndarray]:
+    def _predict_part(
+        self, variables: Variables, features: Features, lengths: Lengths
+    ) -> dict[str, np.ndarray]:
         videos = len(features["audio"])
         surplus = -videos % min(self._batch_size, max(videos, FEWEST))
         padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}
-        probs = jax.device_get(self._probabilities(variables, flat(padded)))
+        if lengths is not None:
+            lengths = np.pad(np.asarray(lengths, np.int32), (0, surplus), constant_values=1)
+        probs = jax.device_get(self._probabilities(variables, flat(padded), lengths))
         return {name: x[:videos] for name, x in probs.items()}
+
+
+def with_lengths(parts: Iterable[PyTree], lengths: Lengths) -> Iterator[tuple[PyTree, Lengths]]:
+    """Parts of a split's features, Flat or not, each with the lengths of its videos."""
+    stop = 0
+    for part in parts:
+        start, stop = stop, stop + len(part["audio"])
+        yield part, None if lengths is None else lengths[start:stop]
 
 
 @functools.lru_cache(64)
@@ -87,16 +110,18 @@ def compiled_prediction(
     network: Network, video_filter: str, batch_size: int, mesh: Mesh
 ) -> tuple[Callable, Callable]:
     """Compiled: probabilities with one seed's variables, and segments with several seeds'."""
-    one_seed = partial(probabilities, network, batch_size=batch_size, mesh=mesh)
     seeds, whole = by_seed(mesh), everywhere(mesh)
 
-    def segments(variables, features):
+    def one_seed(variables, features, lengths=None):
+        return probabilities(network, variables, features, batch_size, mesh, lengths)
+
+    def segments(variables, features, lengths):
         def segments_of_one(variables):
-            return predicted_segments(one_seed(variables, features), video_filter)
+            return predicted_segments(one_seed(variables, features, lengths), video_filter)
 
         return over_seeds(mesh, segments_of_one, variables)
 
     return (
         jax.jit(one_seed, in_shardings=whole, out_shardings=whole),
-        jax.jit(segments, in_shardings=(seeds, whole), out_shardings=seeds),
+        jax.jit(segments, in_shardings=(seeds, whole, whole), out_shardings=seeds),
     )

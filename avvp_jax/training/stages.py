@@ -118,13 +118,19 @@ class Training:
             self.settings(run.config),
             run.folder(self.name),
             Model(trained, self.loss, result, self.keep),
-            Data(run.train, run.data.val, self.arrays(run), self._own_arrays(run)),
+            Data(run.train, run.data.val, self._arrays(run), self._own_arrays(run)),
             run.seeds,
             run.mesh,
             stopped=self._stopped_before(run),
             start=run.start,
             scope=run.scope + (f"{self.name}/" if several else ""),
         )
+
+    def _arrays(self, run: Run) -> BatchArrays:
+        """The arrays of all seeds; lengths are among them where clips are short, see time_mask."""
+        lengths = run.train.lengths
+        mask = {} if lengths is None else {"lengths": np.asarray(lengths, np.int32)}
+        return self.arrays(run) | BatchArrays(mask)
 
     def _own_arrays(self, run: Run) -> BatchArrays:
         """Each seed's own arrays, with a leading axis of seeds."""

@@ -77,7 +77,7 @@ def take_batch(
       sharding: of the batch's axis of videos.
 
     Returns:
-      The rows of every array of `arrays.videos` (targets, features); `arrays.shared`;
+      The rows of every array of `arrays.videos` (targets, features, lengths); `arrays.shared`;
       `weight` [batch], which is 1 for a video and 0 for padding; and `step`.
     """
     batch = take_videos(arrays.videos, jnp.maximum(rows, 0))

@@ -14,7 +14,7 @@ from avvp_jax.metrics.scores import device_scores
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime.mesh import by_seed, everywhere, over_seeds, place
 from avvp_jax.training.job import Job
-from avvp_jax.training.predictor import Predictor
+from avvp_jax.training.predictor import Predictor, with_lengths
 from avvp_jax.training.selection import Best, Ties, keep_best, parts_of, selection_score
 from avvp_jax.training.state import State, flat
 
@@ -31,6 +31,7 @@ class Validation:
             job.model.result, evaluation.video_filter, evaluation.batch_size, mesh
         )
         self._features, self._truth = val.features, place(val.truth > 0, everywhere(mesh))
+        self._lengths = val.lengths
         self._arrays = place(flat(val.features.arrays), everywhere(mesh))
         select = tuple(parts_of(evaluation.select))
         self._score = _compiled_scores(mesh)
@@ -40,7 +41,10 @@ class Validation:
         """The ten val scores of each seed's model, in the order of scores.NAMES."""
         variables = jax.vmap(self._keep)(state.variables)
         parts = [self._arrays] if self._arrays else map(flat, self._features.parts())
-        segments = [self._predictor.segments(variables, part) for part in parts]
+        segments = [
+            self._predictor.segments(variables, *part)
+            for part in with_lengths(parts, self._lengths)
+        ]
         return self._score(segments, self._truth)
 
     def select(self, state: State) -> tuple[State, Scores, Int[Array, " seeds"]]:

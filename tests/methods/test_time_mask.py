@@ -15,6 +15,7 @@ from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise
 from avvp_jax.methods.ma import stages as ma
+from avvp_jax.methods.ma.estimation import repeated, views
 from avvp_jax.methods.targets import targets
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.nn.functional import Network, make_network, parser_network
@@ -181,3 +182,21 @@ def test_smoothing_is_shared_by_the_segments_of_the_own_clip():
     np.testing.assert_allclose(found, -(target * np.log(prob)).sum(axis=1).mean(), rtol=1e-5)
     found = expected_probability(jnp.asarray(logits), weight, lengths)
     np.testing.assert_allclose(found, -np.log((target * prob).sum(axis=1)).mean(), rtol=1e-5)
+
+
+def test_mas_strangers_are_as_long_as_the_video_that_they_join():
+    """A shorter one begins again, a longer one is cut; each view is then that of clips alone."""
+    network, strangers = network_of("ma"), (2, 7, 1, 5, 3)
+    variables = network.init(jax.random.key(0))
+    own, stranger = (
+        drawn(WIDTHS, lengths, seed) for seed, lengths in ((0, LENGTHS), (1, strangers))
+    )
+    joined = repeated(spoilt(stranger, strangers), np.array(strangers))
+    found = jax.jit(lambda *x: views(network, variables, *x))(
+        spoilt(own, LENGTHS), joined, np.array(LENGTHS)
+    )
+    for row, (length, other) in enumerate(zip(LENGTHS, strangers, strict=True)):
+        again = np.arange(length) % other
+        partner = {role: x[row : row + 1, again] for role, x in stranger.items()}
+        wanted = views(network, variables, cut(own, row, length), partner)
+        assert_close(jax.tree.map(lambda x, row=row: x[row : row + 1], found), wanted)

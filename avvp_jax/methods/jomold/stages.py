@@ -109,7 +109,8 @@ def estimation(estimator: Training) -> Artefact:
 
         def make(index: int, path: str) -> None:
             variables, _, _ = take_seed(best, index)
-            ratios = estimated_ratios(run, predictor.predict(variables, run.train.features))
+            probs = predictor.predict(variables, run.train.features, run.train.lengths)
+            ratios = estimated_ratios(run, probs)
             write_noise_ratios(path, ratios)
             if processes.first():
                 show_ratios(run, ratios, path.replace(".npz", ".png"), index, writer)

@@ -21,6 +21,7 @@ from avvp_jax.data.features import SplitFeatures
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
+from avvp_jax.nn.time_mask import Lengths
 from avvp_jax.runtime.mesh import by_video, everywhere, place, whole_batch
 
 Probs = Float[ArrayLike, "videos classes"]
@@ -78,11 +79,13 @@ def estimate(
     key: PRNGKeyArray,
     batch_size: int,
     mesh: Mesh,
+    lengths: Int[np.ndarray, " videos"] | None = None,
 ) -> RemovedLabels:
     """The audio and visual labels to remove, from one pass over all videos.
 
     Each video is parsed three times: as it is, and with each modality replaced by a partner's.
     A video without a possible partner keeps its labels. Batches are sharded over the devices.
+    A partner is as long as the video: one that is shorter is repeated, and a longer one cut.
     """
     videos, batch = len(label), by_video(mesh)
     batch_size = whole_batch(min(batch_size, videos), mesh)
@@ -90,10 +93,22 @@ def estimate(
     for start in range(0, videos, batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), videos - 1)
         partner = np.asarray(_draw_partners(key, rows, label))
-        pair = [features.take(each) for each in (rows, np.maximum(partner, 0))]
-        parts.append(jax.device_get(see(variables, *place(pair, batch))) | {"partner": partner})
+        own, stranger = (features.take(each) for each in (rows, np.maximum(partner, 0)))
+        if lengths is not None:
+            stranger = repeated(stranger, lengths[np.maximum(partner, 0)])
+        short = None if lengths is None else lengths[rows].astype(np.int32)
+        seen = jax.device_get(see(variables, *place((own, stranger, short), batch)))
+        parts.append(seen | {"partner": partner})
     found = jax.tree.map(lambda *each: np.concatenate(each)[:videos], *parts)
     return RemovedLabels(*(np.asarray(x) for x in _labels_to_remove(found, label)))
+
+
+def repeated(
+    features: dict[str, Float[np.ndarray, "videos segments _"]], lengths: Int[np.ndarray, " videos"]
+) -> dict[str, Float[np.ndarray, "videos segments _"]]:
+    """Features of clips that begin again where they end, until all segments are filled."""
+    video, length = np.arange(len(lengths))[:, None], lengths[:, None]
+    return {role: x[video, np.arange(x.shape[1]) % length] for role, x in features.items()}
 
 
 @jax.jit
@@ -106,22 +121,28 @@ def _draw_partners(key, rows, label) -> Int[Array, " rows"]:
 def compiled_views(network: Network, mesh: Mesh) -> Callable:
     """`views` with a network, on the devices."""
     whole, batch = everywhere(mesh), by_video(mesh)
-    return jax.jit(partial(views, network), in_shardings=(whole, batch, batch), out_shardings=whole)
+    places = whole, batch, batch, batch
+    return jax.jit(partial(views, network), in_shardings=places, out_shardings=whole)
 
 
 def views(
-    network: Network, variables: Variables, own: Features, stranger: Features
+    network: Network,
+    variables: Variables,
+    own: Features,
+    stranger: Features,
+    lengths: Lengths = None,
 ) -> dict[str, tuple[Probs, Probs]]:
     """audio_prob and visual_prob of three views of each video, by the name of the view.
 
     "own": the video as it is. "audio": its audio with the frames of a stranger, a video that
-    shares no label with it. "visual": its frames with a stranger's audio.
+    shares no label with it. "visual": its frames with a stranger's audio. All are as long as the
+    video.
     """
     parser = network.module(variables)
     pairs = {"own": (own, own), "audio": (own, stranger), "visual": (stranger, own)}
     found = {}
     for kept, (sound, sight) in pairs.items():
-        output = parser(sight | {"audio": sound["audio"]})
+        output = parser(sight | {"audio": sound["audio"]}, lengths=lengths)
         found[kept] = output["audio_prob"], output["visual_prob"]
     return found
 

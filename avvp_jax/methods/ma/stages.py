@@ -91,6 +91,7 @@ def estimated_labels(run: Run, network: Network, variables: Variables, index: in
         key,
         run.config.eval.batch_size,
         make_mesh(**run.config.mesh),
+        run.train.lengths,
     )
 
 
