@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.encoders.extractor import Extractor
@@ -96,7 +96,9 @@ class TrainedParser:
         self._predictor = Predictor(network, video_filter, 32, own_mesh())
 
     @no_type_check  # it refuses wrong arguments itself, in words for users
-    def predict(self, features: Mapping[str, np.ndarray]) -> Prediction:
+    def predict(
+        self, features: Mapping[str, np.ndarray], lengths: Sequence[int] | None = None
+    ) -> Prediction:
         """Parses one or many videos.
 
         Args:
@@ -104,12 +106,16 @@ class TrainedParser:
             vggish [10, 128], resnet152 [80, 2048], r2plus1d [10, 512], in any float type.
             Several videos have a leading axis. Features that are already pooled to segments are
             accepted too, as in files, and so are axes of length 1.
+          lengths: how many segments each video has, for a parser that was trained on clips of
+            several lengths. Arrays are filled up to the task's length with anything, such as
+            zeros, which has no effect; nothing is predicted there. None: all are whole clips.
 
         Returns:
           A Prediction; its first axis has length 1 for a single video.
 
         Raises:
           UserError: a stream is missing, or is no feature of its kind; says what it is instead.
+            A video's length is missing, or is none.
         """
         if not isinstance(features, Mapping):
             kind, names = type(features).__name__, ", ".join(self.streams)
@@ -126,7 +132,9 @@ class TrainedParser:
         counts = {len(x) for x in pooled.values()}
         if len(counts) > 1 or 0 in counts:
             raise UserError("features differ in their number of videos, or hold none")
-        probs = self._predictor.predict(self._variables, ResidentFeatures(pooled))
+        if lengths is not None:
+            lengths = _lengths(lengths, *counts, self._spec.task)
+        probs = self._predictor.predict(self._variables, ResidentFeatures(pooled), lengths)
         segments = predicted_segments(probs, self._filter)
         return Prediction(**probs, segments=segments, task=self._spec.task)
 
@@ -172,6 +180,7 @@ class TrainedParser:
             self._filter,
             fidelity or self._fidelity,
             hop or None,
+            any_length=self._spec.any_length,
         )
         (found,) = parser.parses([video])
         if isinstance(found, UserError):
@@ -259,6 +268,21 @@ def _layout(path: str, method: object) -> Layout:
         if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
             return layout
     return recognise(read_published(path).state, path, layouts)
+
+
+def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:
+    """The lengths of videos in segments, checked."""
+    try:
+        found = np.atleast_1d(np.asarray(given))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"lengths are no numbers: {error}") from error
+    whole = found.dtype.kind in "iu" and found.shape == (videos,)
+    if not whole or not ((found > 0) & (found <= task.segments)).all():
+        raise UserError(
+            f"lengths must be a whole number from 1 to {task.segments} for each of {videos} "
+            f"videos, not {given!r:.80}"
+        )
+    return found.astype(np.int32)
 
 
 def _segments(

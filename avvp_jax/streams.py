@@ -8,7 +8,7 @@ a fraction of the work and storage.
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
@@ -92,10 +92,16 @@ TEACHING = {"audio": "clap", "visual": "clip"}
 
 @dataclass(frozen=True)
 class DataSpec:
-    """The task and the stream of each role, which fix a network's input and output shapes."""
+    """The task and the stream of each role, which fix a network's input and output shapes.
+
+    Attributes:
+      any_length: whether clips may have fewer segments than the task. Networks then see which are
+        there (nn/time_mask.py); the same network fits data of both kinds.
+    """
 
     task: Task
     streams: tuple[Stream, Stream, Stream]
+    any_length: bool = field(default=False, compare=False)
 
     @property
     def widths(self) -> tuple[int, int, int]:
@@ -114,15 +120,21 @@ class DataSpec:
         return 4 * self.task.segments * sum(self.widths)
 
 
-def data_spec(streams: str, task: Task = LLP, widths: Mapping[str, int] | None = None) -> DataSpec:
+def data_spec(
+    streams: str,
+    task: Task = LLP,
+    widths: Mapping[str, int] | None = None,
+    any_length: bool = False,
+) -> DataSpec:
     """The spec of a named set of streams.
 
     Args:
       streams: one of STREAM_SETS, `config.data.streams`.
       task: what is parsed.
       widths: stream name -> width, for streams whose width is not the published one.
+      any_length: see DataSpec.
     """
-    return DataSpec(task, streams_of(STREAM_SETS[streams], widths or {}))
+    return DataSpec(task, streams_of(STREAM_SETS[streams], widths or {}), any_length)
 
 
 def streams_of(names: Iterable[str], widths: Mapping[str, object]) -> tuple[Stream, ...]:

@@ -4,6 +4,7 @@ Source of LLP: Tian, Li and Xu, "Unified Multisensory Perception: Weakly-Supervi
 Audio-Visual Video Parsing", ECCV 2020, section 3.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,14 @@ class Task:
     def duration(self) -> float:
         """The length of a clip in seconds."""
         return self.time(self.segments)
+
+    def segments_in(self, seconds: float) -> int:
+        """How many segments a clip of this length has: rounded, at least one, at most the task's.
+
+        Half a segment counts as one.
+        """
+        rounded = math.floor(round(seconds / self.seconds, 9) + 0.5)
+        return min(max(1, rounded), self.segments)
 
     def time(self, boundary: int) -> float:
         """The time of a boundary between segments, in seconds; an int if it is whole.

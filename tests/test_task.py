@@ -21,6 +21,19 @@ def test_times_are_whole_numbers_where_they_can_be(seconds, times):
     assert str(task.duration) == times.split()[-1]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "lengths"),
+    [
+        (2, {0.01: 1, 0.99: 1, 2.9: 1, 3: 2, 4.999: 2, 5: 3, 6: 3, 99: 3}),
+        (0.1, {0.14: 1, 0.15: 2, 0.25: 3, 0.3: 3}),
+        (0.96, {1.43: 1, 1.44: 2, 2.88: 3}),
+    ],
+)
+def test_a_clip_has_as_many_segments_as_fit_it_best(seconds, lengths):
+    task = Task("made up", ("bell",), segments=3, seconds=seconds)
+    assert {x: task.segments_in(x) for x in lengths} == lengths
+
+
 @pytest.mark.parametrize("task", [LLP, Task("made up", ("bell", "drum"), 6, 0.96)])
 def test_json_gives_it_back(task):
     assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task

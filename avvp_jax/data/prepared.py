@@ -88,7 +88,7 @@ def spec_of(builder, streams: str) -> DataSpec:
             f"config.data.streams={streams!r} reads {', '.join(missing)}, which "
             f"{builder.info.full_name} does not hold"
         )
-    return data_spec(streams, task, known.get("widths"))
+    return data_spec(streams, task, known.get("widths"), known.get("any_length", False))
 
 
 def refuse_unknown(config: ConfigDict) -> None:

@@ -44,6 +44,7 @@ def remember(
         "config": json.loads(config.to_json()),
         "task": spec.task.to_json(),
         "widths": {stream.name: stream.width for stream in spec.streams},
+        **({"any_length": True} if spec.any_length else {}),
         "data": dict(origin),
         "versions": versions(),
         "commit": commit(),
@@ -226,7 +227,7 @@ def _spec(record: dict, config: ConfigDict) -> DataSpec:
     widths = record.get("widths", {})
     if not all(type(width) is int and 0 < width < 2**20 for width in widths.values()):
         raise ValueError("widths of streams are whole numbers")
-    return data_spec(config.data.streams, task, widths)
+    return data_spec(config.data.streams, task, widths, record.get("any_length", False) is True)
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict:

@@ -91,6 +91,7 @@ def video_parser(config: ConfigDict, workdir: str) -> VideoParser:
         video_filter=config.eval.video_filter,
         fidelity=extract.fidelity,
         hop=config.parse.hop or None,
+        any_length=spec.any_length,
         facts={"model": model, "hop": config.parse.hop, "versions": versions(), "commit": commit()},
     )
 

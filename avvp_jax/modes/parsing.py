@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.encoders.extractor import Extractor
@@ -41,12 +41,14 @@ class ByNetwork:
     variables: Variables
     spec: DataSpec
 
-    def __call__(self, windows: Sequence[Rows]) -> Probabilities:
+    def __call__(
+        self, windows: Sequence[Rows], lengths: Int[np.ndarray, " windows"] | None = None
+    ) -> Probabilities:
         features = {}
         for role, stream in self.spec.roles.items():
             rows = [pool_to_segments(stream, self.spec.task, each[stream.name]) for each in windows]
             features[role] = np.stack(rows)
-        return self.predictor.predict(self.variables, ResidentFeatures(features))
+        return self.predictor.predict(self.variables, ResidentFeatures(features), lengths)
 
 
 def extractor_for(
@@ -77,22 +79,26 @@ class VideoParser:
 
     Attributes:
       extractor: makes the features of windows, or logits.
-      judge: says from them how probable each class is in each segment of each window.
+      judge: says from them how probable each class is in each segment of each window, and takes
+        how many segments of each are there.
       task: what is parsed.
       video_filter: see predicted_segments.
       fidelity, hop: see media/windows.Wanted.
       facts: about the model, for the files.
       zero_shot: whether the judge has learnt nothing of this task.
+      any_length: whether the judge knows clips that are shorter than the task's. A shorter video
+        then is one; else it is a whole clip, with made-up seconds at its end.
     """
 
     extractor: Extractor
-    judge: Callable[[Sequence[Rows]], Probabilities]
+    judge: Callable[[Sequence[Rows], Int[np.ndarray, " windows"] | None], Probabilities]
     task: Task
     video_filter: str
     fidelity: str
     hop: float | None = None
     facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
     zero_shot: bool = False
+    any_length: bool = False
 
     def parses(self, paths: Iterable[str]) -> Iterator[Parse | MediaError]:
         """What is in each video, in order, or why it cannot be used.
@@ -129,13 +135,23 @@ class _Video:
         if len(self._waiting) == FEWEST:
             self._predict()
 
-    def _predict(self) -> None:
+    def _predict(self, lengths: Int[np.ndarray, " windows"] | None = None) -> None:
         if self._waiting:
-            self._probs.append(self._parser.judge(self._waiting))
+            self._probs.append(self._parser.judge(self._waiting, lengths))
             self._waiting = []
 
+    def _length(self) -> int | None:
+        """How many segments a video has that is shorter than a window, if that counts.
+
+        Windows of a longer one are full: the last one is moved back.
+        """
+        if not self._parser.any_length or len(self._windows) > 1:
+            return None
+        return self._parser.task.segments_in(max(self._windows[0].found))
+
     def parse(self, path: str) -> Parse:
-        self._predict()
+        length = self._length()
+        self._predict(None if length is None else np.array([length], np.int32))
         parser, task, last = self._parser, self._parser.task, self._windows[-1]
         by_name = {name: np.concatenate([x[name] for x in self._probs]) for name in self._probs[0]}
         lacks = [m for m, found in zip(MODALITIES, last.found[::-1], strict=True) if not found]
@@ -143,7 +159,7 @@ class _Video:
             _silence(by_name, modality)
         starts = [window.start for window in self._windows]
         duration = min(max(last.found), last.start + task.duration)
-        count = max(1, math.ceil(duration / task.seconds - _SLIVER))
+        count = length or max(1, math.ceil(duration / task.seconds - _SLIVER))
         probs = joined(by_name, [start / task.seconds for start in starts])
         segments = predicted(probs, parser.video_filter)
         whole = {name: x for name, x in by_name.items() if name != "frame_prob"}

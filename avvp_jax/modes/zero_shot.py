@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 from scipy.special import expit
 
@@ -27,8 +27,13 @@ class ByTeachers:
         self._names = [logits_stream(teachers[modality]).name for modality in MODALITIES]
         self._thresholds = np.array([teachers[modality].thresholds for modality in MODALITIES])
 
-    def __call__(self, windows: Sequence[Rows]) -> Probabilities:
-        """Half where a logit is its threshold, and the logistic function of what it is above it."""
+    def __call__(
+        self, windows: Sequence[Rows], lengths: Int[np.ndarray, " windows"] | None = None
+    ) -> Probabilities:
+        """Half where a logit is its threshold, and the logistic function of what it is above it.
+
+        Each segment is judged by itself, so `lengths` change nothing.
+        """
         logits = np.stack([[each[name] for name in self._names] for each in windows])
         logits = np.moveaxis(logits, 1, 2).astype(np.float64)  # segments before modalities
         frame: Float[np.ndarray, "windows segments 2 classes"] = expit(logits - self._thresholds)

@@ -35,8 +35,9 @@ class Ears(Predictor):
     def __init__(self):
         self.batches = []
 
-    def predict(self, variables, features):
+    def predict(self, variables, features, lengths=None):
         (part,) = features.parts()
+        self.lengths = lengths
         self.batches.append(len(part["audio"]))
         width = len(plain.sound(np.zeros((1, 96, 64), np.float32))[0]) // 4
         loud = part["audio"][..., :width].mean(axis=-1)
@@ -49,9 +50,9 @@ class Ears(Predictor):
         return {"frame_prob": frame, "global_prob": frame.max(axis=(1, 2)), **video}
 
 
-def a_parser(hop=None, ears=None):
-    network = ByNetwork(ears or Ears(), {}, SPEC)
-    return VideoParser(Extractor(SPEC.streams, TASK), network, TASK, "global", "direct", hop)
+def a_parser(hop=None, ears=None, **more):
+    network, extractor = ByNetwork(ears or Ears(), {}, SPEC), Extractor(SPEC.streams, TASK)
+    return VideoParser(extractor, network, TASK, "global", "direct", hop, **more)
 
 
 def a_video(path, seconds, light=(), beeps=(), sound=True, picture=True):
@@ -95,12 +96,28 @@ def test_a_video_shorter_than_a_window_ends_where_it_ends(tmp_path):
     assert any("no picture in the last 1.5 s" in each for each in parse.remarks)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "length"), [(0.3, 1), (1.4, 1), (2.4, 2), (2.5, 3), (4, 4), (6.5, None)]
+)
+def test_a_parser_of_clips_of_any_length_is_told_how_long_a_short_video_is(
+    seconds, length, tmp_path
+):
+    """Rounded as clips of its training are; windows of a longer video are whole."""
+    path, ears = a_video(tmp_path / "x.mkv", seconds, light=(0,)), Ears()
+    (parse,) = a_parser(ears=ears, any_length=True).parses([path])
+    assert ears.lengths is None if length is None else ears.lengths.tolist() == [length]
+    assert len(parse.segments) == (length or 7)
+    assert ("visual", "light", 0, min(1, seconds)) in events(parse)
+    a_parser(ears=ears).parses([path]).__next__()
+    assert ears.lengths is None
+
+
 def test_nothing_is_heard_without_sound_or_seen_without_a_picture(tmp_path):
     """Whatever a network makes of silence and darkness."""
 
     class Dreamer(Ears):
-        def predict(self, variables, features):
-            return jax.tree.map(np.ones_like, super().predict(variables, features))
+        def predict(self, *given):
+            return jax.tree.map(np.ones_like, super().predict(*given))
 
     silent = a_video(tmp_path / "silent.mkv", 4, light=(1,), sound=False)
     dark = a_video(tmp_path / "dark.wav", 4, beeps=(2,), picture=False)
