@@ -1,4 +1,4 @@
-"""The ten scores in plain Python loops: any number of videos, segments and classes."""
+"""The scores in plain Python loops: any number of videos, segments and classes."""
 
 import numpy as np
 
@@ -85,3 +85,49 @@ def ten_of(videos):
         ten[f"{level}/type"] = (audio + visual + both) / 3
         ten[f"{level}/event"] = mean[f"{level}/event"]
     return ten
+
+
+def of_videos(probs, label):
+    """The six scores of whole videos and each class's, from loops; None where nothing counts.
+
+    Average precision by its definition: for every distinct probability, from the highest, the
+    precision of what reaches it times what it adds to the recall.
+    """
+    videos, classes = label.shape
+    whole = probs.get("global_prob")
+    if whole is None:
+        whole = [
+            [max(probs["audio_prob"][v, c], probs["visual_prob"][v, c]) for c in range(classes)]
+            for v in range(videos)
+        ]
+    means, each = {}, {}
+    for start, prob in (("", whole), *((f"{m}_", probs[f"{m}_prob"]) for m in ("audio", "visual"))):
+        fs, aps = [], []
+        for c in range(classes):
+            column = [float(prob[v][c]) for v in range(videos)]
+            true = [bool(label[v, c]) for v in range(videos)]
+            fs.append(f_of(column, true) if any(true) else None)
+            aps.append(ap_of(column, true) if any(true) else None)
+        for name, values in ((f"video/{start}f", fs), (f"video/{start}ap", aps)):
+            there = [x for x in values if x is not None]
+            each[name] = values
+            means[name] = sum(there) / len(there) if there else None
+    return means, each
+
+
+def f_of(column, true):
+    found = [x >= 0.5 for x in column]
+    tp = sum(a and b for a, b in zip(found, true, strict=True))
+    fp = sum(a and not b for a, b in zip(found, true, strict=True))
+    fn = sum(b and not a for a, b in zip(found, true, strict=True))
+    return 100 * 2 * tp / (2 * tp + fp + fn)
+
+
+def ap_of(column, true):
+    ap, before = 0.0, 0.0
+    for threshold in sorted(set(column), reverse=True):
+        reached = [t for x, t in zip(column, true, strict=True) if x >= threshold]
+        recall = sum(reached) / sum(true)
+        ap += (recall - before) * sum(reached) / len(reached)
+        before = recall
+    return 100 * ap
