@@ -42,8 +42,8 @@ class Dataset:
         return self.split("val")
 
     @property
-    def dense(self) -> tuple[str, ...]:
-        """Names of the splits with dense annotations: models can be selected and scored on them."""
+    def held_out(self) -> tuple[str, ...]:
+        """Names of the splits that models are selected and scored on: all but train."""
         return tuple(name for name in self.names if name != "train")
 
     def split(self, name: str) -> Split:

@@ -69,10 +69,30 @@ class Split:
 
     @property
     def truth_digest(self) -> str:
-        """Digits that are equal for splits of the same videos with the same dense annotations."""
-        digest = hashlib.sha256(repr([self.filenames, self.truth.shape]).encode())
-        digest.update(np.ascontiguousarray(self.truth > 0))
+        """Digits that are equal for splits of the same videos with the same annotations.
+
+        Those are the dense ones, and where some videos have none, also the weak ones.
+        """
+        whole = self.truth is not None and self.dense is None
+        arrays = [x for x in (self.truth, self.dense, self.weak_label) if x is not None]
+        arrays = arrays[:1] if whole else arrays
+        shape = arrays[0].shape
+        digest = hashlib.sha256(repr([self.filenames, shape]).encode())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array > 0))
         return digest.hexdigest()[:16]
+
+    @property
+    def dense_rows(self) -> Int[np.ndarray, " rows"] | slice:
+        """The rows of the videos with dense annotations; a slice of all where all have them."""
+        if self.truth is None:
+            return np.arange(0)
+        return slice(None) if self.dense is None else np.flatnonzero(self.dense)
+
+    @property
+    def dense_videos(self) -> int:
+        """How many videos have dense annotations."""
+        return len(np.arange(len(self))[self.dense_rows])
 
 
 def load_split(builder, name: str, spec: DataSpec, stored: bool = False) -> Split:

@@ -20,9 +20,11 @@ from avvp_jax.experiment.records import (
 )
 from avvp_jax.experiment.weights import pick, read_all_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
+from avvp_jax.metrics.video_scores import VIDEO_NAMES
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime import processes
 from avvp_jax.training.run import Run, Stage, all_seeds, seed_groups
+from avvp_jax.training.selection import names_for
 from avvp_jax.training.sequence import chosen_stages, final_stage, names, refuse_gaps
 from avvp_jax.training.stages import Training
 
@@ -80,7 +82,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
         refuse_other_data(spec_of_weights(config, config.init_from), data.spec, config.init_from)
     everything = Run(config, workdir, stages, data, all_seeds(config), start)
     # Every process reads here what only the first may look at later.
-    splits = [data.split(name) for name in ("train", *names(config.eval.splits))][1:]
+    splits = [data.split(name) for name in ("train", *asked_splits(config, data))][1:]
     refuse_other_inputs(everything)
     config = _with_seeds_at_once(everything, wanted)
     runs = [
@@ -95,9 +97,10 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
         for stage in wanted
         if stage.finished(run)
     )
-    trainings = [stage.name for stage in wanted if isinstance(stage, Training)]
-    if not finished.issuperset(itertools.product(range(len(runs)), trainings)):
-        _check_val(data.val)
+    trainings = [stage for stage in wanted if isinstance(stage, Training)]
+    every = itertools.product(range(len(runs)), (stage.name for stage in trainings))
+    if not finished.issuperset(every):
+        _check_val(config, data.val, trainings)
     return Plan(config, workdir, data, wanted, runs, finished, final, splits)
 
 
@@ -155,22 +158,35 @@ def check_splits(config: ConfigDict, data: Dataset) -> None:
     Raises:
       UserError: one cannot; names it, and the splits that can.
     """
-    for name in names(config.eval.splits):
-        if name not in data.dense:
+    for name in asked_splits(config, data):
+        if name not in data.held_out:
             raise UserError(
                 f"config.eval.splits names {name!r}, which has no dense annotations to score "
-                f"with; use {', '.join(data.dense)}"
+                f"with, nor labels that were held out; use {', '.join(data.held_out)}"
             )
 
 
-def _check_val(val: Split) -> None:
+def asked_splits(config: ConfigDict, data: Dataset) -> list[str]:
+    """The names in `config.eval.splits`; without test where a data set has none, but others."""
+    asked = names(config.eval.splits)
+    there = [name for name in asked if name != "test" or name in data.names]
+    return there or asked
+
+
+def _check_val(config: ConfigDict, val: Split, trainings: Sequence[Training]) -> None:
     """Checks that val can select the best model.
 
     Raises:
-      UserError: it has no dense annotations.
+      UserError: scores of whole videos are to, and it has no label.
     """
-    if val.truth is None:
-        raise UserError(f"split {val.name} has no dense annotations to select a model with")
+    for stage in trainings:
+        asked = stage.selects_by(config, val)
+        if set(VIDEO_NAMES) <= set(names_for(asked, val.truth is not None)):
+            if not val.weak_label.any():
+                raise UserError(
+                    f"split {val.name} has neither dense annotations nor a video with a label, so "
+                    f"that {' and '.join(asked)} selects no model; move labelled videos there"
+                )
 
 
 def refuse_other_inputs(run: Run) -> None:

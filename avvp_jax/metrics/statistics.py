@@ -6,40 +6,45 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from avvp_jax.metrics.scores import NAMES
+from avvp_jax.metrics.video_scores import ALL_NAMES
 
-Ten = Mapping[str, object]  # the ten scores by name, perhaps among other facts of a run
+# A run's scores by name, perhaps among other facts; some may be missing.
+Scores = Mapping[str, object]
 CONFIDENCE = 0.95
 
 
-def summary(seeds: Sequence[Ten]) -> dict[str, dict[str, float]]:
-    """mean, std and ci95 of every score over seeds.
+def summary(seeds: Sequence[Scores]) -> dict[str, dict[str, float]]:
+    """mean, std and ci95 over seeds, of every score that all of them have.
 
     std is the sample standard deviation. ci95 is half the width of the 95 % confidence interval
     of the mean, by Student's t. Both are NaN for a single seed.
     """
-    table = np.array([[ten[name] for name in NAMES] for ten in seeds])
+    names = [name for name in ALL_NAMES if all(name in each for each in seeds)]
+    table = np.array([[each[name] for name in names] for each in seeds], float)
     count = len(table)
-    std = table.std(axis=0, ddof=1) if count > 1 else np.full(len(NAMES), np.nan)
+    std = table.std(axis=0, ddof=1) if count > 1 else np.full(len(names), np.nan)
     quantile = special.stdtrit(max(count - 1, 1), (1 + CONFIDENCE) / 2)
     rows = {"mean": table.mean(axis=0), "std": std, "ci95": quantile * std / count**0.5}
-    return {name: dict(zip(NAMES, row.tolist(), strict=True)) for name, row in rows.items()}
+    return {name: dict(zip(names, row.tolist(), strict=True)) for name, row in rows.items()}
 
 
 def p_values(
-    one: Sequence[Ten], other: Sequence[Ten], *, paired: bool
+    one: Sequence[Scores], other: Sequence[Scores], *, paired: bool
 ) -> Float[np.ndarray, " names"]:
-    """The two-sided p-value of every score: do two sets of runs differ in the mean?
+    """The two-sided p-value of every score (ALL_NAMES): do two sets of runs differ in the mean?
 
     By Welch's t-test, or by the paired t-test if `paired`; then both sides list their runs in
-    the same order. NaN if a side has fewer than two runs.
+    the same order. NaN if a side has fewer than two runs, or lacks the score.
     """
     # Imported here, because it takes a second, which every other command would wait for.
     from scipy import stats
 
-    sides = [np.array([[ten[name] for name in NAMES] for ten in seeds]) for seeds in (one, other)]
+    sides = [
+        np.array([[each.get(name, np.nan) for name in ALL_NAMES] for each in seeds], float)
+        for seeds in (one, other)
+    ]
     if min(map(len, sides)) < 2:
-        return np.full(len(NAMES), np.nan)
+        return np.full(len(ALL_NAMES), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         test = stats.ttest_rel if paired else stats.ttest_ind
         options = {} if paired else {"equal_var": False}

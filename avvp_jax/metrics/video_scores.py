@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from avvp_jax.errors import UserError
 from avvp_jax.metrics.events import THRESHOLD
@@ -30,6 +30,8 @@ VIDEO_NAMES = tuple(
     for whole in WHOLES
     for measure in MEASURES
 )
+# What whole_counts counts.
+COUNTED = ("video/found", "video/missed", "video/wrong")
 ALL_NAMES = (*NAMES, *VIDEO_NAMES)
 
 
@@ -98,6 +100,15 @@ def video_scores(
     if not there.any():
         return {}
     return dict(zip(VIDEO_NAMES, each[:, there].mean(axis=1).tolist(), strict=True))
+
+
+def whole_counts(
+    wholes: Float[np.ndarray, "videos 3 classes"], label: Bool[np.ndarray, "videos classes"]
+) -> Int[np.ndarray, "videos 3"]:
+    """How many of each video's labels are found and missed, and how many others are found."""
+    found = wholes[:, 0] >= THRESHOLD
+    each = (found & label, ~found & label, found & ~label)
+    return np.stack([x.sum(axis=1) for x in each], axis=1)
 
 
 def device_video_scores(

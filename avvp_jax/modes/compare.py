@@ -17,7 +17,15 @@ from avvp_jax.experiment.settings import flat_config
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import p_values, summary
-from avvp_jax.reports.tables import SYNTHETIC_NOTE, fewer_note, of_all, p_table, scores_table
+from avvp_jax.metrics.video_scores import VIDEO_NAMES
+from avvp_jax.reports.tables import (
+    SYNTHETIC_NOTE,
+    dense_note,
+    fewer_note,
+    of_all,
+    p_table,
+    scores_table,
+)
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.task import LLP, Task
 
@@ -33,6 +41,7 @@ class Scored(NamedTuple):
       videos: how many were scored; None in older files.
       annotated: how many the split has; None if it is not known.
       truth: Split.truth_digest; None in older files.
+      dense: how many of the videos are densely annotated; None in older files, and then all are.
     """
 
     dataset: str
@@ -41,6 +50,7 @@ class Scored(NamedTuple):
     videos: int | None
     annotated: int | None
     truth: str | None
+    dense: int | None = None
 
     def same(self, other: "Scored") -> bool:
         """Whether both are the same videos with the same annotations, as far as is known."""
@@ -50,7 +60,10 @@ class Scored(NamedTuple):
         families = {"llp/base": "llp", "llp/clip_clap": "llp"}
         one, two = (
             each._replace(
-                dataset=families.get(each.dataset, each.dataset), truth=None, annotated=None
+                dataset=families.get(each.dataset, each.dataset),
+                truth=None,
+                annotated=None,
+                dense=None,
             )
             for each in (self, other)
         )
@@ -101,11 +114,13 @@ def read_result(workdir: str, split: str) -> Result:
         seeds = [ten for ten in record.get("seeds", [record]) if not ten.get("diverged")]
         method, dataset = record["method"], record["dataset"]
         good = method in METHODS and isinstance(dataset, str) and seeds
-        good = good and all(0 <= float(ten[name]) <= 100 for ten in seeds for name in NAMES)
+        present = _present(seeds) if good else ()
+        good = bool(present) and all(0 <= float(x[name]) <= 100 for x in seeds for name in present)
         videos = record.get("videos")
         counts = [videos, record.get("annotated", videos)]  # older files lack the latter
         good = good and all(x is None or (type(x) is int and x > 0) for x in counts)
-        truth = record.get("truth")
+        truth, dense = record.get("truth"), record.get("dense")
+        good = good and (dense is None or (type(dense) is int and dense >= 0))
         good = good and (truth is None or isinstance(truth, str))
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
@@ -123,8 +138,8 @@ def read_result(workdir: str, split: str) -> Result:
         raise UserError(
             f"{path}: damaged (it holds no method and its scores from 0 to 100); {way_out}"
         )
-    seeds = [ten | {name: float(ten[name]) for name in NAMES} for ten in seeds]
-    scored = Scored(dataset, split, None, *counts, truth)
+    seeds = [ten | {name: float(ten[name]) for name in present} for ten in seeds]
+    scored = Scored(dataset, split, None, *counts, truth, dense)
     if not is_there(os.path.join(workdir, "config.json")):
         return Result(method, scored, seeds, None)
     config = recall(workdir)
@@ -137,6 +152,19 @@ def read_result(workdir: str, split: str) -> Result:
     }
     kept = {key: value for key, value in flat_config(config).items() if key not in aside}
     return Result(method, scored, seeds, kept, recall_spec(workdir).task)
+
+
+def _present(seeds: Sequence[dict]) -> tuple[str, ...]:
+    """The scores that a file holds: the ten, those of whole videos, or both.
+
+    Raises:
+      KeyError: some of them are missing, but not all.
+    """
+    groups = [group for group in (NAMES, VIDEO_NAMES) if any(n in x for x in seeds for n in group)]
+    for each in seeds:
+        for name in sum(groups, ()):
+            each[name]
+    return sum(groups, ())
 
 
 def compare(workdirs: Sequence[str]) -> str:
@@ -181,6 +209,8 @@ def _scores(results: Sequence[tuple[str, Result]], mark: bool) -> str:
             rows[f"{workdir} +-95 %"] = stats["ci95"]
         if scored.fewer:
             notes.append(fewer_note(f"{workdir}, {scored.split}", scored.fewer))
+        if scored.dense is not None and scored.videos:
+            notes.append(dense_note(f"{workdir}, {scored.split}", scored.dense, scored.videos))
     every = [result for _, result in results]
     published = [METHODS[method].published for method in dict.fromkeys(r.method for r in every)]
     if any(result.task != LLP for result in every):
@@ -190,7 +220,9 @@ def _scores(results: Sequence[tuple[str, Result]], mark: bool) -> str:
     splits = sorted({result.scored.split for result in every})
     datasets = sorted({result.scored.dataset for result in every})
     title = f"split {' and '.join(splits)} of {' and '.join(datasets)}"
-    return f"{title}\n{scores_table(rows, list(filter(None, published)), notes)}"
+    return (
+        f"{title}\n{scores_table(rows, list(filter(None, published)), list(filter(None, notes)))}"
+    )
 
 
 def has_scores(workdir: str, split: str) -> bool:

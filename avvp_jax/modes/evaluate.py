@@ -3,13 +3,13 @@
 from ml_collections import ConfigDict
 
 from avvp_jax.data.dataset import Dataset
-from avvp_jax.experiment.plan import check_splits
+from avvp_jax.experiment.plan import asked_splits, check_splits
 from avvp_jax.experiment.records import warn_of_other_files
 from avvp_jax.experiment.weights import read_all_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
 from avvp_jax.modes.scoring import score
 from avvp_jax.reports.writers import make_writer
-from avvp_jax.training.sequence import final_stage, names
+from avvp_jax.training.sequence import final_stage
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
@@ -22,7 +22,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     check_splits(config, data)
     refuse_other_data(spec, data.spec, source)
     warn_of_other_files(source, data.origin)
-    splits = [data.split(name) for name in names(config.eval.splits)]
+    splits = [data.split(name) for name in asked_splits(config, data)]
     writer = make_writer(workdir)
     score(config, workdir, stage, network, weights, splits, writer)
     writer.close()

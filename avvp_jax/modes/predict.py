@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.prepared import load_features
 from avvp_jax.data.splits import Split
+from avvp_jax.experiment.plan import asked_splits
 from avvp_jax.experiment.records import warn_of_other_files
 from avvp_jax.experiment.weights import read_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
@@ -15,7 +16,7 @@ from avvp_jax.runtime import processes
 from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.run import make_predictor
-from avvp_jax.training.sequence import final_stage, names
+from avvp_jax.training.sequence import final_stage
 
 
 def predict(config: ConfigDict, workdir: str) -> None:
@@ -46,4 +47,4 @@ def _splits(config: ConfigDict, spec: DataSpec, source: str) -> list[Split]:
     data = Dataset(config.data)
     refuse_other_data(spec, data.spec, source)
     warn_of_other_files(source, data.origin)
-    return [data.split(name) for name in names(config.eval.splits)]
+    return [data.split(name) for name in asked_splits(config, data)]

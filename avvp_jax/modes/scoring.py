@@ -13,12 +13,15 @@ from avvp_jax.data.splits import Split
 from avvp_jax.experiment.weights import Weights, pick
 from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import predicted_segments
-from avvp_jax.metrics.scores import NAMES, scores
+from avvp_jax.metrics.scores import scores
+from avvp_jax.metrics.video_scores import ALL_NAMES, video_scores, whole_probabilities
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.results import MEAN, draw_timelines, write_details, write_scores
 from avvp_jax.reports.tables import (
     SYNTHETIC_NOTE,
+    dense_note,
     fewer_note,
+    no_positive_note,
     of_all,
     other_split_note,
     scores_table,
@@ -36,21 +39,25 @@ Segments = Bool[np.ndarray, "videos segments 2 classes"]
 
 
 def score_split(
-    weights: Sequence[Weights], predicted: Sequence[Segments], truth: Segments
+    weights: Sequence[Weights], parsed: Sequence[tuple[Probabilities, Segments]], split: Split
 ) -> list[dict]:
     """The scores of every seed's model on a split; computes and does nothing else.
 
     Args:
       weights: of every seed.
-      predicted: the segments that each predicts.
-      truth: the annotated segments.
+      parsed: what each says of the split, see parse_split.
+      split: with its annotations.
 
     Returns:
-      For each seed the ten scores, `seed`, `epoch`, and `diverged` if it diverged.
+      For each seed the ten scores, of the densely annotated videos; the scores of whole videos;
+      `seed`, `epoch`, and `diverged` if it diverged. Scores that there are no annotations for are
+      left out.
     """
-    results = []
-    for each, segments in zip(weights, predicted, strict=True):
-        result = scores(segments, truth) | {"seed": each.seed, "epoch": each.epoch}
+    results, rows = [], split.dense_rows
+    for each, (probs, segments) in zip(weights, parsed, strict=True):
+        result = {} if split.truth is None else scores(segments[rows], split.truth[rows] > 0)
+        result |= video_scores(whole_probabilities(probs), split.weak_label)
+        result |= {"seed": each.seed, "epoch": each.epoch}
         results.append(result | ({"diverged": True} if each.diverged else {}))
     return results
 
@@ -90,7 +97,7 @@ def score_models(
     predictor = make_predictor(config, network)
     for split in splits:
         parsed = [parse_split(config, predictor, each, split) for each in weights]
-        results = score_split(weights, [segments for _, segments in parsed], split.truth > 0)
+        results = score_split(weights, parsed, split)
         shown = next(p for each, p in zip(weights, parsed, strict=True) if each is picked)
         yield Scored(split, results, *shown, picked.step)
 
@@ -108,13 +115,13 @@ def write_scored(
     """
     split, results, probs, segments, step = scored
     summary = write_scores(folder, split, results, facts)
-    classes = write_details(folder, split, segments)
+    classes = write_details(folder, split, probs, segments)
     main = summary.get(MEAN) or summary[""]
-    writer.write_scalars(step, {f"{split.name}_best/{key}": main[key] for key in NAMES})
+    writer.write_scalars(step, {f"{split.name}_best/{x}": main[x] for x in ALL_NAMES if x in main})
     draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)
     of = of_all(len(split), split.annotated)
     name = f"{split.name} ({of})" if of else split.name
-    return {f"{name}{what}": ten for what, ten in summary.items()}, classes
+    return {f"{name}{what}": row for what, row in summary.items()}, classes
 
 
 def score(
@@ -148,7 +155,7 @@ def score(
 
 
 def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], whole: bool) -> str:
-    """The ten scores; below those of the whole method on LLP also the paper's."""
+    """The scores, below those of the whole method on LLP also the paper's ten."""
     row = METHODS[config.method].published
     published = [row] if row and whole and splits[-1].task == LLP else []
     synthetic = config.data.dataset in MADE_UP
@@ -158,7 +165,11 @@ def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], w
         notes += filter(None, found)
     of = {split.name: of_all(len(split), split.annotated) for split in splits}
     notes += [fewer_note(name, of[name]) for name in of if of[name]]
-    return scores_table(rows, published, notes)
+    for split in splits:
+        notes.append(dense_note(split.name, split.dense_videos, len(split)))
+        if not split.weak_label.any():
+            notes.append(no_positive_note(split.name))
+    return scores_table(rows, published, list(filter(None, notes)))
 
 
 def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:

@@ -14,6 +14,8 @@ from avvp_jax.modes.scoring import score
 from avvp_jax.reports.writers import Writer, make_writer
 from avvp_jax.runtime import processes
 from avvp_jax.storage.locks import lock
+from avvp_jax.training.selection import parts_of
+from avvp_jax.training.stages import Training
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -55,6 +57,18 @@ def _announce(plan: Plan) -> None:
         f"videos, {jax.device_count()} x {jax.devices()[0].device_kind}{many}",
         flush=True,
     )
+    if exchanged := _exchanged(plan):
+        print(f"val has no dense annotations: models are selected by {exchanged}", flush=True)
+
+
+def _exchanged(plan: Plan) -> str:
+    """Which scores select instead of those in `eval.select`; empty if they are as asked."""
+    found = {}
+    for stage in plan.wanted:
+        if isinstance(stage, Training):
+            asked = parts_of(stage.settings(plan.config).eval.select)
+            found |= dict(zip(asked, stage.selects_by(plan.config, plan.data.val), strict=True))
+    return ", ".join(f"{name} instead of {old}" for old, name in found.items() if name != old)
 
 
 def _score(plan: Plan, writer: Writer) -> None:

@@ -1,6 +1,8 @@
 """What a parser finds in one video, of any length, and the files that say so."""
 
+import csv
 import html
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -9,13 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, one_line
 from avvp_jax.metrics.events import events_of
+from avvp_jax.reports.csv_files import csv_line
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines, write_npz
 from avvp_jax.task import MODALITIES, Task
 
-_HEADER = "filename\tonset\toffset\tevent_labels"
+_COLUMNS = ["filename", "onset", "offset", "event_labels"]
 SAYS = {"audio": "heard", "visual": "seen"}
 ZERO_SHOT = "zero-shot"
 
@@ -75,7 +78,7 @@ class Parse:
     def says(self, event: "Event") -> str:
         """An event in words."""
         mark = f" ({ZERO_SHOT})" if self.zero_shot else ""
-        return f"{SAYS[event.modality]}: {event.label}{mark}"
+        return f"{SAYS[event.modality]}: {one_line(event.label)}{mark}"
 
     @property
     def events(self) -> list[Event]:
@@ -173,25 +176,26 @@ def write_all_events(folder: str, parses: Sequence[Parse], zero_shot: bool = Fal
     for modality in MODALITIES:
         start = "zero_shot_" if zero_shot else ""
         path = os.path.join(folder, f"{start}events_{modality}.csv")
-        lines = [line for line in _events_in(path) if line.partition("\t")[0] not in names]
+        rows = [row for row in _events_in(path) if row[:1] not in ([name] for name in names)]
         for parse in parses:
-            lines += [
-                f"{parse.name}\t{event.onset:.10g}\t{event.offset:.10g}\t{event.label}"
+            rows += [
+                [parse.name, f"{event.onset:.10g}", f"{event.offset:.10g}", event.label]
                 for event in parse.events
                 if event.modality == modality
             ]
-        write_lines(path, [_HEADER, *lines])
+        write_lines(path, map(csv_line, [_COLUMNS, *rows]))
 
 
-def _events_in(path: str) -> list[str]:
+def _events_in(path: str) -> list[list[str]]:
     """The rows of events in a file; none if there is no file."""
     if not is_there(path):
         return []
     try:
-        header, *rows = read_bytes(path).decode().splitlines()
-    except (DamagedFile, ValueError):
-        header, rows = "", []
-    if header != _HEADER:
+        text = io.StringIO(read_bytes(path).decode(), newline="")
+        header, *rows = csv.reader(text, delimiter="\t")
+    except (DamagedFile, ValueError, csv.Error):
+        header, rows = [], []
+    if header != _COLUMNS:
         raise UserError(f"{path}: is not as --mode=parse writes it; move it away or remove it")
     return rows
 

@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from avvp_jax.data.splits import Split
-from avvp_jax.metrics.scores import per_class, per_video
+from avvp_jax.metrics.scores import PER_VIDEO_NAMES, per_class, per_video
 from avvp_jax.metrics.statistics import summary
+from avvp_jax.metrics.video_scores import by_class, whole_counts, whole_probabilities
 from avvp_jax.reports.csv_files import write_events_csv, write_per_video_csv
-from avvp_jax.reports.tables import per_class_table
+from avvp_jax.reports.tables import per_class_table, per_class_video_table
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import make_folder, write_lines, write_npz
 from avvp_jax.task import MODALITIES
@@ -26,10 +27,11 @@ def write_scores(
     """Writes scores_SPLIT.json. For several seeds it holds each seed's scores and a summary.
 
     Beside them it holds `videos` (how many were scored), `annotated` (how many the split's csv
-    names; null if unknown) and `truth` (Split.truth_digest).
+    names; null if unknown), `dense` (how many of them are densely annotated, of which the scores
+    of segments and events are) and `truth` (Split.truth_digest).
 
     Args:
-      results: for each seed the ten scores, `seed` and `epoch`, and `diverged` if it diverged.
+      results: for each seed its scores, `seed` and `epoch`, and `diverged` if it diverged.
         The summary leaves out seeds that diverged.
       facts: about the run, written to the same file.
 
@@ -37,6 +39,7 @@ def write_scores(
       Rows to print, by the suffix that follows the split's name.
     """
     facts = facts | {"videos": len(split), "annotated": split.annotated}
+    facts["dense"] = split.dense_videos
     facts["truth"] = split.truth_digest
     rows, record = {"": results[0]}, results[0] | facts
     if len(results) > 1:
@@ -52,14 +55,26 @@ def write_scores(
     return rows
 
 
-def write_details(workdir: str, split: Split, segments: Segments) -> str:
+def write_details(
+    workdir: str, split: Split, probs: dict[str, np.ndarray], segments: Segments
+) -> str:
     """Writes per_video_SPLIT.csv and per_class_SPLIT.txt of one seed; returns the latter's text."""
-    truth = split.truth > 0
+    wholes, tables = whole_probabilities(probs), []
+    scored = np.full((len(split), len(PER_VIDEO_NAMES)), np.nan)
+    if split.truth is not None:
+        rows = split.dense_rows
+        pair = segments[rows], split.truth[rows] > 0
+        scored[rows] = per_video(*pair)
+        tables.append(per_class_table(split.task.classes, per_class(*pair)))
+    label = split.weak_label > 0
+    by_video = whole_counts(wholes, label)
     path = os.path.join(workdir, f"per_video_{split.name}.csv")
-    write_per_video_csv(path, split.filenames, per_video(segments, truth))
-    table = per_class_table(split.task.classes, per_class(segments, truth))
-    write_lines(os.path.join(workdir, f"per_class_{split.name}.txt"), [table])
-    return table
+    write_per_video_csv(path, split.filenames, scored, by_video)
+    each, positive = by_class(wholes, label), label.sum(axis=0)
+    tables.append(per_class_video_table(split.task.classes, each, positive))
+    text = "\n\n".join(tables)
+    write_lines(os.path.join(workdir, f"per_class_{split.name}.txt"), [text])
+    return text
 
 
 def write_predictions(
@@ -91,17 +106,19 @@ def draw_timelines(
 
     folder = os.path.join(workdir, "timelines", split.name)
     make_folder(folder)
-    truth = None if split.truth is None else split.truth[:count] > 0
-    each = None if truth is None else per_video(segments[:count], truth)
+    annotated = np.zeros(len(split), bool)
+    annotated[split.dense_rows] = True
     for row in range(count):
         name = split.filenames[row]
+        truth = split.truth[row] > 0 if annotated[row] else None
+        each = None if truth is None else per_video(segments[row][None], truth[None])[0]
         picture = draw_timeline(
             os.path.join(folder, f"{name}.png"),
             name,
             split.task,
             probs["frame_prob"][row],
             segments[row],
-            None if truth is None else truth[row],
-            None if each is None else each[row],
+            truth,
+            each,
         )
         writer.write_images(step, {f"timelines/{split.name}/{name}": picture[None]})

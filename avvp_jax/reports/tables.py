@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from avvp_jax.metrics.scores import LEVELS, NAMES
+from avvp_jax.metrics.video_scores import VIDEO_NAMES, WHOLES
 from avvp_jax.reports.published_scores import LLP_VIDEOS, Published
 
 HEADS = {"audio": "A", "visual": "V", "audio_visual": "AV", "type": "Type", "event": "Event"}
+VIDEO_HEADS = ("F", "AP") * len(WHOLES)
 CELL = 6
 SYNTHETIC_NOTE = "synthetic data: made up from a seed, not comparable with published scores"
 
@@ -19,17 +21,31 @@ def scores_table(
     published: Sequence[Published] = (),
     notes: Sequence[str] = (),
 ) -> str:
-    """A table of the ten scores in percent.
+    """A table of the ten scores in percent, and below it one of the scores of whole videos.
+
+    A table that no row has a score for is left out.
 
     Args:
-        rows: label of a row, for example a split -> the ten scores by name (scores.NAMES).
-        published: papers' scores, in rows below.
-        notes: lines below the table, on what the scores are of.
+        rows: label of a row, for example a split -> its scores by name (video_scores.ALL_NAMES);
+            "-" stands for those that are missing.
+        published: papers' scores, in rows below the ten.
+        notes: lines below the tables, on what the scores are of.
     """
-    lines = {label: [scores[name] for name in NAMES] for label, scores in rows.items()}
-    for row in published:
-        lines[f"{row.method} (paper, test)"] = row.scores
-    return "\n".join([_table("F-score, percent", NAMES, lines), *notes])
+    tables, papers = [], {f"{row.method} (paper, test)": row.scores for row in published}
+    if ten := _those_with(NAMES, rows):
+        tables.append(_table("F-score, percent", NAMES, ten | papers))
+    if whole := _those_with(VIDEO_NAMES, rows):
+        tables.append(_video_table("whole videos, percent", whole))
+    return "\n".join(["\n\n".join(tables), *notes])
+
+
+def _those_with(
+    names: Sequence[str], rows: Mapping[str, Mapping[str, object]]
+) -> dict[str, list[float]]:
+    """The scores of these names of all rows, NaN where one is missing; {} if no row has any."""
+    if not any(name in scores for scores in rows.values() for name in names):
+        return {}
+    return {label: [scores.get(name, math.nan) for name in names] for label, scores in rows.items()}
 
 
 def of_all(videos: int, annotated: int | None) -> str:
@@ -61,10 +77,34 @@ def fewer_note(split: str, of: str) -> str:
     )
 
 
+def dense_note(split: str, dense: int, videos: int) -> str:
+    """The line below scores of a split that is not densely annotated throughout; empty if it is."""
+    if dense == videos:
+        return ""
+    if not dense:
+        return f"{split}: no dense annotations, so only whole videos are scored"
+    return f"{split}: segments and events are scored on {dense} of {videos} videos, those annotated"
+
+
+def no_positive_note(split: str) -> str:
+    """The line below scores of a split in which no class has a video."""
+    return f"{split}: no video has a label, so whole videos are not scored"
+
+
 def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
-    """A table of p-values for each score, one row per test; "-" if there are too few seeds."""
-    lines = {label: list(row) for label, row in rows.items()}
-    return _table("p", NAMES, lines, ".3f")
+    """A table of p-values for each score, one row per test; "-" if there are too few seeds.
+
+    Args:
+        rows: label of a test -> the result of statistics.p_values.
+    """
+    lines = {label: list(row[: len(NAMES)]) for label, row in rows.items()}
+    whole = {label: list(row[len(NAMES) :]) for label, row in rows.items()}
+    tables = [_table("p", NAMES, lines, ".3f"), _video_table("p", whole, ".3f")]
+    there = [
+        any(not math.isnan(x) for row in part.values() for x in row) for part in (lines, whole)
+    ]
+    shown = [table for table, any_ in zip(tables, there, strict=True) if any_] or tables[:1]
+    return "\n\n".join(shown)
 
 
 def per_class_table(
@@ -76,6 +116,17 @@ def per_class_table(
         label: [per_class[name][index] for name in names] for index, label in enumerate(classes)
     }
     return _table("F-score, percent", names, rows)
+
+
+def per_class_video_table(
+    classes: Sequence[str],
+    by_class: Float[ndarray, "6 classes"],
+    positive: Int[ndarray, " classes"],
+) -> str:
+    """A table of the result of video_scores.by_class, and of how many videos have each class."""
+    rows = {label: list(by_class[:, index]) for index, label in enumerate(classes)}
+    counts = dict(zip(classes, map(str, positive.tolist()), strict=True))
+    return _video_table("whole videos, percent", rows, more=("videos", counts))
 
 
 def removed_table(
@@ -142,6 +193,32 @@ def _table(
     heads = [HEADS[name.split("/")[1]] for name in names]
     numbers = (line(label, [_cell(value, form) for value in row]) for label, row in rows.items())
     return "\n".join((f"{'':<{stub}}  {levels}", line(corner, heads), *numbers))
+
+
+def _video_table(
+    corner: str,
+    rows: Mapping[str, Sequence[float]],
+    form: str = ".1f",
+    more: tuple[str, Mapping[str, str]] = ("", {}),
+) -> str:
+    """A table of VIDEO_NAMES with two header lines: WHOLES, and the measures of each.
+
+    Args:
+        more: the head and the cells of a column behind.
+    """
+    stub = max(map(len, (corner, *rows)))
+    head, last = more
+
+    def line(label: str, cells: Sequence[str], end: str) -> str:
+        pairs = [f"{a:>{CELL}}{b:>{CELL}}" for a, b in zip(cells[::2], cells[1::2], strict=True)]
+        return f"{label:<{stub}}  {'  '.join(pairs)}" + (f"  {end:>{CELL}}" if head else "")
+
+    wholes = "  ".join(f"{f' {whole} ':-^{2 * CELL - 2}}".rjust(2 * CELL) for whole in WHOLES)
+    numbers = (
+        line(label, [_cell(value, form) for value in row], last.get(label, ""))
+        for label, row in rows.items()
+    )
+    return "\n".join((f"{'':<{stub}}  {wholes}", line(corner, VIDEO_HEADS, head), *numbers))
 
 
 def _cell(value: float, form: str) -> str:

@@ -44,7 +44,8 @@ def fit(job: Job, writer: Writer) -> None:
     checkpoints = Checkpoints(job.folder, job.settings.train.save_seconds)
     state = _restore(job, trainer, checkpoints) or _begin(job, trainer, writer)
     epochs, step = state.position
-    validation, log = Validation(job), Log(job, trainer.order, writer)
+    validation = Validation(job)
+    log = Log(job, trainer.order, writer, validation.names)
     save = partial(checkpoints.save, even_stopped=not job.alone, before=log.report)
     with held(), checkpoints:
         for epoch in range(epochs + 1, job.epochs + 1):

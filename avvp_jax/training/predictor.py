@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from avvp_jax.data.features import SplitFeatures
 from avvp_jax.metrics.events import predicted_segments
+from avvp_jax.metrics.video_scores import whole_probabilities
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
 from avvp_jax.nn.pooling import PROBABILITIES
@@ -62,7 +63,7 @@ class Predictor:
     """Compiled prediction with one network, on the devices of a mesh."""
 
     def __init__(self, network: Network, video_filter: str, batch_size: int, mesh: Mesh):
-        self._probabilities, self._segments = compiled_prediction(
+        self._probabilities, self._segments, self._judged = compiled_prediction(
             network, video_filter, batch_size, mesh
         )
         self._batch_size = batch_size
@@ -72,6 +73,14 @@ class Predictor:
     ) -> Bool[Array, "seeds videos segments 2 classes"]:
         """The segments that several seeds' models predict, on the devices."""
         return self._segments(variables, features, lengths)
+
+    def judged(
+        self, variables: Variables, features: dict[str, Flat], lengths: Lengths = None
+    ) -> tuple[
+        Bool[Array, "seeds videos segments 2 classes"], Float[Array, "seeds videos 3 classes"]
+    ]:
+        """Those segments, and the probabilities of whole videos (see whole_probabilities)."""
+        return self._judged(variables, features, lengths)
 
     def predict(
         self, variables: Variables, features: SplitFeatures, lengths: Lengths = None
@@ -108,8 +117,10 @@ def with_lengths(parts: Iterable[PyTree], lengths: Lengths) -> Iterator[tuple[Py
 @functools.lru_cache(64)
 def compiled_prediction(
     network: Network, video_filter: str, batch_size: int, mesh: Mesh
-) -> tuple[Callable, Callable]:
-    """Compiled: probabilities with one seed's variables, and segments with several seeds'."""
+) -> tuple[Callable, Callable, Callable]:
+    """Compiled: probabilities with one seed's variables, and with several seeds' segments alone or
+    segments and the probabilities of whole videos.
+    """
     seeds, whole = by_seed(mesh), everywhere(mesh)
 
     def one_seed(variables, features, lengths=None):
@@ -121,7 +132,15 @@ def compiled_prediction(
 
         return over_seeds(mesh, segments_of_one, variables)
 
+    def judged(variables, features, lengths):
+        def judged_by_one(variables):
+            probs = one_seed(variables, features, lengths)
+            return predicted_segments(probs, video_filter), whole_probabilities(probs)
+
+        return over_seeds(mesh, judged_by_one, variables)
+
     return (
         jax.jit(one_seed, in_shardings=whole, out_shardings=whole),
         jax.jit(segments, in_shardings=(seeds, whole, whole), out_shardings=seeds),
+        jax.jit(judged, in_shardings=(seeds, whole, whole), out_shardings=seeds),
     )

@@ -1,6 +1,7 @@
 """Reports each epoch of a training: numbers to log, and a line with the time that is left."""
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,11 +9,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from avvp_jax.errors import UserError, warn
-from avvp_jax.metrics.scores import NAMES
 from avvp_jax.reports.writers import Writer
 from avvp_jax.training.job import Job
 from avvp_jax.training.optimizer import Rates
 from avvp_jax.training.order import EpochOrder
+
+# The score on val that a line shows: that of the field, or of whole videos where there is none.
+SHOWN, SHOWN_INSTEAD = ("Type@AV", "segment/type"), ("video AP", "video/ap")
 
 
 class EpochNumbers(NamedTuple):
@@ -22,7 +25,7 @@ class EpochNumbers(NamedTuple):
       epoch: which epoch; the first is 1.
       rates: the learning rate, or one for each network.
       means: name -> [seeds]; the mean over the epoch's steps of each number that a step logs.
-      scores: [seeds, names], the ten scores on val.
+      scores: [seeds, names], the scores on val.
       stopped: [seeds]; the step at which a seed diverged, or -1 (see State).
     """
 
@@ -38,10 +41,13 @@ class Log:
 
     An epoch is reported while the next one runs, so that the devices do not wait for the host.
     The estimate of the time left ignores the first epoch, because that includes compilation.
+
+    Args:
+      names: of the scores on val.
     """
 
-    def __init__(self, job: Job, order: EpochOrder, writer: Writer):
-        self._job, self._order, self._writer = job, order, writer
+    def __init__(self, job: Job, order: EpochOrder, writer: Writer, names: Sequence[str]):
+        self._job, self._order, self._writer, self._names = job, order, writer, names
         self._known_stops = set(np.flatnonzero(job.stopped))
         self._unreported: EpochNumbers | None = None
         self._last = time.perf_counter()
@@ -113,7 +119,7 @@ class Log:
         if not running.any():
             return {}
         logged = {f"train/{name}": float(x[running].mean()) for name, x in numbers.means.items()}
-        for index, name in enumerate(NAMES):
+        for index, name in enumerate(self._names):
             scores = numbers.scores[running, index]
             logged[f"val/{name}"] = float(scores.mean())
             if running.sum() > 1:
@@ -133,8 +139,9 @@ class Log:
         left = (epochs - epoch) * float(np.median(steady))
         minutes, seconds = divmod(round(left), 60)
         seeds = f"{running.sum()} seeds  " if len(running) > 1 else ""
+        title, name = SHOWN if SHOWN[1] in self._names else SHOWN_INSTEAD
         return (
             f"epoch {epoch:>{len(str(epochs))}}/{epochs}  {seeds}"
-            f"loss {logged['train/loss']:.4f}  val Type@AV {logged['val/segment/type']:5.2f}  "
+            f"loss {logged['train/loss']:.4f}  val {title} {logged[f'val/{name}']:5.2f}  "
             f"{logged['train/videos_per_second']:6.0f} videos/s  left {minutes}:{seconds:02d}"
         )

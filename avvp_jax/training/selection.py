@@ -4,6 +4,7 @@ Selection runs on the devices; the best model so far is part of the training sta
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -12,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from avvp_jax.metrics.scores import NAMES
+from avvp_jax.metrics.video_scores import VIDEO_NAMES
 from avvp_jax.nn.functional import Variables
 from avvp_jax.task import MODALITIES
 
@@ -19,9 +21,12 @@ LAST = "last"  # the last epoch's model, whatever its scores
 # With LAST, the selection score is the epoch plus this score, scaled to below 1. The last epoch
 # always wins, and the best of several seeds is the one with the higher score.
 BESIDE_LAST, LESS_THAN_ONE = "segment/type", 1e-3
+# What takes the place of scores that need dense annotations where val has none.
+INSTEAD = "video/ap"
+INSTEAD_BY_PART = tuple(f"video/{modality}_ap" for modality in MODALITIES)
 # Names of the mean of a stream's segment-level and event-level score.
 MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
-SELECTIONS = (*NAMES, *MEANS, LAST)
+SELECTIONS = (*NAMES, *MEANS, *VIDEO_NAMES, LAST)
 
 Ties = Literal["later", "earlier"]
 Select = str | tuple[str, ...]
@@ -63,6 +68,30 @@ def parts_of(select: Select) -> list[str]:
     return [name.strip() for item in several for name in item.split(",")]
 
 
+def usable(select: Select, dense: bool) -> tuple[str, ...]:
+    """The names in `config.eval.select`, of scores that val can have.
+
+    Args:
+      dense: whether val has dense annotations. Without them, the average precision of whole videos
+        stands in for the scores of segments and events, that of each part's modality for a part.
+    """
+    asked = parts_of(select)
+    instead = (INSTEAD,) if len(asked) == 1 else INSTEAD_BY_PART
+    pairs = zip(asked, instead, strict=True)
+    return tuple(
+        name if dense or name == LAST or name in VIDEO_NAMES else other for name, other in pairs
+    )
+
+
+def names_for(select: Select, dense: bool) -> tuple[str, ...]:
+    """The names of the scores that val needs, so that a model can be selected by `select`.
+
+    Those of whole videos are left out where they are not asked for.
+    """
+    of_videos = not dense or bool(set(parts_of(select)) & set(VIDEO_NAMES))
+    return (NAMES if dense else ()) + (VIDEO_NAMES if of_videos else ())
+
+
 def no_best(variables: Variables, select: Select) -> Best:
     """The best model before the first epoch, with score -inf, so that any epoch beats it."""
     parts = parts_of(select)
@@ -75,22 +104,27 @@ def no_best(variables: Variables, select: Select) -> Best:
 
 
 def selection_score(
-    select: Select, scores: Float[Array, " names"], epoch: Int[Array, ""]
+    select: Select,
+    scores: Float[Array, " names"],
+    epoch: Int[Array, ""],
+    names: Sequence[str] = NAMES,
 ) -> PyTree[Float[Array, ""]]:
     """The number by which epochs are compared; the highest is best.
 
     Args:
       select: one of SELECTIONS, or one for each modality's part of the model.
-      scores: the ten val scores in the order of scores.NAMES.
+      scores: the val scores in the order of `names`.
       epoch: the epoch, which decides if "last" is selected.
+      names: of the scores, see names_for.
     """
+    beside = BESIDE_LAST if BESIDE_LAST in names else INSTEAD
 
     def one(name: str):
         if name == LAST:
-            return epoch + LESS_THAN_ONE * scores[NAMES.index(BESIDE_LAST)]
+            return epoch + LESS_THAN_ONE * scores[names.index(beside)]
         level, stream = name.split("/")
         levels = ("segment", "event") if level == "mean" else (level,)
-        return sum(scores[NAMES.index(f"{each}/{stream}")] for each in levels) / len(levels)
+        return sum(scores[names.index(f"{each}/{stream}")] for each in levels) / len(levels)
 
     return _by_part([one(name) for name in parts_of(select)])
 

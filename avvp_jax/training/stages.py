@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.layouts import Layout
 from avvp_jax.nn.functional import Network, Variables, parser_network
@@ -21,7 +22,7 @@ from avvp_jax.training.checkpoints import is_finished, restore_best
 from avvp_jax.training.fit import fit
 from avvp_jax.training.job import Data, Job, Model
 from avvp_jax.training.run import Run
-from avvp_jax.training.selection import Best, add_seeds_axis, diverged, no_best
+from avvp_jax.training.selection import Best, add_seeds_axis, diverged, no_best, usable
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import Loss
 
@@ -66,6 +67,10 @@ class Training:
         """The config with this stage's changes."""
         changes = config[self.section].to_dict() if self.section else {}
         return ConfigDict(_merge(_merge(config.to_dict(), changes), {"model": self.model}))
+
+    def selects_by(self, config: ConfigDict, val: Split) -> tuple[str, ...]:
+        """The scores on val by which models are selected; see selection.usable."""
+        return usable(self.settings(config).eval.select, val.truth is not None)
 
     def trained_network(self, config: ConfigDict, spec: DataSpec) -> Network:
         """The network that is trained."""
@@ -114,8 +119,11 @@ class Training:
         trained, result = (
             build(run.config, run.spec) for build in (self.trained_network, self.result_network)
         )
+        settings = self.settings(run.config)
+        with settings.ignore_type():  # one name may be text or a tuple
+            settings.eval.select = self.selects_by(run.config, run.data.val)
         return Job(
-            self.settings(run.config),
+            settings,
             run.folder(self.name),
             Model(trained, self.loss, result, self.keep),
             Data(run.train, run.data.val, self._arrays(run), self._own_arrays(run)),

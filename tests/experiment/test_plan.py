@@ -86,14 +86,24 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     assert not (tmp_path / "W").exists()
 
 
-def test_a_val_without_dense_annotations_selects_no_model(config, tmp_path, monkeypatch):
-    def unlabelled(builder, name, *args, **how):
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_val_without_dense_annotations_selects_by_its_labels(
+    config, tmp_path, monkeypatch, labelled
+):
+    def undense(builder, name, *args, **how):
         split = load_split(builder, name, *args, **how)
-        return dataclasses.replace(split, truth=None) if name == "val" else split
+        if name != "val":
+            return split
+        return dataclasses.replace(split, truth=None, weak_label=split.weak_label * labelled)
 
-    monkeypatch.setattr(dataset, "load_split", unlabelled)
-    with pytest.raises(UserError, match="split val has no dense annotations to select"):
-        make_plan(config, str(tmp_path / "W"))
+    monkeypatch.setattr(dataset, "load_split", undense)
+    if labelled:
+        plan = make_plan(config, str(tmp_path / "W"))
+        assert plan.final.selects_by(plan.config, plan.data.val) == ("video/ap",)
+        assert plan.config.eval.select == config.eval.select  # as asked
+    else:
+        with pytest.raises(UserError, match="split val has neither dense annotations nor a video"):
+            make_plan(config, str(tmp_path / "W"))
     assert not (tmp_path / "W").exists()
 
 

@@ -1,9 +1,12 @@
 """Files of events and of each video's scores, read again."""
 
+import csv
+
 import numpy as np
 import pytest
 
 from avvp_jax.metrics.scores import PER_VIDEO_NAMES, per_video, scores
+from avvp_jax.metrics.video_scores import COUNTED
 from avvp_jax.reports.csv_files import write_events_csv, write_per_video_csv
 from avvp_jax.task import LLP, Task
 
@@ -53,12 +56,50 @@ def test_the_per_video_file_averages_to_the_scores(tmp_path):
     pred = true ^ (rng.random(true.shape) < 0.03)
     names = [f"video{i}_0_10" for i in range(6)]
     path = tmp_path / "per_video.csv"
-    write_per_video_csv(path, names, per_video(pred, true))
+    counts = np.arange(18).reshape(6, 3)
+    write_per_video_csv(path, names, per_video(pred, true), counts)
     header, *rows = (line.split("\t") for line in path.read_text().splitlines())
-    assert header == ["filename", *PER_VIDEO_NAMES]
+    assert header == ["filename", *PER_VIDEO_NAMES, *COUNTED]
     assert [row[0] for row in rows] == names
-    means = np.array([row[1:] for row in rows], float).mean(axis=0)
+    assert [list(map(int, row[9:])) for row in rows] == counts.tolist()
+    means = np.array([row[1:9] for row in rows], float).mean(axis=0)
     found = scores(pred, true)
     for name, mean in zip(PER_VIDEO_NAMES, means, strict=True):
         assert mean == pytest.approx(found[name], abs=1e-3)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("dense", [[], [1], [0, 2]], ids=str)
+def test_videos_without_annotations_have_empty_cells(tmp_path, dense):
+    scored = np.full((3, 8), np.nan)
+    scored[dense] = 0.25
+    write_per_video_csv(tmp_path / "x.csv", ["a", "b", "c"], scored, np.ones((3, 3), int))
+    with open(tmp_path / "x.csv") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for number, row in enumerate(rows):
+        if not dense:
+            assert list(row) == ["filename", *COUNTED]
+        else:
+            assert row["event/event"] == ("25.0000" if number in dense else "")
+        assert [row[name] for name in COUNTED] == ["1"] * 3
+
+
+ODD = ("Bells, small", 'the "big" one', '"quoted"', " leading", "Händel – 鈴", "<b> & -->", "a\tb",
+       "it's $x^2$", "#1", "=1+2", "two\nlines")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "classes", [("only",), ODD, ODD[:1], tuple(map("class {}".format, range(40)))]
+)
+def test_any_names_can_be_read_back(tmp_path, classes):
+    task = Task("made up", classes, segments=3, seconds=0.5)
+    segments = np.zeros((2, 3, 2, len(classes)), bool)
+    segments[1, 1:, 1] = True
+    names = ["one", 'two "b", c']
+    write_events_csv(tmp_path / "events.csv", names, segments, "visual", task)
+    with open(tmp_path / "events.csv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["event_labels"] for row in rows] == list(classes)
+    assert {(row["filename"], row["onset"], row["offset"]) for row in rows} == {
+        (names[1], "0.5", "1.5")
+    }

@@ -1,6 +1,7 @@
 """The files of a parsed video."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from avvp_jax.reports.parses import (
     Parse,
     events_table,
+    label_track,
     subtitles,
     write_all_events,
     write_parse,
@@ -111,3 +113,22 @@ def test_the_table_says_what_is_heard_and_seen(parse):
     assert lines[3].split() == ["0.5", "to", "1.5", "s", "heard", "quack", "(70%)"]
     silent = Parse("x", TASK, 1, {"frame_prob": np.zeros((2, 2, 3))}, np.zeros((2, 2, 3), bool), [])
     assert "no event found" in events_table(silent)
+
+
+def test_odd_names_stay_what_they_are(parse, tmp_path):
+    """Names with what tables are cut at; and a file that is gone on with keeps other videos."""
+    classes = ("quack, loud", 'a "coot"', "drake\u2028hen")
+    task = dataclasses.replace(parse.task, classes=classes)
+    first = dataclasses.replace(parse, name='pond "1"', task=task)
+    second = dataclasses.replace(parse, name="pond\t2", task=task)
+    for each in (first, second, first):
+        write_all_events(str(tmp_path), [each])
+    heard = []
+    for modality in ("audio", "visual"):
+        with open(tmp_path / f"events_{modality}.csv", newline="") as file:
+            heard += list(csv.DictReader(file, delimiter="\t"))
+    wanted = sorted((each.name, event.label) for each in (first, second) for event in each.events)
+    assert sorted((row["filename"], row["event_labels"]) for row in heard) == wanted
+    assert len({name for name, _ in wanted}) == 2
+    for lines in (subtitles(first), label_track(first)):
+        assert all(len(line.splitlines()) <= 1 for line in lines)

@@ -78,9 +78,9 @@ def test_the_selected_score_is_the_configs(config, fitted, monkeypatch):
     config.train.epochs = 3
     chosen = avvp_jax.training.validation.selection_score
 
-    def scripted(select, scores, epoch):
+    def scripted(select, scores, epoch, names):
         ten = [jax.numpy.float32(epoch == columns.get(name)) for name in NAMES]
-        return chosen(select, jax.numpy.stack(ten), epoch)
+        return chosen(select, jax.numpy.stack(ten), epoch, names)
 
     monkeypatch.setattr(avvp_jax.training.validation, "selection_score", scripted)
     compiled_anew(monkeypatch, "avvp_jax.training.validation", "_compiled_selection")

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from avvp_jax.metrics.scores import NAMES
-from avvp_jax.training.selection import Best, keep_best, no_best, selection_score
+from avvp_jax.metrics.video_scores import ALL_NAMES, VIDEO_NAMES
+from avvp_jax.training.selection import (
+    SELECTIONS,
+    Best,
+    keep_best,
+    names_for,
+    no_best,
+    selection_score,
+    usable,
+)
 
 
 def after(best: Best, epoch: int, score, ties: str = "later") -> Best:
@@ -72,3 +81,38 @@ def test_scores_are_picked_by_name():
     # Segment audio is the first of the ten, event audio the sixth.
     by_part = selection_score(("mean/audio", "segment/visual"), ten, epoch)
     assert {part: float(score) for part, score in by_part.items()} == {"audio": 2.5, "visual": 1.0}
+
+
+@pytest.mark.parametrize("names", [ALL_NAMES, VIDEO_NAMES], ids=["with ten", "alone"])
+def test_scores_of_whole_videos_are_picked_by_name(names):
+    scores, epoch = jnp.arange(len(names), dtype=float), jnp.int32(7)
+    for name in VIDEO_NAMES:
+        assert float(selection_score(name, scores, epoch, names)) == names.index(name)
+    # Of seeds with equal epochs the better segment-level Type counts, or AP where there is none.
+    beside = names.index("segment/type" if "segment/type" in names else "video/ap")
+    np.testing.assert_allclose(
+        selection_score("last", scores, epoch, names), 7 + 1e-3 * beside, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("asked", SELECTIONS)
+def test_a_score_is_exchanged_where_val_has_no_dense_annotations(asked):
+    assert usable(asked, dense=True) == (asked,)
+    kept = asked == "last" or asked.startswith("video/")
+    assert usable(asked, dense=False) == (asked if kept else "video/ap",)
+    assert names_for(usable(asked, dense=False), dense=False) == VIDEO_NAMES
+    of_videos = VIDEO_NAMES if asked.startswith("video/") else ()
+    assert names_for((asked,), dense=True) == NAMES + of_videos
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (("mean/audio", "mean/visual"), ("video/audio_ap", "video/visual_ap")),
+        ("segment/audio, event/visual", ("video/audio_ap", "video/visual_ap")),
+        (("last", "segment/type"), ("last", "video/visual_ap")),
+        (("video/f", "event/event"), ("video/f", "video/visual_ap")),
+    ],
+)
+def test_each_part_has_the_score_of_its_modality_instead(asked, found):
+    assert usable(asked, dense=False) == found

@@ -18,6 +18,7 @@ from avvp_jax.methods.losses import bce, weighted_mean
 from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
 from avvp_jax.nn.parser import Parser
 from avvp_jax.nn.time_mask import Lengths, present
+from avvp_jax.reports.tables import dense_note
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import write_lines
 from avvp_jax.streams import PSEUDO_LABELS
@@ -98,13 +99,21 @@ def require_pseudo_labels(run: Run, split: Split) -> None:
         )
 
 
+NO_TRUTH = "No split has dense annotations: there is nothing to score the teachers' labels with."
+
+
 def write_quality(run: Run, path: str, writer: Writer) -> None:
-    """Stage 1: writes the scores of the teachers' labels on the densely annotated splits."""
-    splits = [run.data.split(name) for name in run.data.dense]
+    """Stage 1: writes the scores of the teachers' labels on the densely annotated videos."""
+    splits = [run.data.split(name) for name in run.data.held_out]
+    labels = {}
     for split in splits:
         require_pseudo_labels(run, split)
-    labels = {split.name: (split.pseudo_label, split.truth) for split in splits}
-    report = teachers_report(run.spec.task.classes, labels)
+        if split.truth is not None:
+            rows = split.dense_rows
+            labels[split.name] = split.pseudo_label[rows], split.truth[rows]
+    report = teachers_report(run.spec.task.classes, labels) if labels else NO_TRUTH
+    notes = [dense_note(split.name, split.dense_videos, len(split)) for split in splits]
+    report = "\n".join([report, *filter(None, notes)] if labels else [report])
     write_lines(path, [report])
     writer.write_texts(0, {"teachers/quality": report})
     print(report, flush=True)
