@@ -201,6 +201,7 @@ def load(
     model: Mapping[str, object] | None = None,
     *,
     seed: int = -1,
+    task: Task | None = None,
 ) -> TrainedParser:
     """A trained parser from a work directory or a published `.pt`.
 
@@ -212,24 +213,31 @@ def load(
       model: values of `config.model` that differ from the published ones, for a `.pt` trained
         with others; needs `method`. The number of heads, for example, is not in the file.
       seed: which seed of a work directory with several; -1 is the best on val.
+      task: the classes and segments of a `.pt` that was exported from another task than LLP. A work
+        directory knows its own.
 
     Raises:
       UserError: nothing is there, it is damaged, or no known method fits it.
     """
     path = os.fspath(path)
     check_value("pick_seed", seed)
+    if not isinstance(task, Task | None):
+        raise UserError(f"task must be an avvp_jax.task.Task, not {task!r:.80}")
     published = published_path(path, _layouts(method))
     if published is None:
         config, spec = recall(path), recall_spec(path)
+        if task not in (None, spec.task):
+            raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
         network = final_stage(config, stages_of(config)).result_network(config, spec)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
         settings = config.eval.video_filter, config.extract.fidelity
         return TrainedParser(network, weights, spec, *settings)
-    path, layout = published, _layout(published, method)
+    path, task = published, task or LLP
+    layout = _layout(published, method, task)
     if model and method is None:
         raise UserError(f"{path}: load needs the method too where it is given the model")
     layout = dataclasses.replace(layout, model=_model(layout, model or {}))
-    spec = data_spec(layout.streams)
+    spec = data_spec(layout.streams, task)
     network = layout.network(spec)
     weights = read_published_weights(path, network, layout)
     return TrainedParser(network, weights, spec, layout.video_filter)
@@ -259,7 +267,7 @@ def _layouts(method: object) -> list[Layout]:
     return [METHODS[method].layout]
 
 
-def _layout(path: str, method: object) -> Layout:
+def _layout(path: str, method: object, task: Task) -> Layout:
     """The published layout of a method, or the one that fits the file."""
     layouts = _layouts(method)
     if method is not None:
@@ -267,7 +275,7 @@ def _layout(path: str, method: object) -> Layout:
     for layout in layouts:
         if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
             return layout
-    return recognise(read_published(path).state, path, layouts)
+    return recognise(read_published(path).state, path, layouts, task)
 
 
 def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:

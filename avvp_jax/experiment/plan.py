@@ -184,8 +184,8 @@ def _check_val(config: ConfigDict, val: Split, trainings: Sequence[Training]) ->
         if set(VIDEO_NAMES) <= set(names_for(asked, val.truth is not None)):
             if not val.weak_label.any():
                 raise UserError(
-                    f"split {val.name} has neither dense annotations nor a video with a label, so "
-                    f"that {' and '.join(asked)} selects no model; move labelled videos there"
+                    f"split {val.name} has no video with a label, so that {' and '.join(asked)} "
+                    "selects no model; move labelled videos there"
                 )
 
 

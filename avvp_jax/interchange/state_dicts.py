@@ -16,6 +16,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.interchange.layouts import Layout, Shapes
 from avvp_jax.nn.functional import Variables
+from avvp_jax.streams import data_spec
+from avvp_jax.task import LLP, Task
 
 # Our word -> the published one; an empty string leaves the word out. A layout may add to these.
 WORDS = {
@@ -32,6 +34,8 @@ WORDS = {
     "var": "running_var",
     "count": "num_batches_tracked",
 }
+# The layer of every published parser that has a row for each class.
+CLASSIFIER = "fc_prob.weight"
 TRANSPOSED = ("kernel", "in_kernel", "taps")
 
 
@@ -94,7 +98,8 @@ def from_published(
     if misfits := _misfits(found, wanted):
         raise UserError(
             f"{path}: shapes do not fit the configured network: {first_ten(misfits)}; "
-            "set config.model and config.data.streams to what the checkpoint was trained with"
+            "set config.model, config.data.streams and config.data.dataset to what the checkpoint "
+            "was trained with"
         )
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
     for ours_path, leaf in ours.items():
@@ -133,8 +138,13 @@ def _misfits(found: Shapes, wanted: Shapes) -> list[str]:
     ]
 
 
-def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layout]) -> Layout:
+def recognise(
+    state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layout], task: Task = LLP
+) -> Layout:
     """The layout among `layouts` that a state_dict fits, by names and shapes.
+
+    Args:
+      task: that it was trained for.
 
     Raises:
       UserError: it fits none; says how it differs from the nearest.
@@ -142,7 +152,7 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
     found = {name: tuple(value.shape) for name, value in state.items()}
     wanted = {}
     for layout in layouts:
-        template = layout.file_network().shapes()
+        template = layout.file_network(data_spec(layout.streams, task)).shapes()
         wanted[layout.method] = _shapes(template, layout) | _unused(layout, template)
         if found == wanted[layout.method]:
             return layout
@@ -156,7 +166,7 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
         raise UserError(
             f"{path}: has the tensors of the published {method}, but their shapes do not fit: "
             f"{first_ten(misfits[method])}; give load its method, and as model the values of "
-            "config.model that it was trained with"
+            f"config.model that it was trained with{_classes_of(state, task)}"
         )
     nearest = min(wanted, key=lambda each: len(found.keys() ^ wanted[each].keys()))
     what = f"it holds {first_ten(sorted(found))}" if found else "it is empty"
@@ -166,6 +176,14 @@ def recognise(state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layo
         f"{path}: not the published checkpoint of a known method ({', '.join(wanted)}): {what}; "
         "give a published .pt, or the work directory that it was exported from"
     )
+
+
+def _classes_of(state: Mapping[str, np.ndarray], task: Task) -> str:
+    """The rest of a way out, where a file has another number of classes than the task."""
+    found = next((len(value) for name, value in state.items() if name == CLASSIFIER), None)
+    if found in (None, len(task.classes)):
+        return ""
+    return f", and as task its {found} classes, not the {len(task.classes)} of {task.name}"
 
 
 def _shapes(variables: Variables, layout: Layout) -> Shapes:

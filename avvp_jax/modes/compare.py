@@ -195,7 +195,8 @@ def compare(workdirs: Sequence[str]) -> str:
         test = "paired t-test" if paired else "Welch's t-test"
         tests[f"{workdir} and {name} ({test})"] = p_values(first.seeds, other.seeds, paired=paired)
     tables = [_scores(results, bool(untested)), ""]
-    return "\n".join([*tables, *([p_table(tests)] if tests else []), *untested])
+    names = {name for _, result in results for seed in result.seeds for name in seed}
+    return "\n".join([*tables, *([p_table(tests, names)] if tests else []), *untested])
 
 
 def _scores(results: Sequence[tuple[str, Result]], mark: bool) -> str:

@@ -10,6 +10,7 @@ from avvp_jax.interchange.state_dicts import check_exportable, other_options, pa
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import layout_of, stages_of
 from avvp_jax.runtime import processes
+from avvp_jax.task import LLP, Task
 from avvp_jax.training.sequence import final_stage
 
 
@@ -23,7 +24,8 @@ def export(config: ConfigDict, workdir: str) -> None:
     model, layout = stage.settings(config).model.to_dict(), layout_of(config, stage)
     check_exportable(model, config.data.streams, layout, weightless(config.method))
     source = config.init_from or workdir
-    network = stage.result_network(config, spec_of_weights(config, source))
+    spec = spec_of_weights(config, source)
+    network = stage.result_network(config, spec)
     weights = read_weights(source, network, config, config.eval.stage)
     variables = jax.device_get(weights.variables)
     files = {}
@@ -40,3 +42,26 @@ def export(config: ConfigDict, workdir: str) -> None:
         print(f"{path}: {len(file.state)} tensors", flush=True)
     if other := other_options(model, layout):
         print(f"to read it again, set {', '.join(other)}", flush=True)
+    for line in notes_on_task(spec.task):
+        print(line, flush=True)
+
+
+def notes_on_task(task: Task) -> list[str]:
+    """What a user of an exported file has to know if its task is not LLP's; empty if it is."""
+    notes = []
+    if task.classes != LLP.classes:
+        count = len(task.classes)
+        notes += [
+            "its classes are not LLP's: before the published program loads it, put these "
+            f"{count} in this order for the list `categories` in its data loader and its main "
+            f"file, and {count} for {len(LLP.classes)} in its network and its scores:",
+            repr(list(task.classes)),
+            "to read it again here, give the data set that it was trained on, or to "
+            "avvp_jax.load the task",
+        ]
+    if (task.segments, task.seconds) != (LLP.segments, LLP.seconds):
+        notes.append(
+            f"its clips have {task.segments} segments of {task.seconds:g} s; the published program "
+            f"scores {LLP.segments} of {LLP.seconds:g} s"
+        )
+    return notes

@@ -1,13 +1,13 @@
 """Scores and labels as plain text for the terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from avvp_jax.metrics.scores import LEVELS, NAMES
-from avvp_jax.metrics.video_scores import VIDEO_NAMES, WHOLES
+from avvp_jax.metrics.video_scores import ALL_NAMES, VIDEO_NAMES, WHOLES
 from avvp_jax.reports.published_scores import LLP_VIDEOS, Published
 
 HEADS = {"audio": "A", "visual": "V", "audio_visual": "AV", "type": "Type", "event": "Event"}
@@ -91,20 +91,23 @@ def no_positive_note(split: str) -> str:
     return f"{split}: no video has a label, so whole videos are not scored"
 
 
-def p_table(rows: Mapping[str, Float[ndarray, " scores"]]) -> str:
+def p_table(
+    rows: Mapping[str, Float[ndarray, " scores"]], names: Collection[str] = ALL_NAMES
+) -> str:
     """A table of p-values for each score, one row per test; "-" if there are too few seeds.
 
     Args:
         rows: label of a test -> the result of statistics.p_values.
+        names: of the scores that there are.
     """
-    lines = {label: list(row[: len(NAMES)]) for label, row in rows.items()}
-    whole = {label: list(row[len(NAMES) :]) for label, row in rows.items()}
-    tables = [_table("p", NAMES, lines, ".3f"), _video_table("p", whole, ".3f")]
-    there = [
-        any(not math.isnan(x) for row in part.values() for x in row) for part in (lines, whole)
-    ]
-    shown = [table for table, any_ in zip(tables, there, strict=True) if any_] or tables[:1]
-    return "\n\n".join(shown)
+    tables, ten = [], len(NAMES)
+    if not set(NAMES).isdisjoint(names):
+        each = {label: list(row[:ten]) for label, row in rows.items()}
+        tables.append(_table("p", NAMES, each, ".3f"))
+    if not set(VIDEO_NAMES).isdisjoint(names):
+        whole = {label: list(row[ten:]) for label, row in rows.items()}
+        tables.append(_video_table("p (whole videos)", whole, ".3f"))
+    return "\n\n".join(tables)
 
 
 def per_class_table(

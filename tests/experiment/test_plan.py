@@ -102,7 +102,7 @@ def test_a_val_without_dense_annotations_selects_by_its_labels(
         assert plan.final.selects_by(plan.config, plan.data.val) == ("video/ap",)
         assert plan.config.eval.select == config.eval.select  # as asked
     else:
-        with pytest.raises(UserError, match="split val has neither dense annotations nor a video"):
+        with pytest.raises(UserError, match="split val has no video with a label"):
             make_plan(config, str(tmp_path / "W"))
     assert not (tmp_path / "W").exists()
 

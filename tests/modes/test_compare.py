@@ -1,12 +1,14 @@
 """Comparing work directories: scores of other data stand there marked, and are not tested."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
+from avvp_jax.metrics.video_scores import ALL_NAMES, VIDEO_NAMES
 from avvp_jax.modes.compare import compare
 
 NEW = {"method": "han", "dataset": "llp/base", "videos": 1200, "annotated": 1200, "truth": "a" * 16}
@@ -111,8 +113,66 @@ def test_scores_are_as_written(workdir):
         assert np.allclose(list(map(float, row.split(")")[1].split())), mean)
 
 
-@pytest.mark.parametrize("damage", [{"videos": "many"}, {"annotated": 1.5}, {"truth": 7}])
+@pytest.mark.parametrize(
+    "damage",
+    [{"videos": "many"}, {"annotated": 1.5}, {"truth": 7}, {"dense": "all"}, {"dense": -1}],
+)
 def test_damaged_facts_are_refused(workdir, damage):
     one, other = workdir(NEW), workdir(NEW | damage)
     with pytest.raises(UserError, match="scores_test.json: damaged"):
         compare([one, other])
+
+
+# ---- runs without dense labels, and from before there were scores of whole videos
+
+
+def seeds_of(names, *values):
+    return [dict.fromkeys(names, value) | {"seed": i} for i, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("names", "tables"),
+    [
+        ((NAMES, VIDEO_NAMES), (1, 1)),
+        ((NAMES, ALL_NAMES), (1, 1)),
+        ((VIDEO_NAMES, ALL_NAMES), (1, 1)),
+        ((VIDEO_NAMES, VIDEO_NAMES), (0, 1)),
+        ((NAMES, NAMES), (1, 0)),
+    ],
+)
+def test_missing_scores_are_dashes(workdir, names, tables):
+    folders = [workdir(NEW | {"seeds": None}) for _ in names]
+    for folder, each in zip(folders, names, strict=True):
+        facts = NEW | {"seeds": seeds_of(each, 40.0, 42.0, 45.0)}
+        (pathlib.Path(folder) / "scores_test.json").write_text(json.dumps(facts))
+    text = compare(folders)
+    above = text.split("\n\n")[0] if tables == (1, 0) else text
+    assert ("segment-level" in above) == bool(tables[0])
+    assert ("whole videos, percent" in text) == bool(tables[1])
+    for folder, each in zip(folders, names, strict=True):
+        rows = [line for line in text.splitlines() if line.startswith(f"{folder} (3 seeds)")]
+        cells = [row.removeprefix(f"{folder} (3 seeds)").split() for row in rows]
+        groups = [group for group, shown in zip((NAMES, VIDEO_NAMES), tables, strict=True) if shown]
+        wanted = [["42.3" if name in each else "-" for name in group] for group in groups]
+        assert cells == wanted
+    both = [group for group in (NAMES, VIDEO_NAMES) if all(set(group) <= set(x) for x in names)]
+    tested = [line for line in text.splitlines() if "t-test" in line]
+    assert sum("1.000" in line for line in tested) == len(both)
+
+
+def test_partly_annotated_videos_are_said(workdir):
+    partly, bare = workdir(NEW | {"dense": 30}), workdir(NEW | {"dense": 0})
+    text = compare([partly, bare])
+    assert f"{partly}, test: segments and events are scored on 30 of 1200 videos" in text
+    assert f"{bare}, test: no dense annotations" in text
+
+
+@pytest.mark.parametrize("lacking", ["segment/type", "video/ap", "event/audio"])
+def test_a_part_of_the_scores_is_damage(workdir, lacking):
+    folder = workdir(NEW)
+    seeds = seeds_of(ALL_NAMES, 1.0, 2.0)
+    del seeds[1][lacking]
+    path = pathlib.Path(folder) / "scores_test.json"
+    path.write_text(json.dumps(NEW | {"seeds": seeds}))
+    with pytest.raises(UserError, match="scores_test.json: damaged"):
+        compare([folder, folder])
