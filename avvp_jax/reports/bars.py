@@ -27,7 +27,8 @@ def draw_bars(
         shift = (index - 0.5) * 0.4
         axes.bar(places + shift, values[modality], 0.4, color=COLOURS[modality], label=modality)
     names = [name.replace("_", " ") for name in classes]
-    axes.set_xticks(places, names, rotation=50, ha="right", fontsize=8)
+    # Names may hold dollars, which are no formulas.
+    axes.set_xticks(places, names, rotation=50, ha="right", fontsize=8, parse_math=False)
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlim(-0.6, len(classes) - 0.4)
     axes.spines[["top", "right"]].set_visible(False)

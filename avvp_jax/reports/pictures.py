@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +72,9 @@ __all__ += ["plain_style", "write_picture"]
 @contextlib.contextmanager
 def plain_style() -> Iterator[None]:
     """What is drawn meanwhile looks the same everywhere: a matplotlibrc may ask for LaTeX."""
-    with style.context("default"):
+    with style.context("default"), warnings.catch_warnings():
+        # A sign that no font has becomes a box; matplotlib would say so in lines of its own.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield
 
 

@@ -1,6 +1,7 @@
 """Scores and labels as plain text for the terminal."""
 
 import math
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 from jaxtyping import Bool, Float, Int
@@ -168,11 +169,11 @@ def teachers_table(
 
 
 def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str) -> str:
-    stub = max(map(len, (corner, *rows)))
-    lines = [f"{corner:<{stub}}" + "".join(f"  {head:>9}" for head in heads)]
+    stub = max(map(_width, (corner, *rows)))
+    lines = [_padded(corner, stub) + "".join(f"  {head:>9}" for head in heads)]
     for label, row in rows.items():
         cells = (_cell(value, form) for value in row)
-        lines.append(f"{label:<{stub}}" + "".join(f"  {cell:>9}" for cell in cells))
+        lines.append(_padded(label, stub) + "".join(f"  {cell:>9}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -184,11 +185,11 @@ def _table(
     The first half of `names` must be segment-level, the second half event-level.
     """
     half = len(names) // 2
-    stub = max(map(len, (corner, *rows)))
+    stub = max(map(_width, (corner, *rows)))
 
     def line(label: str, cells: Sequence[str]) -> str:
         cells = [f"{cell:>{CELL}}" for cell in cells]
-        return f"{label:<{stub}}  {''.join(cells[:half])}  {''.join(cells[half:])}"
+        return f"{_padded(label, stub)}  {''.join(cells[:half])}  {''.join(cells[half:])}"
 
     levels = "  ".join(
         f"{f' {level}-level ':-^{CELL * half - 2}}".rjust(CELL * half) for level in LEVELS
@@ -209,12 +210,12 @@ def _video_table(
     Args:
         more: the head and the cells of a column behind.
     """
-    stub = max(map(len, (corner, *rows)))
+    stub = max(map(_width, (corner, *rows)))
     head, last = more
 
     def line(label: str, cells: Sequence[str], end: str) -> str:
         pairs = [f"{a:>{CELL}}{b:>{CELL}}" for a, b in zip(cells[::2], cells[1::2], strict=True)]
-        return f"{label:<{stub}}  {'  '.join(pairs)}" + (f"  {end:>{CELL}}" if head else "")
+        return f"{_padded(label, stub)}  {'  '.join(pairs)}" + (f"  {end:>{CELL}}" if head else "")
 
     wholes = "  ".join(f"{f' {whole} ':-^{2 * CELL - 2}}".rjust(2 * CELL) for whole in WHOLES)
     numbers = (
@@ -222,6 +223,16 @@ def _video_table(
         for label, row in rows.items()
     )
     return "\n".join((f"{'':<{stub}}  {wholes}", line(corner, VIDEO_HEADS, head), *numbers))
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """How many cells of a terminal a text takes: signs of East Asia take two, accents none."""
+    wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
+    return len(text) + wide - sum(unicodedata.combining(sign) > 0 for sign in text)
 
 
 def _cell(value: float, form: str) -> str:

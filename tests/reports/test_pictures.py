@@ -12,7 +12,7 @@ import pytest
 from avvp_jax.reports import pictures
 from avvp_jax.reports.bars import draw_bars
 from avvp_jax.reports.timelines import draw_timeline
-from avvp_jax.task import LLP
+from avvp_jax.task import LLP, Task
 
 CASES = {
     "a notebook's": "module://matplotlib_inline.backend_inline",
@@ -86,3 +86,13 @@ def test_pictures_look_the_same_with_all_settings(settings, image, tmp_path):
     with matplotlib.rc_context(settings):
         assert drawn(tmp_path / "other") == plain
         assert all(matplotlib.rcParams[name] == value for name, value in settings.items())
+
+
+@pytest.mark.parametrize("name", ["it's $5", "$x^$", "鈴", "a, b"])
+def test_names_of_classes_are_no_formulas_and_give_no_warnings(name, tmp_path, recwarn):
+    values = {modality: np.ones(2) for modality in ("audio", "visual")}
+    draw_bars(tmp_path / "bars.png", "title", (name, "other"), values)
+    task = Task("made up", (name, "other"), segments=3, seconds=1)
+    active = np.ones((3, 2, 2), bool)
+    draw_timeline(tmp_path / "lines.png", name, task, active.astype(np.float32), active)
+    assert not [str(warning.message) for warning in recwarn]

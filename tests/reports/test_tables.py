@@ -5,9 +5,12 @@ import pytest
 
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.scores import NAMES, per_class
+from avvp_jax.metrics.video_scores import VIDEO_NAMES
 from avvp_jax.reports.tables import (
     SYNTHETIC_NOTE,
+    dense_note,
     per_class_table,
+    per_class_video_table,
     scores_table,
 )
 from avvp_jax.task import LLP
@@ -59,3 +62,46 @@ def test_classes_that_do_not_occur_get_a_dash():
     assert numbers(table[1], "F-score, percent") == "A V AV Event A V AV Event".split()
     assert numbers(table[2 + 3], "Dog") == ["66.7", "-", "-", "66.7", "100.0", "-", "-", "100.0"]
     assert numbers(table[2], "Speech") == ["-"] * 8
+
+
+def test_scores_of_whole_videos_stand_below_the_ten():
+    whole = {name: 30.0 + i for i, name in enumerate(VIDEO_NAMES)}
+    table = scores_table({"val": whole, "test": ten(20.0) | whole}, notes=["said"]).splitlines()
+    above, below = table[:4], table[5:9]
+    assert table[4] == "" and table[9:] == ["said"]
+    assert numbers(above[2], "val") == ["-"] * 10  # without dense annotations
+    assert numbers(above[3], "test") == [f"{20 + i}.0" for i in range(10)]
+    assert numbers(below[1], "whole videos, percent") == ["F", "AP"] * 3
+    assert below[0].index("video") < below[0].index("audio") < below[0].index("visual")
+    for row, label in zip(below[2:], ("val", "test"), strict=True):
+        assert numbers(row, label) == [f"{30 + i}.0" for i in range(6)]
+    assert len({len(line) for line in below}) == 1
+    assert "segment" not in scores_table({"val": whole})
+    assert "whole" not in scores_table({"val": ten(1.0)})
+
+
+@pytest.mark.parametrize(
+    "classes", [("Bell",), ("Bells, small", 'a "b"', "Händel", "鈴", "e\u0301")]
+)
+def test_classes_without_a_video_get_a_dash(classes):
+    each = np.arange(6.0)[:, None] + np.zeros(len(classes))
+    each[:, -1] = np.nan
+    positive = np.arange(len(classes))[::-1] * 1000
+    table = per_class_video_table(classes, each, positive).splitlines()
+    assert len(table) == 2 + len(classes)
+    assert numbers(table[1], "whole videos, percent") == [*["F", "AP"] * 3, "videos"]
+    for row, name, count in zip(table[2:-1], classes[:-1], positive[:-1], strict=True):
+        assert numbers(row, name) == [*(f"{i}.0" for i in range(6)), str(count)]
+    assert numbers(table[-1], classes[-1]) == ["-"] * 6 + ["0"]
+    # In cells of a terminal, where a sign may take two or none.
+    wide = {"鈴": 1, "e\u0301": -1}
+    ends = {len(line) + wide.get(name, 0) for line, name in zip(table[2:], classes, strict=True)}
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("dense", "said"), [(5, ""), (0, "only whole videos"), (2, "on 2 of 5 videos, those annotated")]
+)
+def test_what_is_not_annotated_is_said(dense, said):
+    note = dense_note("val", dense, 5)
+    assert said in note and bool(said) == note.startswith("val: ")
