@@ -10,9 +10,14 @@ from jaxtyping import Bool, Float, Int
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.encoders.extractor import Extractor
-from avvp_jax.errors import UserError, first_ten
+from avvp_jax.errors import UserError
+from avvp_jax.experiment.published_models import (
+    known_layouts,
+    layout_of_file,
+    model_of_file,
+)
 from avvp_jax.experiment.records import recall, recall_spec
-from avvp_jax.experiment.settings import check_heads, check_value
+from avvp_jax.experiment.settings import check_value
 from avvp_jax.experiment.weights import (
     Weights,
     pick,
@@ -20,11 +25,8 @@ from avvp_jax.experiment.weights import (
     read_all_weights,
     read_published_weights,
 )
-from avvp_jax.interchange.layouts import Layout
-from avvp_jax.interchange.state_dicts import recognise
-from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.media.frames import PUBLISHED
-from avvp_jax.methods import METHODS, stages_of
+from avvp_jax.methods import stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
 from avvp_jax.modes.parsing import ByNetwork, VideoParser, extractor_for
 from avvp_jax.nn.functional import Network
@@ -223,7 +225,7 @@ def load(
     check_value("pick_seed", seed)
     if not isinstance(task, Task | None):
         raise UserError(f"task must be an avvp_jax.task.Task, not {task!r:.80}")
-    published = published_path(path, _layouts(method))
+    published = published_path(path, known_layouts(method))
     if published is None:
         config, spec = recall(path), recall_spec(path)
         if task not in (None, spec.task):
@@ -233,49 +235,14 @@ def load(
         settings = config.eval.video_filter, config.extract.fidelity
         return TrainedParser(network, weights, spec, *settings)
     path, task = published, task or LLP
-    layout = _layout(published, method, task)
+    layout = layout_of_file(published, method, task)
     if model and method is None:
         raise UserError(f"{path}: load needs the method too where it is given the model")
-    layout = dataclasses.replace(layout, model=_model(layout, model or {}))
+    layout = dataclasses.replace(layout, model=model_of_file(layout, model or {}))
     spec = data_spec(layout.streams, task)
     network = layout.network(spec)
     weights = read_published_weights(path, network, layout)
     return TrainedParser(network, weights, spec, layout.video_filter)
-
-
-def _model(layout: Layout, given: object) -> dict[str, object]:
-    """The published network's arguments, with those given in their place."""
-    if not isinstance(given, Mapping):
-        raise UserError(f"model must be a dict of values of config.model, not {given!r:.80}")
-    if unknown := [key for key in given if key not in layout.model]:
-        raise UserError(f"model has no {first_ten(unknown)}; known: {', '.join(layout.model)}")
-    for key, value in given.items():
-        check_value(f"model.{key}", value, layout.method)
-    model = {**layout.model, **given}
-    for key, field in METHODS[layout.method].model.items():
-        if field.divides_width and key in model:
-            check_heads(f"model.{key}", model[key], model["width"])
-    return model
-
-
-def _layouts(method: object) -> list[Layout]:
-    """The published layout of a method, or those of all."""
-    if method is None:
-        return [known.layout for known in METHODS.values()]
-    if not isinstance(method, str) or method not in METHODS:
-        raise UserError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
-    return [METHODS[method].layout]
-
-
-def _layout(path: str, method: object, task: Task) -> Layout:
-    """The published layout of a method, or the one that fits the file."""
-    layouts = _layouts(method)
-    if method is not None:
-        return layouts[0]
-    for layout in layouts:
-        if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
-            return layout
-    return recognise(read_published(path).state, path, layouts, task)
 
 
 def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:

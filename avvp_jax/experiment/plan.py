@@ -158,6 +158,8 @@ def check_splits(config: ConfigDict, data: Dataset) -> None:
     Raises:
       UserError: one cannot; names it, and the splits that can.
     """
+    if asked_splits(config, data) != names(config.eval.splits) and processes.first():
+        print("there is no test split: it is left out", flush=True)
     for name in asked_splits(config, data):
         if name not in data.held_out:
             raise UserError(

@@ -173,6 +173,7 @@ def test_eval_and_compare_work_on_it(trained, capsys):
     assert "whole videos, percent" in text and "paper" not in text
     if trained.config.data.dataset == "llp/bare":
         assert "segment-level" not in text and "Speech" not in printed
+        assert printed.count("there is no test split: it is left out") == 1
 
 
 def test_what_selects_instead_is_said(own_config, tmp_path, capsys):
