@@ -23,7 +23,7 @@ def run(program: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    "module", ["avvp_jax", "tfds_llp", "tfds_llp.prepare", "tfds_llp.own.look"]
+    "module", ["avvp_jax", "tfds_llp", "tfds_llp.prepare", "tfds_llp.own.look", "tfds_llp.convert"]
 )
 def test_imports_are_light(module):
     done = run(f"import {module}")

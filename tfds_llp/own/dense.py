@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Rational
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +42,15 @@ class Event:
         return f"({float(self.onset):g}, {float(self.offset):g})"
 
 
-def active(onset: Fraction, offset: Fraction, seconds: Fraction, segments: int) -> range:
+def active(onset: Rational, offset: Rational, seconds: Rational, segments: int) -> range:
     """The segments of a clip that an event is in.
 
     It is in those that it covers half of at least; if there is none, in the one it covers most, of
     equals the first, and if it lies behind all, in the last.
 
     Args:
-      onset, offset: of the event, in seconds of the clip.
-      seconds: how long a segment is.
+      onset, offset: of the event, in seconds of the clip, or another unit of time.
+      seconds: how long a segment is, in that unit.
       segments: how many the clip has.
     """
     first = min(max(math.floor(onset / seconds), 0), segments - 1)
