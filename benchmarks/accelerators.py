@@ -1,7 +1,8 @@
 """What training and parsing ask of accelerators, read from programs compiled for them.
 
   python benchmarks/accelerators.py [--configs han valor:plus_plus] [--targets v5e:2x2 h100]
-                                    [--seeds 1 64] [--batches 16] [--json FILE] [--hlo FOLDER]
+                                    [--seeds 1 64] [--batches 16] [--segments 10 60]
+                                    [--json FILE] [--hlo FOLDER]
 
 No accelerator is needed: XLA compiles for devices that are described (targets.py says what must be
 installed). So everything here is computed, nothing measured. --batches 0 takes each config's own
@@ -25,10 +26,12 @@ import facts  # noqa: E402
 
 TRAIN, VAL, TEST = 10_000, 649, 1_200  # LLP's videos
 MADE_UP = 64  # videos that the shapes come from
-KEY = ("target", "config", "stage", "what", "seeds", "batch")  # tells rows apart
+WHAT = ("train", "evaluate", "estimate", "predict")
+# What tells rows apart.
+KEY = ("target", "config", "stage", "what", "segments", "seeds", "batch")
 COLUMNS: facts.Columns = {
     "target": lambda r: r["target"],
-    "program": lambda r: f"{r['config']} {r['stage']}, {r['what']}",
+    "program": lambda r: f"{r['config']} {r['stage']}, {r['what']}{_longer(r)}",
     "seeds": lambda r: r["seeds"],
     "batch": lambda r: r["batch"],
     **facts.COLUMNS,
@@ -36,7 +39,11 @@ COLUMNS: facts.Columns = {
 }
 
 
-def programs(config_name: str, seeds: int, batch: int, data_dir: str):
+def _longer(row: dict) -> str:
+    return "" if row["segments"] == 10 else f", {row['segments']} segments"
+
+
+def programs(config_name: str, segments: int, seeds: int, batch: int, data_dir: str):
     """The programs of a config, as (row so far, how to lower it for a mesh, FLOPs of a video)."""
     import lowering
     import machine
@@ -51,10 +58,12 @@ def programs(config_name: str, seeds: int, batch: int, data_dir: str):
         own = stage.settings(published).train
         config.train.batch_size = batch or own.batch_size
         copy = config.copy_and_resolve_references()
-        job = make_job(copy, stage.name, seeds, max(MADE_UP, config.train.batch_size))
+        made_up = max(MADE_UP, config.train.batch_size)
+        job = make_job(copy, stage.name, seeds, made_up, segments)
         size, parsing = int(job.settings.train.batch_size), int(job.settings.eval.batch_size)
         step, videos = machine.matrix_flops(*lowering.one_step(job)) / size, eval_flops(job)
         row = {"config": config_name, "stage": stage.name, "seeds": seeds, "epochs": own.epochs}
+        row["segments"] = segments
         train = row | {"what": "train", "batch": size, "videos": TRAIN}
         yield train, job, lowering.training, step
         row |= {"batch": parsing}
@@ -90,7 +99,8 @@ def add_floors(rows: list[dict]) -> None:
         return -(-row["videos"] // row["batch"]) * facts.least(row)
 
     for row in rows:
-        evaluation = by_key.get((*(row[name] for name in KEY[:3]), "evaluate", row["seeds"]))
+        like = ("evaluate", row["segments"], row["seeds"])
+        evaluation = by_key.get((*(row[name] for name in KEY[:3]), *like))
         if row["what"] == "train" and evaluation:
             row["schedule_s"] = row["epochs"] * (epoch(row) + epoch(evaluation))
 
@@ -109,6 +119,8 @@ def arguments():
     parser.add_argument("--targets", nargs="+", default=["h100", "v5e:4x4"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--batches", nargs="+", type=int, default=[0], help="0: the config's own")
+    parser.add_argument("--segments", nargs="+", type=int, default=[10], help="of a clip")
+    parser.add_argument("--what", nargs="+", default=WHAT, choices=WHAT, help="programs")
     parser.add_argument("--json", type=pathlib.Path, help="also write the rows here")
     parser.add_argument(
         "--hlo", type=pathlib.Path, help="keep each optimised program as text in this folder"
@@ -123,8 +135,11 @@ def main() -> None:
     args = arguments()
     rows = facts.Rows(KEY, args.json, args.hlo)
     with tempfile.TemporaryDirectory() as data_dir:
-        for name, batch, seeds in itertools.product(args.configs, args.batches, args.seeds):
-            for row, *program in programs(name, seeds, batch, data_dir):
+        each = itertools.product(args.configs, args.segments, args.batches, args.seeds)
+        for name, segments, batch, seeds in each:
+            for row, *program in programs(name, segments, seeds, batch, data_dir):
+                if row["what"] not in args.what:
+                    continue
                 for target in args.targets:
                     row = row | {"target": target.name}
                     if rows.key(row) not in rows.by_key:

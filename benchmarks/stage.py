@@ -33,14 +33,15 @@ class Bench:
       name: of the stage.
       seeds: number of seeds that train together.
       videos: number of videos in an epoch.
+      segments: of a clip, of one second each.
 
     Attributes:
       steps: number of steps in an epoch.
       parameters: number of parameters of one seed.
     """
 
-    def __init__(self, config, name: str, seeds: int, videos: int):
-        job = make_job(config, name, seeds, videos)
+    def __init__(self, config, name: str, seeds: int, videos: int, segments: int = LLP.segments):
+        job = make_job(config, name, seeds, videos, segments)
         self.name, self._job = name, job
         self._trainer, self._validation = make_trainer(job), Validation(job)
         self._state, self._numbers = first_states(job, self._trainer), itertools.count(1)
@@ -83,11 +84,12 @@ def eval_flops(job: Job) -> float:
     )
 
 
-def make_job(config, name: str, seeds: int, videos: int) -> Job:
+def make_job(config, name: str, seeds: int, videos: int, segments: int = LLP.segments) -> Job:
     """A training stage as a job; see Bench."""
     stage = next(stage for stage in stages_of(config) if stage.name == name)
     chosen = range(config.seed, config.seed + seeds)
-    run = Run(config, config.data.data_dir, [stage], FirstVideos(config.data, videos), chosen)
+    data = FirstVideos(config.data, videos, segments)
+    run = Run(config, config.data.data_dir, [stage], data, chosen)
     write_artefacts(run)
     job = stage.job(run)
     # Also replaces the batch size of a stage that has its own.
@@ -108,44 +110,49 @@ def write_artefacts(run: Run) -> None:
 
 
 class FirstVideos(Dataset):
-    """A data set in which every split is the first `videos` training videos."""
+    """A data set in which every split is the first `videos` training videos, of any length."""
 
-    def __init__(self, config, videos: int):
+    def __init__(self, config, videos: int, segments: int = LLP.segments):
         super().__init__(config)
-        self._first = first_videos(super().split("train"), videos)
+        self._first = first_videos(super().split("train"), videos, segments)
+        self.spec = self._first.spec
 
     def split(self, name: str) -> Split:
         return self._first
 
 
-def first_videos(split: Split, videos: int) -> Split:
-    """A split's first videos; if it has too few, they are repeated under other names."""
-    rows = np.arange(videos) % len(split)
+def first_videos(split: Split, videos: int, segments: int) -> Split:
+    """A split's first videos; if it has too few, they are repeated under other names.
 
-    def taken(value):
-        return None if value is None else value[rows]
-
+    So are a video's segments, if it has too few of them.
+    """
+    rows, times = np.arange(videos) % len(split), np.arange(segments) % split.spec.task.segments
+    task = dataclasses.replace(split.spec.task, segments=segments)
+    features = {role: x[:, times] for role, x in split.features.take(rows).items()}
+    truth = no_truth(videos, segments) if split.truth is None else split.truth[rows][:, times]
+    taught = split.pseudo_label
     return dataclasses.replace(
         split,
         ids=[f"video{index:07d}" for index in range(videos)],
-        filenames=[f"video{index:07d}_0_10" for index in range(videos)],
-        features=ResidentFeatures(split.features.take(rows)),
+        filenames=[f"video{index:07d}_0_{segments}" for index in range(videos)],
+        spec=dataclasses.replace(split.spec, task=task),
+        features=ResidentFeatures(features),
         csv_row=np.arange(videos),
-        weak_label=taken(split.weak_label),
-        truth=no_truth(videos) if split.truth is None else taken(split.truth),
-        pseudo_label=taken(split.pseudo_label),
+        weak_label=split.weak_label[rows],
+        truth=truth,
+        pseudo_label=None if taught is None else taught[rows][:, times],
     )
 
 
-def no_truth(videos: int) -> np.ndarray:
+def no_truth(videos: int, segments: int) -> np.ndarray:
     """Dense labels without any event."""
-    return np.zeros((videos, LLP.segments, 2, len(LLP.classes)), np.uint8)
+    return np.zeros((videos, segments, 2, len(LLP.classes)), np.uint8)
 
 
-def scores_seconds(videos: int, repeats: int) -> float:
+def scores_seconds(videos: int, repeats: int, segments: int = LLP.segments) -> float:
     """Seconds to compute the ten scores of random videos with a fifth of segments positive."""
     draw = np.random.default_rng(0)
-    shape = (videos, LLP.segments, 2, len(LLP.classes))
+    shape = (videos, segments, 2, len(LLP.classes))
     predicted, truth = jax.device_put([draw.random(shape) < 0.2 for _ in range(2)])
     compiled = jax.jit(device_scores)
     jax.block_until_ready(compiled(predicted, truth))

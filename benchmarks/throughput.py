@@ -1,17 +1,19 @@
 """How fast each stage of each method trains and evaluates on the device at hand.
 
   python benchmarks/throughput.py [--configs han jomold] [--seeds 1,4,16,64] [--batches 16,128]
-                                  [--videos 320] [--epochs 3] [--precision fastest]
-                                  [--json FILE] [--plot FILE.png]
+                                  [--videos 320] [--segments 10,60] [--epochs 3]
+                                  [--precision fastest] [--json FILE] [--plot FILE.png]
 
-Every config, number of seeds and batch size is a process of its own, so that peak memory is its
-own. Videos are those of the synthetic set, as many as asked for and fill the last batch. Rates
-count the videos of all seeds and are medians over epochs after the first, which compiles. What
-the columns mean is in docs/performance.md.
+Every config, number of segments and seeds and batch size is a process of its own, so that peak
+memory is its own. Videos are those of the synthetic set, as many as asked for and fill the last
+batch, with their segments repeated if more are asked for. Rates count the videos of all seeds and
+are medians over epochs after the first, which compiles. What the columns mean is in
+docs/performance.md.
 """
 
 import argparse
 import importlib.util
+import itertools
 import json
 import pathlib
 import subprocess
@@ -25,6 +27,7 @@ PRECISIONS = ("highest", "high", "fastest")  # of config.model
 COLUMNS = {
     "peak_gflops": ("peak GFLOP/s", ".0f"),
     "bandwidth_gb_s": ("GB/s", ".0f"),
+    "segments": ("segments", "d"),
     "seeds": ("seeds", "d"),
     "batch": ("batch", "d"),
     "videos": ("videos", "d"),
@@ -65,14 +68,15 @@ def measure(task: dict) -> list[dict]:
         peak, bandwidth = machine.peak_flops(*arithmetic), machine.peak_bandwidth()
         # Measured twice, in case something else ran the first time.
         peak = max(peak, machine.peak_flops(*arithmetic))
-        common = {key: task[key] for key in ("config", "seeds", "batch", "videos")}
+        common = {key: task[key] for key in ("config", "segments", "seeds", "batch", "videos")}
         common |= {"device": jax.devices()[0].device_kind, "peak_gflops": peak / 1e9}
         common |= {"precision": config.model.precision}
         common |= {"bandwidth_gb_s": bandwidth / 1e9}
-        common["scores_ms"] = 1e3 * scores_seconds(SCORED_VIDEOS, 9)
+        common["scores_ms"] = 1e3 * scores_seconds(SCORED_VIDEOS, 9, task["segments"])
         results = []
         for name in task["stages"]:
-            bench = Bench(config.copy_and_resolve_references(), name, task["seeds"], task["videos"])
+            copy, sizes = config.copy_and_resolve_references(), (task["videos"], task["segments"])
+            bench = Bench(copy, name, task["seeds"], *sizes)
             epochs = {
                 s.name: s.settings(published).train.epochs for s in training_stages(published)
             }
@@ -178,6 +182,7 @@ def main() -> None:
     parser.add_argument(
         "--videos", type=numbers, default=[320], help="in an epoch, comma separated"
     )
+    parser.add_argument("--segments", type=numbers, default=[10], help="of a clip, comma separated")
     parser.add_argument("--epochs", type=int, default=3, help="measured, after one that compiles")
     parser.add_argument(
         "--precision", default="highest", choices=PRECISIONS, help="of matrix products"
@@ -207,13 +212,12 @@ def tasks(args, parser, folder: str):
     """The tasks to measure, each in a process of its own."""
     for name in config_names(args.configs, parser):
         stages = [stage.name for stage in training_stages(load_config(name))]
-        for videos in args.videos:
-            for batch in args.batches:
-                for seeds in args.seeds:
-                    task = {"config": name, "stages": stages, "seeds": seeds, "batch": batch}
-                    whole = -(-videos // batch) * batch
-                    task["precision"] = args.precision
-                    yield task | {"videos": whole, "epochs": args.epochs, "data_dir": folder}
+        each = itertools.product(args.videos, args.segments, args.batches, args.seeds)
+        for videos, segments, batch, seeds in each:
+            task = {"config": name, "stages": stages, "seeds": seeds, "batch": batch}
+            task |= {"videos": -(-videos // batch) * batch, "segments": segments}
+            task |= {"precision": args.precision, "epochs": args.epochs, "data_dir": folder}
+            yield task
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.reports.writers import Silent
 from avvp_jax.streams import ROLES, STREAM_SETS, data_spec
+from avvp_jax.task import LLP
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import Run, all_seeds
 from avvp_jax.training.selection import parts_of
@@ -64,11 +65,11 @@ class Recorder(Silent):
         self.epochs[step] = {name: float(value) for name, value in scalars.items()}
 
 
-def made_up_split(name: str, streams: str) -> Split:
+def made_up_split(name: str, streams: str, segments: int = 10) -> Split:
     """Random features and labels; the same every time."""
     videos, rng = VIDEOS[name], np.random.default_rng(len(name))
-    spec = data_spec(streams)
-    dense = (rng.random((videos, 10, 2, 25)) < 0.2).astype(np.uint8)
+    spec = data_spec(streams, dataclasses.replace(LLP, segments=segments))
+    dense = (rng.random((videos, segments, 2, 25)) < 0.2).astype(np.uint8)
     return Split(
         name=name,
         ids=[f"{name}{row}" for row in range(videos)],
@@ -76,7 +77,7 @@ def made_up_split(name: str, streams: str) -> Split:
         spec=spec,
         features=ResidentFeatures(
             {
-                role: rng.standard_normal((videos, 10, width), np.float32)
+                role: rng.standard_normal((videos, segments, width), np.float32)
                 for role, width in zip(ROLES, spec.widths, strict=True)
             }
         ),
@@ -139,11 +140,11 @@ class MadeUp(Dataset):
         self.spec = splits["train"].spec
 
 
-def run_of(method: str, folder: pathlib.Path) -> tuple[Run, Training]:
+def run_of(method: str, folder: pathlib.Path, segments: int = 10) -> tuple[Run, Training]:
     """A run of a method on the made-up videos, and its last stage."""
     config = small_config(method, folder, made_up_split("train", "base"))
     stages = stages_of(config)
-    data = MadeUp({name: made_up_split(name, config.data.streams) for name in VIDEOS})
+    data = MadeUp({name: made_up_split(name, config.data.streams, segments) for name in VIDEOS})
     return Run(config, str(folder), stages, data, all_seeds(config)), stages[-1]
 
 

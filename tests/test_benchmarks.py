@@ -21,7 +21,7 @@ def test_a_stage_is_trained_and_scored(method, small_config, tmp_path, monkeypat
     config = small_config(method)
     config.train.batch_size = 4
     name = "train" if method == "han" else "denoise"
-    bench = Bench(config, name, seeds=2, videos=8)
+    bench = Bench(config, name, seeds=2, videos=8, segments=12)
     assert bench.steps == 2
     losses = [np.asarray(bench.epoch()["loss"]) for _ in range(2)]
     assert losses[0].shape == (2,) and (losses[0] != losses[1]).all()
@@ -43,7 +43,15 @@ def test_two_checkouts_are_compared_by_their_rounds(monkeypatch):
 def row_of(what: str, **facts) -> dict:
     """What programs of an H100 ask for, made up."""
     row = {"target": "h100", "config": "han", "stage": "train", "what": what, "seeds": 1}
-    row |= {"batch": 10, "videos": 95, "epochs": 2, "peers": 1, "compile_s": 1.0, "arguments": 0}
+    row |= {
+        "segments": 10,
+        "batch": 10,
+        "videos": 95,
+        "epochs": 2,
+        "peers": 1,
+        "compile_s": 1.0,
+        "arguments": 0,
+    }
     row |= {"temporaries": 0, "double": False, "callbacks": False, "collectives": {}}
     return row | {"kernels": 0, "bytes": 0, "flops": 0, "products": {"highest": 3}} | facts
 

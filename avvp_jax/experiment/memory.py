@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import has_begun, recall
-from avvp_jax.runtime.mesh import SEEDS, device_memory, make_mesh
+from avvp_jax.runtime.mesh import BATCH, SEEDS, device_memory, make_mesh
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.run import Run, all_seeds, seed_groups
 from avvp_jax.training.stages import Training
@@ -18,9 +18,10 @@ SHARE = 0.6
 # Copies of the parameters that a seed needs: the parameters, two moments, the best model, all four
 # again while a checkpoint is written, and the gradient. The fewest: without the checkpoint.
 COPIES, FEWEST_COPIES = 9, 5
-# Numbers that a training step stores per token, as a multiple of the network's width: a
-# conservative estimate.
-ACTIVATIONS = 60
+# Numbers that a training step stores per token, as a multiple of the network's width, and for each
+# head and each segment that the token attends to: a conservative estimate, and the fewest.
+ACTIVATIONS, FEWEST_ACTIVATIONS = 60, 8
+ATTENDED, FEWEST_ATTENDED = 12, 1
 
 
 def seeds_at_once(run: Run, stages: Sequence[Training]) -> int:
@@ -47,28 +48,46 @@ def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:
 
 def fitting(config: ConfigDict, spec: DataSpec, stage: Training, free: float) -> int:
     """How many seeds of a stage fit into `free` bytes; at least one."""
-    count, config = parameters(config, spec, stage), stage.settings(config)
-    tokens = 2 * spec.task.segments * max(config.train.batch_size, config.eval.batch_size)
-    activations = tokens * config.model.width * ACTIVATIONS * config.model.layers
-    return max(1, int(free / (4 * (COPIES * count + activations))))
+    count, settings = parameters(config, spec, stage), stage.settings(config)
+    videos = max(settings.train.batch_size, settings.eval.batch_size)
+    stored = activations(settings.model, spec, videos, ACTIVATIONS, ATTENDED)
+    return max(1, int(free / (4 * (COPIES * count + stored))))
 
 
-def refuse_too_large(config: ConfigDict, spec: DataSpec, stages: Sequence[Training]) -> None:
-    """Checks that a device can hold the networks, before anything is written.
+def activations(
+    model: ConfigDict, spec: DataSpec, videos: int, of_width: int, of_attended: int
+) -> int:
+    """Numbers that a step of so many videos stores; attention's grow with segments squared."""
+    segments = spec.task.segments
+    of_token = model.width * of_width + model.heads * segments * of_attended
+    return 2 * segments * videos * model.layers * of_token
+
+
+def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
+    """Checks that a device can hold the networks of a run, before anything is written.
 
     Raises:
-      UserError: parameters, gradients, moments and best model exceed its memory.
+      UserError: parameters, gradients, moments and best model, and what a step stores, exceed its
+        memory.
     """
-    seeds = seeds_on_a_device(config, min(config.seeds_at_once, config.num_seeds))
+    config, spec = run.config, run.spec
+    at_once = min(config.seeds_at_once, config.num_seeds)
+    seeds, share = (
+        seeds_on_a_device(config, at_once),
+        make_mesh(at_once, **config.mesh).shape[BATCH],
+    )
     there = device_memory()
     for stage in stages:
-        needed = 4 * FEWEST_COPIES * parameters(config, spec, stage) * seeds
+        settings = stage.settings(config)
+        model, batch = settings.model, min(settings.train.batch_size, len(run.train))
+        stored = activations(model, spec, batch, FEWEST_ACTIVATIONS, FEWEST_ATTENDED) // share
+        needed = 4 * (FEWEST_COPIES * parameters(config, spec, stage) * seeds + stored)
         if needed > there:
-            model = stage.settings(config).model
             raise UserError(
                 f"config.model.width={model.width}, feed_forward={model.feed_forward}, layers="
-                f"{model.layers}, {seeds} seeds at once on a device: stage {stage.name} takes "
-                f"{needed / 1e9:.1f} GB and there are {there / 1e9:.1f}; lower one of them"
+                f"{model.layers}, {seeds} seeds at once on a device, batches of {batch} clips of "
+                f"{spec.task.segments} segments: stage {stage.name} takes {needed / 1e9:.1f} GB "
+                f"and there are {there / 1e9:.1f}; lower one of them"
             )
 
 

@@ -211,5 +211,5 @@ def _with_seeds_at_once(run: Run, wanted: Sequence[Stage]) -> ConfigDict:
     first = next(stage for stage in run.stages if isinstance(stage, Training))
     at_once = processes.as_the_first(seeds_at_once(run, trainings or [first]))
     config = _copy_with(run.config, seeds_at_once=at_once)
-    refuse_too_large(config, run.spec, trainings)
+    refuse_too_large(dataclasses.replace(run, config=config), trainings)
     return config

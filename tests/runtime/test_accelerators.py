@@ -22,6 +22,10 @@ from targets import NotInstalled, target  # noqa: E402
 CASES = [(name, method) for name in ("v5e:2x2", "h100") for method in ("han", "ma", "jomold")]
 CASES += [(name, method) for name in ("v5e:2x2", "h100") for method in ("valor", "dhhn")]
 CASES += [("h100x8", "han"), ("v5e:2x2", "valor-plus")]
+CASES = [(name, method, 10) for name, method in CASES]
+# Attention of more than 16 segments is of products on a TPU too.
+LONGER = [("han", 17), ("valor-plus", 60), ("dhhn", 40)]
+CASES += [(name, *case) for name in ("v5e:2x2", "h100") for case in LONGER]
 # Products of cuBLAS, whose precision is read, and annotations of a TPU's compiler.
 KERNELS = {"__cublas$gemm", "__cublas$lt$matmul", "AllocateBuffer", "AssumeGatherIndicesInBound"}
 KERNELS |= {"ConcatBitcast", "GatherScatterIndicesBitpacked"}
@@ -41,18 +45,18 @@ def installed(name: str):
     return found
 
 
-def job_of(method: str, folder: pathlib.Path, precision: str = "highest"):
-    run, stage = run_of(method, folder)
+def job_of(method: str, folder: pathlib.Path, precision: str = "highest", segments: int = 10):
+    run, stage = run_of(method, folder, segments)
     run.config.model.precision = precision
     if method == "valor-plus":
         run.config.model.layers = 2  # a loop in a TPU's program
     return stage.job(run)
 
 
-@pytest.mark.parametrize(("name", "method"), CASES)
-def test_training_is_of_float32_and_shared_out(name, method, tmp_path):
+@pytest.mark.parametrize(("name", "method", "segments"), CASES)
+def test_training_is_of_float32_and_shared_out(name, method, segments, tmp_path):
     """Every product has full precision, nothing is double, nothing calls the host."""
-    accelerator, job = installed(name), job_of(method, tmp_path)
+    accelerator, job = installed(name), job_of(method, tmp_path, segments=segments)
     mesh = accelerator.mesh(len(job.seeds))
     program = accelerator.compile(lowering.training(job, mesh, VIDEOS))
     optimised = hlo.read(program.as_text())
