@@ -23,6 +23,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.metrics.video_scores import VIDEO_NAMES
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime import processes
+from avvp_jax.task import MOST_SEGMENTS, Task
 from avvp_jax.training.run import Run, Stage, all_seeds, seed_groups
 from avvp_jax.training.selection import names_for
 from avvp_jax.training.sequence import chosen_stages, final_stage, names, refuse_gaps
@@ -74,6 +75,7 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     if not begun:
         start()
     data = Dataset(config.data, recall_content(workdir) if begun else None)
+    check_task(data.spec.task)
     check_splits(config, data)
     if begun:
         refuse_other_data(recall_spec(workdir), data.spec, workdir)
@@ -150,6 +152,20 @@ def starting_point(
         return pick(read_all_weights(config.init_from, network, config), -1).variables
 
     return start
+
+
+def check_task(task: Task) -> None:
+    """Checks that networks can be made for a task; features can be, of longer clips too.
+
+    Raises:
+      UserError: its clips have too many segments.
+    """
+    if task.segments > MOST_SEGMENTS:
+        raise UserError(
+            f"the data set's clips have {task.segments} segments; networks are made for up to "
+            f"{MOST_SEGMENTS}: cut videos into shorter clips, or let a segment last longer than "
+            f"{task.seconds:g} s"
+        )
 
 
 def check_splits(config: ConfigDict, data: Dataset) -> None:

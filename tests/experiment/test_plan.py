@@ -10,7 +10,7 @@ import pytest
 from avvp_jax.data import dataset
 from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.plan import make_plan
+from avvp_jax.experiment.plan import check_task, make_plan
 from avvp_jax.modes import run
 from avvp_jax.modes.train import execute
 from avvp_jax.runtime import processes
@@ -104,6 +104,18 @@ def test_a_val_without_dense_annotations_selects_by_its_labels(
     else:
         with pytest.raises(UserError, match="split val has no video with a label"):
             make_plan(config, str(tmp_path / "W"))
+    assert not (tmp_path / "W").exists()
+
+
+def test_longer_clips_than_networks_are_made_for_are_refused(config, tmp_path, monkeypatch):
+    def longer(builder, streams, spec_of=dataset.spec_of):
+        spec = spec_of(builder, streams)
+        return dataclasses.replace(spec, task=dataclasses.replace(spec.task, segments=61))
+
+    check_task(dataclasses.replace(LLP, segments=60))
+    monkeypatch.setattr(dataset, "spec_of", longer)
+    with pytest.raises(UserError, match="clips have 61 segments; networks are made for up to 60"):
+        make_plan(config, str(tmp_path / "W"))
     assert not (tmp_path / "W").exists()
 
 
