@@ -11,6 +11,7 @@ from jaxtyping import Float32, Shaped
 
 from avvp_jax.encoders import log_mel, plain
 from avvp_jax.encoders.teachers import Teacher
+from avvp_jax.media.parts import Part
 from avvp_jax.media.sound import RATE, RATE_48K
 from avvp_jax.media.windows import Wanted, Window
 from avvp_jax.media.workers import Read
@@ -148,7 +149,7 @@ class Extractor:
           By stream the features of each of its rows, on a device that may still be computing.
         """
         self._turn += 1
-        found = {}
+        found, task = {}, self.task_of(window)
         names = [x.name for x in self.streams if only is None or x.name in only]
         for stream, tower in self._towers.items():
             features, logits = (name in names for name in (stream, f"{stream}_logits"))
@@ -157,7 +158,7 @@ class Extractor:
                 found |= {name: started[name] for name in names if name in started}
         for name in (name for name in names if encoder_of(name) not in self._towers):
             source = SOURCES[name]
-            rows = source.rows(window, self.task)
+            rows = source.rows(window, task)
             if not len(rows):
                 continue
             found[name] = source.encode(rows) if source.encode else self._encoded(name, rows)
@@ -169,11 +170,23 @@ class Extractor:
         each = self._variables[name]
         return features_of(name, each[self._turn % len(each)], rows, *self.arithmetic)
 
-    def finish(self, started: dict[str, Any]) -> dict[str, Float32[np.ndarray, "rows width"]]:
+    def task_of(self, window: Window) -> Task:
+        """What a window is: the task, or with fewer segments."""
+        return (
+            self.task if window.segments is None else replace(self.task, segments=window.segments)
+        )
+
+    def finish(
+        self, started: dict[str, Any], task: Task | None = None
+    ) -> dict[str, Float32[np.ndarray, "rows width"]]:
         """The features of a window, with as many rows as a file of the stream has.
 
         Those that encoders make in another number are averaged to segments, which files may hold
         too. A stream whose sound ends too early has fewer rows, or is left out.
+
+        Args:
+          started: see `start`.
+          task: see `task_of`; None is that of the extractor.
         """
         found = {}
         for stream in self.streams:
@@ -181,11 +194,11 @@ class Extractor:
                 rows = np.asarray(started[stream.name])
                 if stream.name not in SOURCES:
                     rows = self._towers[encoder_of(stream.name)].teaching.logits(rows)
-                found[stream.name] = _as_in_files(stream, self.task, rows)
+                found[stream.name] = _as_in_files(stream, task or self.task, rows)
         return found
 
     def features(
-        self, reads: Iterable[Read], only: Mapping[str, Container[str]] | None = None
+        self, reads: Iterable[Read], only: Mapping[str | Part, Container[str]] | None = None
     ) -> Iterator[tuple[Read, dict[str, Float32[np.ndarray, "rows width"]]]]:
         """What was read of videos, in order, with the features of each window.
 
@@ -193,7 +206,7 @@ class Extractor:
 
         Args:
           reads: of videos.
-          only: path of a video -> the streams to make of it; None is all of all.
+          only: path of a video, or a part -> the streams to make of it; None is all of all.
         """
         begun: collections.deque[tuple[Read, dict[str, Any]]] = collections.deque()
         for read in reads:
@@ -206,10 +219,15 @@ class Extractor:
                 )
             begun.append((read, started))
             if len(begun) > max(1, len(self._devices)):
-                read, started = begun.popleft()
-                yield read, self.finish(started)
-        for read, started in begun:
-            yield read, self.finish(started)
+                yield self._finished(*begun.popleft())
+        while begun:
+            yield self._finished(*begun.popleft())
+
+    def _finished(
+        self, read: Read, started: dict[str, Any]
+    ) -> tuple[Read, dict[str, Float32[np.ndarray, "rows width"]]]:
+        task = self.task if read.window is None else self.task_of(read.window)
+        return read, self.finish(started, task)
 
 
 def logits_stream(teacher: Teacher) -> Stream:

@@ -86,7 +86,7 @@ class MediaTower:
         found = {"clap": maps[0]} if features else {}
         if len(rows) > features:
             embedding = program_for(self._network, "embedding")
-            found["clap_logits"] = embedding(variables, maps[-task.segments :])
+            found["clap_logits"] = embedding(variables, maps[-(window.segments or task.segments) :])
         return found
 
     def _features(
@@ -101,13 +101,18 @@ def spectrograms(
 ) -> Float32[np.ndarray, "rows frames bands"]:
     """What CLAP takes of a window: the whole sound for features, its segments for logits.
 
-    Segments of more than ten seconds are left out.
+    Segments of more than ten seconds are left out. The whole sound of a clip that has fewer
+    segments than the task is followed by silence, so that its map always spans the same time.
     """
-    heard = window.sound_48k
-    heard = np.pad(heard, (0, max(0, task.segments - len(heard))))
+    segments, heard = window.segments or task.segments, window.sound_48k
+    heard = np.pad(heard, (0, max(0, segments - len(heard))))
     fewest = -(-len(heard) // clap_sound.SAMPLES)
-    waves = clap_sound.clips(heard, max(task.segments, fewest))
-    waves = waves[not features : None if logits and task.segments >= fewest else 1]
+    waves = clap_sound.clips(heard, max(segments, fewest))
+    if segments < task.segments:
+        silent = max(0, round(task.duration * clap_sound.RATE) - len(heard))
+        whole = np.pad(heard, (0, silent))
+        waves[:1] = clap_sound.clips(whole, -(-len(whole) // clap_sound.SAMPLES))[:1]
+    waves = waves[not features : None if logits and segments >= fewest else 1]
     return clap_sound.log_mels(waves) if len(waves) else waves[:, :0, None]
 
 

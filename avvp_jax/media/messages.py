@@ -33,7 +33,7 @@ def write(file: BinaryIO, window: Window | None, error: str | None = None) -> No
         sounds = [(name, getattr(window, name)) for name in _SOUNDS]
         arrays += [(name, sound) for name, sound in sounds if sound is not None]
         head = {"start": window.start, "seconds": window.seconds, "missing": window.missing}
-        head["found"] = window.found
+        head |= {"found": window.found, "segments": window.segments}
         head["arrays"] = [[name, array.dtype.name, array.shape] for name, array in arrays]
     text = json.dumps(head).encode()
     file.write(len(text).to_bytes(4, "big") + text)
@@ -65,12 +65,14 @@ def read(take: Callable[[int], bytearray]) -> Window | str | None:
         start, seconds = float(head["start"]), float(head["seconds"])
         missing = tuple(map(str, head["missing"]))
         picture, heard = map(float, head["found"])
+        segments = None if head["segments"] is None else int(head["segments"])
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Garbled from None
     arrays = dict(_arrays(shapes, take))
     sound, sound_48k = (arrays.pop(name, None) for name in _SOUNDS)
     pictures = {name.removeprefix(_PICTURES): frames for name, frames in arrays.items()}
-    return Window(start, seconds, pictures, sound, missing, (picture, heard), sound_48k)
+    found = picture, heard
+    return Window(start, seconds, pictures, sound, missing, found, sound_48k, segments)
 
 
 def _checked(kind: str, shape: list) -> tuple[np.dtype, tuple[int, ...]]:

@@ -36,6 +36,7 @@ class Window:
       found: seconds of picture and of sound that the file holds.
       sound_48k: float32 [samples] at 48 kHz, the mean of all channels. Of a whole video, or of a
         "published" clip, all that librosa would load. None if it was not asked for.
+      segments: of a clip that may have fewer than the task; None if it has the task's.
     """
 
     start: float
@@ -45,6 +46,7 @@ class Window:
     missing: tuple[str, ...]
     found: tuple[float, float] = (0.0, 0.0)
     sound_48k: np.ndarray | None = None
+    segments: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
       MediaError: the file cannot be used.
     """
     duration, slack = float(wanted.task.duration), wanted.task.seconds / 2
-    extent = _extent(path, wanted)
+    extent = extent_of(path, wanted)
     starts = starts_of(extent.seconds, duration, wanted.hop or duration, slack)
     if (
         wanted.fidelity == PUBLISHED
@@ -127,7 +129,14 @@ def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
     ):
         yield _whole(path, wanted, extent, cut=int(duration * sound.RATE))
         return
-    starts = starts[: wanted.most]
+    yield from windows_at(path, wanted, extent, starts[: wanted.most])
+
+
+def windows_at(
+    path: str | os.PathLike, wanted: Wanted, extent: Extent, starts: Sequence[Fraction]
+) -> Iterator[Window]:
+    """The windows of a video that begin there."""
+    duration, slack = float(wanted.task.duration), wanted.task.seconds / 2
     with contextlib.ExitStack() as stack:
         seen = itertools.repeat(_dark(wanted))
         heard = heard_48k = itertools.repeat(None)
@@ -155,7 +164,7 @@ def whole(path: str | os.PathLike, wanted: Wanted) -> Window:
     Raises:
       MediaError: the file cannot be used.
     """
-    return _whole(path, wanted, _extent(path, wanted), cut=None)
+    return _whole(path, wanted, extent_of(path, wanted), cut=None)
 
 
 def _whole(path: str | os.PathLike, wanted: Wanted, extent: Extent, cut: int | None) -> Window:
@@ -187,7 +196,7 @@ def _joined(file: Opened, parts: Iterator[np.ndarray]) -> np.ndarray:
     return np.concatenate(joined)
 
 
-def _extent(path: str | os.PathLike, wanted: Wanted) -> Extent:
+def extent_of(path: str | os.PathLike, wanted: Wanted) -> Extent:
     """How long a file is, after a look at whether it has what is wanted."""
     with opened(path) as file:
         if wanted.views and not (wanted.partial and file.picture is None):

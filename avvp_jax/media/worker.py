@@ -13,6 +13,7 @@ from typing import BinaryIO
 from avvp_jax.errors import UserError, cause
 from avvp_jax.media import messages
 from avvp_jax.media.opening import NO_MEMORY, MediaError, library
+from avvp_jax.media.parts import Part, clip
 from avvp_jax.media.windows import Wanted, whole, windows
 from avvp_jax.task import Task
 
@@ -20,8 +21,8 @@ from avvp_jax.task import Task
 def main() -> None:
     """Answers jobs, a line of JSON each on stdin, by messages on stdout, until stdin ends.
 
-    Each has "path", "wanted" and "whole". The process ends at once when its stdin is closed, be
-    it in the middle of a file: then whoever asked is gone.
+    Each has "path", "wanted", "whole" and "part". The process ends at once when its stdin is
+    closed, be it in the middle of a file: then whoever asked is gone.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     with open(os.devnull, "w") as nothing:  # what libraries print must not get among messages
@@ -60,7 +61,11 @@ def _answer(job: dict, answers: BinaryIO) -> None:
     try:
         given = {**job["wanted"], "task": Task.from_json(job["wanted"]["task"])}
         wanted = Wanted(**{**given, "views": tuple(given["views"])})
-        for window in [whole(path, wanted)] if job["whole"] else windows(path, wanted):
+        if job["part"]:
+            found = iter([clip(path, wanted, Part(path, *job["part"]))])
+        else:
+            found = iter([whole(path, wanted)]) if job["whole"] else windows(path, wanted)
+        for window in found:
             messages.write(answers, window)
         messages.write(answers, None)
     except BrokenPipeError:

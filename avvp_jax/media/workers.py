@@ -22,6 +22,7 @@ from typing import NamedTuple
 from avvp_jax.errors import UserError
 from avvp_jax.media import messages
 from avvp_jax.media.opening import NO_MEMORY, MediaError, library
+from avvp_jax.media.parts import Part
 from avvp_jax.media.windows import Wanted, Window, needed
 
 _MOST = 16  # processes
@@ -61,18 +62,18 @@ class Read(NamedTuple):
     """Something read of a file: a window, or its end.
 
     Attributes:
-      path: of the file.
+      path: of the file; or the part of a file that was asked for.
       window: None at the end of the file.
       problem: what ended it, if it did not end well.
     """
 
-    path: str
+    path: str | Part
     window: Window | None
     problem: MediaError | None = None
 
 
 def read_all(
-    paths: Iterable[str | os.PathLike],
+    paths: Iterable[str | os.PathLike | Part],
     wanted: Wanted,
     *,
     whole: bool = False,
@@ -84,7 +85,8 @@ def read_all(
     No process is left when the generator is closed, or when this process ends, however it does.
 
     Args:
-      paths: of the files; taken as they are needed.
+      paths: of the files, or parts of them, each of which is one window (windows.clip); taken as
+        they are needed.
       wanted: what to read of each.
       whole: whether a file is read as one window, as by `windows.whole`.
       workers: how many processes decode.
@@ -106,7 +108,9 @@ def read_all(
     try:
         while True:
             while len(waiting) <= workers and (path := next(paths, None)) is not None:
-                waiting.append(_Job(os.fspath(path), queue.Queue(_AHEAD)))
+                part = path if isinstance(path, Part) else None
+                of = os.fspath(part.path if part else path)
+                waiting.append(_Job(of, queue.Queue(_AHEAD), part))
                 jobs.put(waiting[-1])
             if not waiting:
                 return
@@ -129,6 +133,7 @@ def read_all(
 class _Job(NamedTuple):
     path: str
     found: queue.Queue
+    part: Part | None
 
 
 class _Lost(Exception):
@@ -175,11 +180,11 @@ class _Hand:
 
     def _read(self, job: _Job) -> None:
         try:
-            self._send(job.path)
+            self._send(job)
             left = self._limits.total
             while isinstance(read := self._message(left), Window):
                 left -= time.monotonic() - self._asked
-                self._put(job, Read(job.path, read))
+                self._put(job, Read(job.part or job.path, read))
             problem = None if read is None else MediaError.said(read)
             if problem and NO_MEMORY in str(problem):
                 self._kill()  # what the file took goes with it
@@ -189,7 +194,7 @@ class _Hand:
         except messages.Garbled:
             self._kill()
             problem = MediaError(job.path, "makes the decoder answer nonsense; it was left out")
-        self._put(job, Read(job.path, None, problem))
+        self._put(job, Read(job.part or job.path, None, problem))
 
     def _message(self, left: float) -> Window | str | None:
         """The next message about a file that may take so many seconds more."""
@@ -205,7 +210,7 @@ class _Hand:
             except queue.Full:
                 pass
 
-    def _send(self, path: str) -> None:
+    def _send(self, job: _Job) -> None:
         """Hands a file to a process that is there and has said so."""
         if self._process is not None and self._process.poll() is not None:
             self._kill()  # it ended since the last file, through no fault of this one
@@ -217,7 +222,9 @@ class _Hand:
                 self._kill()
                 raise UserError(f"no process can be started to read videos ({error})") from None
         with contextlib.suppress(BrokenPipeError):  # found out when its answer is read
-            self._process.stdin.write(json.dumps({"path": path, **self._order}).encode() + b"\n")
+            part = None if job.part is None else [job.part.start, job.part.end]
+            order = {"path": job.path, "part": part, **self._order}
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
 
     def _taker(self, deadline: float):
         """A function that reads so many bytes of the process's answer."""
