@@ -186,7 +186,8 @@ class Extractor:
 
         Args:
           started: see `start`.
-          task: see `task_of`; None is that of the extractor.
+          task: of a clip that may be short, see `task_of`; its rows say how many segments it has.
+            None is that of the extractor.
         """
         found = {}
         for stream in self.streams:
@@ -194,7 +195,8 @@ class Extractor:
                 rows = np.asarray(started[stream.name])
                 if stream.name not in SOURCES:
                     rows = self._towers[encoder_of(stream.name)].teaching.logits(rows)
-                found[stream.name] = _as_in_files(stream, task or self.task, rows)
+                made = _as_in_files(stream, task or self.task, rows)
+                found[stream.name] = made if task is None else _by_rate(stream, task, made)
         return found
 
     def features(
@@ -226,8 +228,8 @@ class Extractor:
     def _finished(
         self, read: Read, started: dict[str, Any]
     ) -> tuple[Read, dict[str, Float32[np.ndarray, "rows width"]]]:
-        task = self.task if read.window is None else self.task_of(read.window)
-        return read, self.finish(started, task)
+        short = read.window is not None and read.window.segments is not None
+        return read, self.finish(started, self.task_of(read.window) if short else None)
 
 
 def logits_stream(teacher: Teacher) -> Stream:
@@ -253,3 +255,15 @@ def _as_in_files(
     if len(rows) in (stream.rows(task), task.segments) or len(rows) % task.segments:
         return rows
     return rows.reshape(task.segments, -1, rows.shape[1]).mean(axis=1)
+
+
+def _by_rate(
+    stream: Stream, task: Task, rows: Float32[np.ndarray, "made width"]
+) -> Float32[np.ndarray, "rows width"]:
+    """One row a segment, repeated as often as a stream of one row a second has rows.
+
+    So that it cannot be taken for the rows of a shorter clip.
+    """
+    if stream.per_second == 1 and len(rows) == task.segments:
+        return np.repeat(rows, stream.rows(task) // task.segments, axis=0)
+    return rows

@@ -3,13 +3,17 @@
 Shape and type are checked before anything is computed; storage/reading.py does the other checks.
 """
 
+import contextlib
+import dataclasses
+import itertools
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8
 
-from avvp_jax.storage.feature_kinds import fits, rows_of
+from avvp_jax.storage.feature_kinds import fits, lengths_of, rows_of
 from avvp_jax.storage.reading import (
     LONGEST_HEADER,
     DamagedFile,
@@ -43,6 +47,81 @@ def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray,
         raise
     shape = rows_of(stream, task, array.shape, array.dtype)
     return segments_of(stream, task, array.reshape(shape))
+
+
+def read_clip(
+    paths: Mapping[str, Path], streams: Sequence[Stream], task: Task, likely: int | None = None
+) -> tuple[int, dict[str, Float32[np.ndarray, "segments width"]]]:
+    """The features of a clip that may have fewer segments than the task.
+
+    Args:
+        paths: stream -> its file.
+        streams: all of them agree on the number of segments.
+        task: says how many there are at most.
+        likely: how many there should be; decides where files leave open whether their rows are
+            already averaged.
+
+    Returns:
+        The number of segments, and by stream the features with zeros behind them.
+
+    Raises:
+        DamagedFile: a file is damaged, holds something else, or does not agree with another; the
+            message begins with the name of the file.
+    """
+    arrays, possible = {}, {}
+    for stream in streams:
+        path, largest = paths[stream.name], max(stream.rows(task), task.segments) * stream.width
+        with _naming(stream, path):
+            array = parse_npy(read_bytes(path, LONGEST_HEADER + largest * _WIDEST_NUMBER))
+            possible[stream.name] = lengths_of(stream, task, array.shape)
+            arrays[stream.name] = array
+    segments = _common(streams, paths, possible, likely)
+    short, features = dataclasses.replace(task, segments=segments), {}
+    for stream in streams:
+        array = arrays[stream.name]
+        of = task if stream.map_rows else short
+        with _naming(stream, paths[stream.name]):
+            rows = array.reshape(rows_of(stream, of, array.shape, array.dtype))
+            made = segments_of(stream, of, rows)[:segments]
+        features[stream.name] = np.pad(made, [(0, task.segments - segments), (0, 0)])
+    return segments, features
+
+
+def _common(
+    streams: Sequence[Stream],
+    paths: Mapping[str, Path],
+    possible: Mapping[str, Sequence[int]],
+    likely: int | None,
+) -> int:
+    """The number of segments that all files of a clip can have."""
+    common = set.intersection(*map(set, possible.values()))
+    if likely in common:
+        return likely
+    telling = [stream for stream in streams if not stream.map_rows] or streams
+    for number in possible[telling[0].name]:
+        if number in common:
+            return number
+    first, other = next(
+        (a, b)
+        for a, b in itertools.combinations(telling, 2)
+        if not set(possible[a.name]) & set(possible[b.name])
+    )
+    told = [
+        f"{x.folder}/{paths[x.name].name} for {' or '.join(map(str, possible[x.name]))} segments"
+        for x in (first, other)
+    ]
+    raise DamagedFile(
+        f"{told[0]} and {told[1]}: a clip's files must have the same; extract it again"
+    )
+
+
+@contextlib.contextmanager
+def _naming(stream: Stream, path: Path) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with it."""
+    try:
+        yield
+    except DamagedFile as problem:
+        raise DamagedFile(f"{stream.folder}/{path.name} {problem}") from None
 
 
 def segments_of(
@@ -82,13 +161,20 @@ def videos_of(
     return segments_of(stream, task, array.reshape(videos, *shape))
 
 
-def read_pseudo_labels(path: Path, task: Task) -> UInt8[np.ndarray, "segments classes"]:
+def read_pseudo_labels(
+    path: Path, task: Task, segments: int | None = None
+) -> UInt8[np.ndarray, "segments classes"]:
     """One video's segment pseudo labels, in any real type that holds only 0 and 1.
+
+    Args:
+        segments: of a clip with fewer than the task, behind which there are zeros.
 
     Raises:
         DamagedFile: the file does not hold that.
     """
-    array = _read_array(path, (task.segments, len(task.classes)), "biuf", "numbers")
+    segments = segments or task.segments
+    array = _read_array(path, (segments, len(task.classes)), "biuf", "numbers")
+    array = np.pad(array, [(0, task.segments - segments), (0, 0)])
     if not np.isin(array, (0, 1)).all():
         raise DamagedFile("pseudo labels must be 0 or 1")
     return array.astype(np.uint8)

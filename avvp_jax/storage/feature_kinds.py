@@ -100,6 +100,44 @@ def rows_of(stream: Stream, task: Task, shape: Sequence[int], dtype: np.dtype) -
     return found
 
 
+def lengths_of(stream: Stream, task: Task, shape: Sequence[int]) -> tuple[int, ...]:
+    """How many segments a clip can have whose features have this shape.
+
+    Args:
+      shape: of an array with the rows of up to as many segments as the task has, or of rows that
+        are already averaged to segments.
+
+    Returns:
+      Numbers of segments, those of rows as published first. Of a map, all up to the task's: its
+      shape does not say it.
+
+    Raises:
+      DamagedFile: see rows_of.
+    """
+    everything, each = range(1, task.segments + 1), stream.rows(task) // task.segments
+    if stream.map_rows and fits(stream, task, shape):
+        return tuple(everything)
+    rows = _rows_and_width(stream, shape)
+    if rows is None or stream.map_rows:
+        rows_of(stream, task, shape, np.dtype(np.float32))  # says what it is
+        return (task.segments,)
+    found = [rows // each] * (rows % each == 0) + [rows]
+    found = [number for number in dict.fromkeys(found) if number in everything]
+    if not found:
+        rows_of(stream, task, shape, np.dtype(np.float32))
+    return tuple(found)
+
+
+def _rows_and_width(stream: Stream, shape: Sequence[int]) -> int | None:
+    """The rows of an array that is as wide as a stream; None of another one."""
+    if len(shape) == 2 and shape[1] == stream.width:
+        return shape[0]
+    plain = _without_ones(shape)
+    if plain == (stream.width,) and len(shape) > 1:
+        return 1
+    return plain[0] if len(plain) == 2 and plain[1] == stream.width else None
+
+
 def fits(stream: Stream, task: Task, shape: Sequence[int]) -> bool:
     """Whether an array of this shape can be one video's features."""
     return _usable(stream, task, shape) is not None

@@ -84,3 +84,4 @@ def test_processes_read_parts_and_the_extractor_makes_their_rows(video):
     assert list(found) == parts
     assert [len(found[part]["plain_sound"]) for part in parts] == [2, 6, 6]
     assert [len(found[part]["plain_frames"]) for part in parts] == [1, 3, 3]  # already averaged
+    assert [len(found[part]["plain_motion"]) for part in parts] == [2, 6, 6]
