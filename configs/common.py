@@ -44,8 +44,12 @@ def _data() -> ConfigDict:
     data.dataset = None
     data.streams = None
     data.data_dir = "~/tensorflow_datasets"  # prepared data lives here
-    data.manual_dir = ""  # the published files; empty is DATA_DIR/downloads/manual
+    data.manual_dir = ""  # the published files, or one's own; empty is DATA_DIR/downloads/manual
     data.allow_missing_features = False
+    data.segments = 10  # of a clip of a folder of one's own (dataset "folder"), at most
+    data.segment_seconds = 1.0  # how long a segment of it is
+    data.val_share = 0.1  # of train.csv that becomes val, if there is no val.csv
+    data.split_seed = 0  # which of it
     data.synthetic_seed = 0  # of data that are made up
     data.features_only = ""  # --mode=predict: a feature folder without annotations
     data.feed = "auto"  # device holds all features, stream reads from disk; no effect on results

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.streams import PUBLISHED, STREAM_SETS, Stream, streams_of
 from avvp_jax.task import LLP, SYNTHETIC_VIDEOS, Task
+from tfds_llp.own.keys import Keys
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -23,6 +24,7 @@ class LlpConfig(tfds.core.BuilderConfig):
         task: the task that is annotated.
         widths: name of a stream -> its width, for widths that are not the published ones.
         any_length: whether clips may have fewer segments than the task.
+        own: of a folder of one's own, how it is cut; None for the published layout.
         features: the streams with their widths, derived from `streams` and `widths`.
 
     Raises:
@@ -35,6 +37,7 @@ class LlpConfig(tfds.core.BuilderConfig):
     task: Task = LLP
     widths: Mapping[str, object] = dataclasses.field(default_factory=dict)
     any_length: bool = False
+    own: Keys | None = None
 
     def __post_init__(self):
         if others := [name for name in self.widths if name not in self.streams]:

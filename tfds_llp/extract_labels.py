@@ -82,10 +82,15 @@ def label_annotated(
 
 
 def label(
-    data: str, name: str, teacher: Teacher, task: Task, weak: UInt8[np.ndarray, " classes"]
+    data: str,
+    name: str,
+    teacher: Teacher,
+    task: Task,
+    weak: UInt8[np.ndarray, " classes"],
+    short: bool = False,
 ) -> None:
     """Writes the labels of one video, int64 [segments, classes]; nothing if it has no logits."""
-    logits = read_logits(data, name, teacher, task)
+    logits = read_logits(data, name, teacher, task, short)
     if logits is None:
         return
     path = labels_path(data, teacher, name)
@@ -97,8 +102,13 @@ def label(
         raise cannot_be_written(path, error) from error
 
 
-def read_logits(data: str, name: str, teacher: Teacher, task: Task) -> np.ndarray | None:
+def read_logits(
+    data: str, name: str, teacher: Teacher, task: Task, short: bool = False
+) -> np.ndarray | None:
     """The logits [segments, classes] of a video; None if there are none.
+
+    Args:
+      short: whether it may have fewer segments than the task.
 
     Raises:
       UserError: the file is damaged.
@@ -107,7 +117,8 @@ def read_logits(data: str, name: str, teacher: Teacher, task: Task) -> np.ndarra
     if not os.path.lexists(path):
         return None
     try:
-        return read_numbers(Path(path), (task.segments, len(teacher.prompts)))
+        segments = None if short else task.segments
+        return read_numbers(Path(path), (segments, len(teacher.prompts)), task.segments)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; remove it and start the command again") from None
 

@@ -154,6 +154,7 @@ def judge(
         notes.append(f"has {seconds:.2f} s of {what}, of which {rows} rows were made all the same")
     elif seconds > duration + slack:
         spread = published and not (of_sound and source.rate == PUBLISHED_RATE)
+        spread = spread and window.segments is None
         of = "all of it" if spread else f"its first {duration:g} s"
         notes.append(f"has {seconds:.2f} s of {what}; the features are of {of}")
     return MADE, "; ".join(notes)

@@ -15,6 +15,7 @@ from avvp_jax.encoders.teachers import Teacher
 from avvp_jax.errors import UserError, cause, one_line
 from avvp_jax.media.folders import named_once, videos_in
 from avvp_jax.media.frames import PUBLISHED
+from avvp_jax.media.parts import Part
 from avvp_jax.media.windows import Window
 from avvp_jax.media.workers import Limits, Read, cores, read_all
 from avvp_jax.runtime import processes
@@ -36,11 +37,13 @@ from tfds_llp.extract_report import (
     judge,
 )
 
+# By the name of its files, the path of a video, or a part of one.
+Named = Mapping[str, str | Part]
 _LONGEST_NAME = 230  # bytes of an ID; file systems take 255, with what a half file is called
 
 
 def extract(
-    videos: str,
+    videos: str | Named,
     data: str,
     streams: Sequence[str],
     task: Task,
@@ -51,29 +54,29 @@ def extract(
     arithmetic: tuple[str, str] = ("float32", "highest"),
     workers: int | None = None,
     limits: Limits = Limits(),  # noqa: B008  it is immutable
-    finish: Callable[[Mapping[str, str], Mapping[str, str]], None] = lambda named, mine: None,
+    finish: Callable[[Named, Named], None] = lambda named, mine: None,
+    done: Callable[[str], None] = lambda name: None,
 ) -> int:
-    """Makes those feature files of the videos in a folder that are not there yet.
+    """Makes those feature files of videos that are not there yet.
 
     Args:
-      videos: the folder of the videos.
+      videos: the folder of the videos; or paths and parts by the names of their files.
       data: the folder to write to.
       streams: names of streams.
       task: what a clip is.
       teachers, weights_dir, arithmetic: see Extractor.
-      fidelity: see media/windows.py.
-      workers: processes that decode; None for one for each core.
+      fidelity, workers: see media/windows.py, and `cores` for None.
       limits: for decoding a video.
       finish: is called with all videos and those of this process, once their files are there.
+      done: is called with the name of each video of this process that is done with.
 
     Returns:
       How many videos failed, in all processes of the run.
 
     Raises:
-      UserError: a folder cannot be used, weights are missing, or `data` holds features made in
-        another way.
+      UserError: a folder is of no use, weights are missing, or features were made in another way.
     """
-    named = named_once(videos_in(videos))
+    named = named_once(videos_in(videos)) if isinstance(videos, str) else videos
     extractor = Extractor(streams_of(streams, {}), task, weights_dir, arithmetic, teachers)
     data = _made_folder(data)
     how = {stream.name: how_made(stream.name, extractor, fidelity) for stream in extractor.streams}
@@ -90,7 +93,7 @@ def extract(
         report.begin()
         extraction = Extraction(data, extractor, fidelity, workers or cores(), report, limits)
         mine = dict(list(named.items())[processes.index() :: processes.count()])
-        extraction.through(mine)
+        extraction.through(mine, done)
         finish(named, mine)
         processes.meet()
         if processes.first():
@@ -122,19 +125,22 @@ class Extraction:
         self._folder, self._extractor, self._report = folder, extractor, report
         self._fidelity, self._workers, self._limits = fidelity, workers, limits
 
-    def through(self, named: Mapping[str, str]) -> None:
+    def through(self, named: Named, done: Callable[[str], None] = lambda name: None) -> None:
         """Makes the features of all videos that lack some.
 
         Args:
-          named: ID -> path.
+          named: ID -> path, or part of a video.
+          done: see `extract`.
         """
         wanted = {name: self._lacking(name) for name in named}
-        ids = {path: name for name, path in named.items() if wanted[name]}
-        only = {path: [stream.name for stream in wanted[name]] for path, name in ids.items()}
+        ids = [name for name in named if wanted[name]]
+        only: dict[str | Part, list[str]] = {}
+        for name in ids:  # two may have the same part
+            only.setdefault(named[name], []).extend(stream.name for stream in wanted[name])
         published = self._fidelity == PUBLISHED
         order = self._extractor.wanted(self._fidelity, most=1)
         how = {"whole": published, "workers": self._workers, "limits": self._limits}
-        reads = read_all(ids, order, **how)
+        reads = read_all([named[name] for name in ids], order, **how)
         progress = tqdm(
             total=len(named),
             initial=len(named) - len(ids),
@@ -143,15 +149,17 @@ class Extraction:
             mininterval=1.0,
             disable=not processes.first(),
         )
-        found: dict[str, tuple[Window, dict[str, np.ndarray]]] = {}
+        found: dict[str | Part, tuple[Window, dict[str, np.ndarray]]] = {}
+        ended = iter(ids)
         with progress, contextlib.closing(reads):
             for read, features in self._extractor.features(reads, only):
                 if read.window is not None:
                     found[read.path] = read.window, features
                     continue
-                video = ids[read.path]
+                video = next(ended)
                 self._keep(video, wanted[video], read, *found.pop(read.path, (None, {})))
                 progress.update()
+                done(video)
 
     def _lacking(self, video: str) -> list[Stream]:
         """The streams of which a video has no file; those made elsewhere get a row."""
@@ -177,11 +185,11 @@ class Extraction:
         features: Mapping[str, np.ndarray],
     ) -> None:
         """Notes what became of a video's streams, and writes the features that were made."""
-        rows = []
+        rows, path = [], read.path.path if isinstance(read.path, Part) else read.path
         for stream in streams:
             if read.problem is not None or window is None:
                 # What the path is in the message depends on its signs; what follows does not.
-                reason = str(read.problem).removeprefix(f"{one_line(read.path)}: ")
+                reason = str(read.problem).removeprefix(f"{one_line(path)}: ")
                 rows.append(Row(video, stream.name, FAILED, reason))
                 continue
             if len(os.fsencode(video)) > _LONGEST_NAME:
@@ -189,7 +197,7 @@ class Extraction:
                 rows.append(Row(video, stream.name, FAILED, reason))
                 continue
             made = features.get(stream.name)
-            judged = judge(stream, self._extractor.task, window, made, self._fidelity)
+            judged = judge(stream, self._extractor.task_of(window), window, made, self._fidelity)
             lengths = [f"{seconds:.2f}" for seconds in window.found]
             rows.append(Row(video, stream.name, *judged, *lengths))
         self._report.add(rows)
@@ -197,7 +205,7 @@ class Extraction:
             if row.status == MADE:
                 self._write(self._path(video, stream), features[stream.name])
         for row, of in _by_reason(row for row in rows if row.status == FAILED):
-            tqdm.write(one_line(f"{read.path}: {of}: {row.reason}"), file=sys.stderr)
+            tqdm.write(one_line(f"{path}: {of}: {row.reason}"), file=sys.stderr)
 
     def _write(self, path: str, features: np.ndarray) -> None:
         try:

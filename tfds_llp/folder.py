@@ -8,7 +8,7 @@ A file ID_START_END.npy is read in the place of ID.npy, so that two videos may b
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -138,9 +138,25 @@ def read_features_into(
         for row, of_row in enumerate(zip(*names, strict=True)):
             files = map("{}/{}.npy".format, subfolders, of_row)
             rows.append((videos, row, dict(zip(subfolders, files, strict=True))))
+    read_rows(
+        folder,
+        rows,
+        lambda *row: _read_video(folder, *row, config),
+        "replace them with the published ones",
+    )
+
+
+def read_rows(
+    folder: Path, rows: Sequence[tuple], read: Callable[..., list[str]], way_out: str
+) -> None:
+    """Calls `read` with each of `rows`, in several threads; it returns what is wrong with files.
+
+    Raises:
+        UserError: files are damaged; names up to ten and says what is wrong with each.
+    """
     readers, problems = ThreadPoolExecutor(_READERS), []
     try:
-        results = readers.map(lambda row: _read_video(folder, *row, config), rows)
+        results = readers.map(lambda row: read(*row), rows)
         progress = tqdm(results, "Reading features", len(rows), unit=" videos", mininterval=1.0)
         for found in progress:
             problems += found
@@ -149,8 +165,7 @@ def read_features_into(
         readers.shutdown(cancel_futures=True)
     if problems:
         raise UserError(
-            f"{folder}: damaged files ({len(problems)}): {first_ten(problems)}; "
-            "replace them with the published ones"
+            f"{folder}: damaged files ({len(problems)}): {first_ten(problems)}; {way_out}"
         )
 
 

@@ -20,7 +20,6 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from avvp_jax.errors import UserError, cause, first_ten
-from avvp_jax.task import LLP, Task
 from tfds_llp.annotations import DENSELY_LABELLED, FILES, describe, read_annotations
 from tfds_llp.configs import CONFIGS
 from tfds_llp.disk import refuse_unwritable
@@ -33,8 +32,10 @@ from tfds_llp.folder import (
     leave_out_incomplete,
     read_features_into,
 )
+from tfds_llp.info import LocalInfo, description_of
 from tfds_llp.made_up import generate_videos
-from tfds_llp.sources import differences, only_deleted, source_in
+from tfds_llp.own.assembling import assemble
+from tfds_llp.sources import differences, folder_in, only_deleted, source_in
 from tfds_llp.videos import Videos
 
 _BYTES_PER_SHARD = 64 << 20
@@ -122,9 +123,9 @@ class Llp(tfds.core.ShardBasedBuilder):
             features["segments"] = tfds.features.Scalar(dtype=np.int32)
         for stream in self.builder_config.features:
             features[stream.name] = _array((segments, stream.width), np.float32)
-        return _LocalInfo(
+        return LocalInfo(
             builder=self,
-            description=_description(task),
+            description=description_of(task),
             features=tfds.features.FeaturesDict(features),
             homepage="https://github.com/YapengTian/AVVP-ECCV20",
             citation=_CITATION,
@@ -154,9 +155,10 @@ class Llp(tfds.core.ShardBasedBuilder):
         recorded = dict(self.info.metadata.items()).get("source")
         if recorded is None or not manual_dir.exists():
             return
-        now = source_in(data_folder(manual_dir), self.builder_config.features, self.url_infos)
+        config = self.builder_config
+        now = source_in(folder_in(manual_dir, config), config, self.url_infos)
         changed = differences(recorded, now)
-        if changed and not only_deleted(recorded, now, self.builder_config.features):
+        if changed and not only_deleted(recorded, now, config.features):
             raise UserError(
                 f"{self.data_dir}: prepared from other files than {now['folder']} holds "
                 f"({first_ten(changed)}); python -m tfds_llp.prepare prepares those beside, or "
@@ -188,6 +190,9 @@ class Llp(tfds.core.ShardBasedBuilder):
             self._videos = generate_videos(self.builder_config, os.fspath(folder), ending)
             self._record(pseudo_labels=True, left_out=[], annotations={})
             return
+        if self.builder_config.own is not None:
+            self._read_own(Path(download_config.manual_dir))
+            return
         downloads = Path(download_dir or self.data_dir_root / "downloads")
         folder = data_folder(Path(download_config.manual_dir or downloads / "manual"))
         files = annotations_in(folder)
@@ -195,7 +200,7 @@ class Llp(tfds.core.ShardBasedBuilder):
             files = download_annotations(FILES, downloads / self.name, self.url_infos)
         config = self.builder_config
         # Taken first: what changes while it is read will be noticed next time.
-        source = source_in(folder, config.features, self.url_infos)
+        source = source_in(folder, config, self.url_infos)
         annotations = read_annotations(files, config.task)
         splits, left_out = leave_out_incomplete(
             folder, annotations.splits, config, self._allow_missing_features
@@ -215,6 +220,18 @@ class Llp(tfds.core.ShardBasedBuilder):
             annotations=annotations.summary,
             source=source,
         )
+
+    def _read_own(self, folder: Path) -> None:
+        """Fills `_videos` and the metadata from a folder of one's own."""
+        config = self.builder_config
+        source = source_in(folder, config, self.url_infos)  # first, as above
+        made = assemble(config.own.read(folder), config, self._allow_missing_features)
+        self._videos = made.videos
+        refuse_unwritable(self.data_dir, sum(videos.nbytes for videos in made.videos.values()))
+        if made.left_out:
+            print(f"Leaving out {len(made.left_out)} clips that lack a feature file.")
+        facts = {"annotated": made.annotated, "annotations": {}, "source": source}
+        self._record(pseudo_labels=made.pseudo_labels, left_out=made.left_out, **facts)
 
     def _record(self, **facts) -> None:
         masked = [videos.mask_pseudo_labels() for videos in self._videos.values()]
@@ -252,25 +269,6 @@ class Llp(tfds.core.ShardBasedBuilder):
 
     def _log_download_done(self):
         pass
-
-
-class _LocalInfo(tfds.core.DatasetInfo):
-    """Info that does not ask TFDS's cloud folder about this data set, which is not there."""
-
-    def initialize_from_bucket(self) -> None:
-        """Does nothing. TFDS's own would wait for the network and leave an empty folder."""
-
-
-def _description(task: Task) -> str:
-    if task == LLP:
-        return (
-            "Look, Listen, and Parse: audio-visual video parsing, 25 event classes in 11,849 clips "
-            "of ten seconds, as one feature row per segment."
-        )
-    return (
-        f"{task.name}: audio-visual video parsing, {len(task.classes)} event classes in clips of "
-        f"{task.duration} seconds, as one feature row per segment."
-    )
 
 
 def _array(shape: tuple[int, ...], dtype) -> tfds.features.Tensor:

@@ -13,10 +13,9 @@ from etils import epath
 
 from avvp_jax.errors import UserError, first_ten, warn
 from tfds_llp.configs import LlpConfig
-from tfds_llp.folder import data_folder
 from tfds_llp.integrity import refuse_damaged, refusing_damage
 from tfds_llp.llp import Llp
-from tfds_llp.sources import differences, key_of, only_deleted, source_in
+from tfds_llp.sources import differences, folder_in, key_of, only_deleted, source_in
 
 _PLACE = re.compile("from-[0-9a-f]{7}")
 
@@ -83,20 +82,21 @@ class Places:
         if not manual_dir:
             return _latest(prepared)
         try:
-            folder = data_folder(Path(manual_dir))
+            folder = folder_in(Path(manual_dir), self.config)
         except UserError as error:
             return _from_lost_folder(prepared, manual_dir, error)
         now = self._source_in(folder)
         return _from_these_files(prepared, now) or self._beside(prepared, now)
 
     def _source_in(self, folder: Path) -> dict:
-        return source_in(folder, self.config.features, self.open("").builder.url_infos)
+        return source_in(folder, self.config, self.open("").builder.url_infos)
 
     def _unlike(self, builder: Llp, manual_dir: str | os.PathLike | None) -> str:
         """A line that says so if a folder no longer holds what data was prepared from."""
         source = _known(builder).get("source")
         try:
-            now = self._source_in(data_folder(Path(manual_dir))) if manual_dir and source else None
+            there = manual_dir and source
+            now = self._source_in(folder_in(Path(manual_dir), self.config)) if there else None
         except UserError:  # gone, or of no use now, which does not matter for what is prepared
             return ""
         if not now or only_deleted(source, now, self.config.features):

@@ -3,6 +3,7 @@
 python -m tfds_llp.prepare --dataset=llp/base --data_dir=DIR --manual_dir=DATA
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -13,15 +14,18 @@ from typing import no_type_check
 import tensorflow_datasets as tfds
 from etils import epath
 
+from avvp_jax.encoders.making import Making
 from avvp_jax.errors import UserError, damaged_data
-from avvp_jax.runtime import preemption
+from avvp_jax.runtime import preemption, processes
 from avvp_jax.storage.locks import lock
 from avvp_jax.storage.reading import is_folder, odd_file, read_bytes
+from avvp_jax.streams import STREAM_SETS
 from tfds_llp.configs import CONFIGS, LlpConfig, synthetic_config
 from tfds_llp.flags import OneLineParser
 from tfds_llp.folder import HOW_TO_GET
 from tfds_llp.integrity import WAY_OUT, refuse_damaged, refusing_damage
 from tfds_llp.llp import Llp
+from tfds_llp.own.keys import DATASET, Keys, own_folder
 from tfds_llp.places import Chosen, Places
 
 DATASETS = tuple(f"llp/{config.name}" for config in CONFIGS)
@@ -75,16 +79,22 @@ def prepare_in(
     synthetic_seed: int,
     place: str | None = None,
     content: object = None,
+    streams: str = "",
+    keys: Keys = Keys(),  # noqa: B008  it is immutable
 ) -> Chosen:
     """As `prepare`, and where the data set is.
 
     Args:
+        streams, keys: of a folder of one's own: one of STREAM_SETS, and how the folder is cut.
         place: where it is to be, which another process of the run has chosen; None chooses.
         content: of the data that a run was trained on (Dataset.origin): taken if it is there,
             whatever the folder holds now.
     """
-    config = _config(dataset, data_dir, synthetic_seed)
-    root = epath.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
+    root = _root(data_dir)
+    if dataset == DATASET:
+        config = own_config(data_dir, manual_dir, streams, keys)
+    else:
+        config = _config(dataset, data_dir, synthetic_seed)
     if not manual_dir and (root / "downloads" / "manual").exists():
         manual_dir = root / "downloads" / "manual"
     open_in = functools.partial(_builder, config, allow_missing_features=allow_missing_features)
@@ -115,6 +125,78 @@ def prepare_in(
     return found
 
 
+def complete_own(
+    data_dir: str | os.PathLike | None,
+    manual_dir: str | os.PathLike,
+    streams: str,
+    keys: Keys,
+    making: Making,
+    allow_missing_features: bool,
+    content: object = None,
+) -> None:
+    """Makes what a folder of one's own lacks, unless it is prepared; all processes call this.
+
+    Raises:
+        UserError: see own/completing.py.
+    """
+    from tfds_llp.own.completing import complete  # here, because it is slow
+
+    def needed() -> bool:
+        config = own_config(data_dir, manual_dir, streams, keys)
+        if not _is_there(manual_dir):
+            return False
+        open_in = functools.partial(_builder, config, allow_missing_features=True)
+        found = Places(config, _root(data_dir), open_in).choose(manual_dir, content)
+        known = found.prepared and dict(found.builder.info.metadata.items())
+        return making.look is not None or not known or making.taught > known["pseudo_labels"]
+
+    if processes.as_the_first(int(processes.first() and needed())):
+        own = keys.read(own_folder(manual_dir))
+        complete(own, streams, making, allow_missing_features)
+
+
+def own_config(
+    data_dir: str | os.PathLike | None,
+    manual_dir: str | os.PathLike | None,
+    streams: str,
+    keys: Keys,
+) -> LlpConfig:
+    """The config of a folder of one's own; if that is gone, of what was prepared from it.
+
+    Raises:
+        UserError: the folder cannot be used, and nothing was prepared from it.
+    """
+    name = keys.name(manual_dir or own_folder(manual_dir), streams)
+    try:
+        task = keys.read(own_folder(manual_dir)).task
+    except UserError:
+        root = _root(data_dir)
+        for place in (root, *sorted(root.glob("from-*"))):
+            folder = _folder(f"llp/{name}", place)
+            if is_folder(folder):
+                return dataclasses.replace(_recorded_config(f"llp/{name}", folder), own=keys)
+        raise
+    return LlpConfig(
+        name=name,
+        description=f"Clips of {os.path.abspath(manual_dir)}.",
+        streams=STREAM_SETS[streams],
+        task=task,
+        any_length=True,
+        own=keys,
+    )
+
+
+def _is_there(manual_dir: str | os.PathLike) -> bool:
+    try:
+        return bool(own_folder(manual_dir))
+    except UserError:
+        return False
+
+
+def _root(data_dir: str | os.PathLike | None) -> epath.Path:
+    return epath.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
+
+
 def _refuse_unusable(builder: Llp, allow_missing_features: bool) -> None:
     """Checks that prepared data is whole, and that what it leaves out is accepted."""
     refuse_damaged(builder)
@@ -129,7 +211,7 @@ def _refuse_unusable(builder: Llp, allow_missing_features: bool) -> None:
 def is_known(dataset: str, data_dir: str | os.PathLike | None) -> bool:
     """Whether a name is in `DATASETS`, or is that of another config prepared in data_dir."""
     own = _OWN_NAME.fullmatch(dataset)
-    return dataset in DATASETS or bool(own and is_folder(_folder(dataset, data_dir)))
+    return dataset in (*DATASETS, DATASET) or bool(own and is_folder(_folder(dataset, data_dir)))
 
 
 def _folder(dataset: str, data_dir: str | os.PathLike | None) -> str:
@@ -164,6 +246,9 @@ def _builder(config: LlpConfig, data_dir: os.PathLike, allow_missing_features: b
     folder = _folder(f"llp/{config.name}", data_dir)
     if odd := odd_file(folder):
         raise damaged_data(folder, f"{os.path.basename(odd)} is not a file", WAY_OUT)
+    if config.own is not None and is_folder(folder):  # of other classes, perhaps
+        recorded = _recorded_config(f"llp/{config.name}", folder)
+        config = dataclasses.replace(recorded, own=config.own)
     with refusing_damage(folder):  # this reads prepared files
         return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
 

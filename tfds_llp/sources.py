@@ -18,30 +18,47 @@ from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.streams import PSEUDO_LABELS, Stream
 from tfds_llp.annotations import FILES
+from tfds_llp.configs import LlpConfig
 from tfds_llp.csv_tables import LARGEST_TABLE
 from tfds_llp.download import UrlInfos, recorded_digests
-from tfds_llp.folder import annotations_in
+from tfds_llp.folder import annotations_in, data_folder
+from tfds_llp.own.dense import FILES as DENSE
+from tfds_llp.own.keys import own_folder
+from tfds_llp.own.reading import CLASSES, SPLIT_FILES
 
+TABLES = (CLASSES, *SPLIT_FILES.values(), *DENSE.values())  # of a folder of one's own
 _KEY_DIGITS = 7  # few enough for an int32
 
 
-def source_in(folder: Path, streams: Iterable[Stream], published: UrlInfos) -> dict:
-    """The source that a folder of published files is now.
+def folder_in(manual_dir: Path, config: LlpConfig) -> Path:
+    """The folder that the files of a data set are in.
+
+    Raises:
+        UserError: none of them is there.
+    """
+    return data_folder(manual_dir) if config.own is None else own_folder(manual_dir)
+
+
+def source_in(folder: Path, config: LlpConfig, published: UrlInfos) -> dict:
+    """The source that a folder of files is now.
 
     Args:
-        folder: see `data_folder`.
-        streams: those that are prepared.
+        folder: see `folder_in`.
+        config: of what is prepared.
         published: of the annotations, which are downloaded where none are there.
 
     Raises:
         UserError: only some of the annotation files are there.
     """
-    paths = annotations_in(folder)
+    if config.own is not None:
+        paths = {name: folder / name for name in TABLES if os.path.lexists(folder / name)}
+    else:
+        paths = annotations_in(folder)
     if paths is None:
         annotations = recorded_digests(FILES, published)
     else:
         annotations = {name: _content_digest(path) for name, path in paths.items()}
-    subfolders = [*(stream.folder for stream in streams), *PSEUDO_LABELS.values()]
+    subfolders = [*(stream.folder for stream in config.features), *PSEUDO_LABELS.values()]
     return {
         "folder": os.path.abspath(folder),
         "annotations": annotations,
@@ -87,9 +104,8 @@ def key_of(source: Mapping) -> str:
 
 def differences(recorded: Mapping, now: Mapping) -> list[str]:
     """What is no longer as it was when data was prepared; empty if all is."""
-    changed = [
-        name for name in FILES if recorded["annotations"].get(name) != now["annotations"][name]
-    ]
+    before, after = recorded["annotations"], now["annotations"]
+    changed = [name for name in {**after, **before} if before.get(name) != after.get(name)]
     for subfolder, files in now["files"].items():
         before = recorded["files"].get(subfolder, {})
         if files == before:

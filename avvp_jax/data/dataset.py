@@ -1,9 +1,12 @@
 """The prepared data set of a run; each split is read once."""
 
+from collections.abc import Sequence
+
 from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import open_dataset, spec_of, stays_on_disk
 from avvp_jax.data.splits import Split, load_split
+from avvp_jax.encoders.making import Making
 from avvp_jax.runtime.agreement import refuse_differences
 from avvp_jax.streams import DataSpec
 
@@ -22,9 +25,9 @@ class Dataset:
       UserError: it cannot be prepared, or the prepared data is damaged.
     """
 
-    def __init__(self, config: ConfigDict, content: object = None):
+    def __init__(self, config: ConfigDict, content: object = None, making: Making | None = None):
         """See open_dataset."""
-        self._builder, self._splits = open_dataset(config, content), {}
+        self._builder, self._splits = open_dataset(config, content, making), {}
         self._stored = stays_on_disk(config, self._builder)
         self.folder = str(self._builder.data_dir)
         self.names = tuple(self._builder.info.splits)
@@ -45,6 +48,10 @@ class Dataset:
     def held_out(self) -> tuple[str, ...]:
         """Names of the splits that models are selected and scored on: all but train."""
         return tuple(name for name in self.names if name != "train")
+
+    def scored(self, names: Sequence[str]) -> list[str]:
+        """Those of the names of splits that can be there: a folder of one's own may lack test."""
+        return [name for name in names if name != "test" or name in self.names] or list(names)
 
     def split(self, name: str) -> Split:
         """A split, with its features in memory or on disk; checked to be equal in all processes.

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.splits import Split
+from avvp_jax.encoders.making import Making
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import device_memory
@@ -28,7 +29,9 @@ DATASETS = {
     "llp/clip_clap": ("clip_clap",),
     "llp/synthetic": ("base", "clip_clap"),
     "llp/synthetic_videos": ("plain",),
+    "folder": tuple(STREAM_SETS),
 }
+FOLDER = "folder"  # a folder of one's own, config.data.manual_dir
 # Those that are made up from config.data.synthetic_seed.
 MADE_UP = ("llp/synthetic", "llp/synthetic_videos")
 FEEDS = ("auto", "device", "stream")
@@ -37,7 +40,7 @@ FEEDS = ("auto", "device", "stream")
 AUTO_SHARE = 0.25
 
 
-def open_dataset(config: ConfigDict, content: object = None):
+def open_dataset(config: ConfigDict, content: object = None, making: Making | None = None):
     """The prepared data set of `config.data`, prepared now if it is not there yet.
 
     Process 0 prepares it while the others wait.
@@ -45,12 +48,17 @@ def open_dataset(config: ConfigDict, content: object = None):
     Args:
       content: of the data that a run was trained on (Dataset.origin), which is taken if it is
         there, whatever `config.data.manual_dir` holds now.
+      making: how features that a folder of one's own lacks are made; None if it lacks none.
     """
     # Imported here: reading features for a prediction needs no TFDS.
     from tfds_llp.places import place_named, place_number
-    from tfds_llp.prepare import prepare_in
+    from tfds_llp.prepare import complete_own, prepare_in
 
     refuse_unknown(config)
+    own = config.dataset == FOLDER
+    if own and making is not None:
+        how = making, config.allow_missing_features, content
+        complete_own(*_of_own(config), *how)
     opened = functools.partial(
         prepare_in,
         config.dataset,
@@ -58,6 +66,7 @@ def open_dataset(config: ConfigDict, content: object = None):
         manual_dir=config.manual_dir or None,
         allow_missing_features=config.allow_missing_features,
         synthetic_seed=config.synthetic_seed,
+        **({"streams": config.streams, "keys": _of_own(config)[-1]} if own else {}),
     )
     found = opened(content=content) if processes.first() else None
     # The other processes then find it prepared. If their disk is another one, they prepare it too,
@@ -67,6 +76,14 @@ def open_dataset(config: ConfigDict, content: object = None):
     # They may have prepared data of their own: wait for them.
     processes.meet()
     return found.builder
+
+
+def _of_own(config: ConfigDict) -> tuple:
+    """The data_dir, the folder, the streams and the keys of a folder of one's own."""
+    from tfds_llp.own.keys import Keys  # here: as above
+
+    keys = Keys(config.segments, config.segment_seconds, config.val_share, config.split_seed)
+    return config.data_dir, config.manual_dir or None, config.streams, keys
 
 
 def spec_of(builder, streams: str) -> DataSpec:
@@ -112,6 +129,11 @@ def expected_spec(config: ConfigDict) -> DataSpec:
     Raises:
       UserError: another data set is not prepared, or is damaged.
     """
+    if config.dataset == FOLDER:
+        from tfds_llp.prepare import own_config  # here: as above
+
+        own = own_config(*_of_own(config))
+        return data_spec(config.streams, own.task, own.to_metadata()["widths"])
     if config.dataset in DATASETS:
         task = SYNTHETIC_VIDEOS if config.dataset == "llp/synthetic_videos" else LLP
         return data_spec(config.streams, task)

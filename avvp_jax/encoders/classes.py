@@ -13,7 +13,8 @@ from avvp_jax.errors import UserError, first_ten, one_line
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.task import MODALITIES
 
-AUTO = "auto"  # a threshold that teach finds; math.nan in a Teacher
+AUTO = "auto"  # a threshold that is found; math.nan in a Teacher
+PRIOR = 0.05  # the share of segments above one that is found, if nobody says otherwise
 COLUMNS = ("name", "visual_prompt", "audio_prompt", "visual_threshold", "audio_threshold")
 # Those of VALOR's prompts.
 PATTERNS = {"visual": "A photo of {}.", "audio": "This is a sound of {}"}

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
+from avvp_jax.experiment.making import making_of
 from avvp_jax.experiment.memory import refuse_too_large, seeds_at_once
 from avvp_jax.experiment.records import (
     has_begun,
@@ -74,7 +75,8 @@ def make_plan(config: ConfigDict, workdir: str) -> Plan:
     # A resumed run only reads its starting point if a stage has not begun yet.
     if not begun:
         start()
-    data = Dataset(config.data, recall_content(workdir) if begun else None)
+    making = making_of(config, None if begun else workdir)
+    data = Dataset(config.data, recall_content(workdir) if begun else None, making)
     check_task(data.spec.task)
     check_splits(config, data)
     if begun:

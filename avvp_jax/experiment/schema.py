@@ -25,9 +25,11 @@ from avvp_jax.schema import (
     Overrides,
     choice,
     is_text,
+    number,
     whole,
 )
 from avvp_jax.streams import STREAM_SETS
+from avvp_jax.task import LLP, MOST_SEGMENTS
 from avvp_jax.training.keys import GENERATORS
 
 _OWN_DATASET = re.compile(r"llp/[A-Za-z0-9_.-]+")
@@ -62,6 +64,10 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
         "manual_dir": Field(TEXT, path=True, free_on_resume=True),
         "allow_missing_features": Field(SWITCH),
         "synthetic_seed": Field(SEED),
+        "segments": Field(whole(1, MOST_SEGMENTS), before=LLP.segments),
+        "segment_seconds": Field(number(0.001, 1e6), before=float(LLP.seconds)),
+        "val_share": Field(SHARE, before=0.1),
+        "split_seed": Field(SEED, before=0),
         "features_only": Field(TEXT, path=True, free_on_resume=True),
         "feed": Field(choice(*FEEDS), free_on_resume=True),
     },

@@ -42,6 +42,7 @@ class Method:
       networks: names of the networks that train together, if there are several; each may have
         a learning rate of its own.
       published: the paper's scores on LLP; None if it has none.
+      taught: whether it learns from teachers' labels of segments.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Method:
     schema: Mapping[str, Fields | Overrides] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
     published: Published | None = None
+    taught: bool = False
 
     @property
     def sections(self) -> dict[str, Fields | Overrides]:

@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from avvp_jax.data.dataset import Dataset
+from avvp_jax.experiment.making import making_of
 from avvp_jax.experiment.plan import asked_splits, check_splits
 from avvp_jax.experiment.records import warn_of_other_files
 from avvp_jax.experiment.weights import read_all_weights, refuse_other_data, spec_of_weights
@@ -18,7 +19,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     stage, spec = final_stage(config, stages_of(config)), spec_of_weights(config, source)
     network = stage.result_network(config, spec)
     weights = read_all_weights(source, network, config, config.eval.stage)
-    data = Dataset(config.data)
+    data = Dataset(config.data, making=making_of(config))
     check_splits(config, data)
     refuse_other_data(spec, data.spec, source)
     warn_of_other_files(source, data.origin)

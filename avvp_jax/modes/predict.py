@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.prepared import load_features
 from avvp_jax.data.splits import Split
+from avvp_jax.experiment.making import making_of
 from avvp_jax.experiment.plan import asked_splits
 from avvp_jax.experiment.records import warn_of_other_files
 from avvp_jax.experiment.weights import read_weights, refuse_other_data, spec_of_weights
@@ -44,7 +45,7 @@ def _splits(config: ConfigDict, spec: DataSpec, source: str) -> list[Split]:
         split = load_features(config.data.features_only, spec)
         refuse_differences({f"config.data.features_only={config.data.features_only}": split.ids})
         return [split]
-    data = Dataset(config.data)
+    data = Dataset(config.data, making=making_of(config))
     refuse_other_data(spec, data.spec, source)
     warn_of_other_files(source, data.origin)
     return [data.split(name) for name in asked_splits(config, data)]

@@ -10,7 +10,7 @@ from avvp_jax.errors import UserError
 from tests.encoders.made_up_towers import NAMES
 from tests.encoders.told_videos import VIDEOS, labels_of, write_classes, write_video
 from tests.tfds_llp.extracting import tree
-from tfds_llp import extract_labels, teach
+from tfds_llp import teach, teaching
 
 FOLDERS = {"visual": "CLIP", "audio": "CLAP"}
 PRIOR = 0.2
@@ -47,7 +47,7 @@ def arrays(out, modality, what):
 
 
 def thresholds_in(out):
-    _, teachers = read_classes(str(out / teach.TAUGHT))
+    _, teachers = read_classes(str(out / teaching.TAUGHT))
     return {modality: np.array(each.thresholds) for modality, each in teachers.items()}
 
 
@@ -58,7 +58,7 @@ def test_logits_and_labels_of_every_video_are_written_and_the_thresholds(done):
         for what in ("segment_logits", "segment_pseudo_labels")
         for video in VIDEOS
     ]
-    beside = ["extract_report.csv", "extract_settings.json", teach.TAUGHT]
+    beside = ["extract_report.csv", "extract_settings.json", teaching.TAUGHT]
     assert sorted(x for x in tree(done) if not x.startswith(".")) == sorted([*names, *beside])
     used = thresholds_in(done)
     for modality in FOLDERS:
@@ -82,7 +82,7 @@ def test_thresholds_of_auto_are_quantiles_of_all_segments(done):
     np.testing.assert_allclose(thresholds_in(done)["audio"], expected, rtol=1e-7)
     labels = np.concatenate(list(arrays(done, "audio", "segment_pseudo_labels").values()))
     assert list(labels.sum(axis=0)) == [round(PRIOR * len(labels))] * len(NAMES)
-    names, teachers = read_classes(str(done / teach.TAUGHT))
+    names, teachers = read_classes(str(done / teaching.TAUGHT))
     assert names == NAMES and teachers["visual"].prompts[1] == "A photo of big dog."
 
 
@@ -94,7 +94,9 @@ def test_another_prior_gives_other_thresholds_without_encoding_again(taught, hal
     np.testing.assert_allclose(thresholds_in(began)["audio"], expected, rtol=1e-7)
     after = tree(began)
     for name, content in before.items():
-        assert (after[name] == content) != (name == teach.TAUGHT or "CLAP/segment_pseudo" in name)
+        assert (after[name] == content) != (
+            name == teaching.TAUGHT or "CLAP/segment_pseudo" in name
+        )
 
 
 def test_a_command_that_is_given_again_changes_nothing(taught, half_known, began):
@@ -125,11 +127,11 @@ def test_one_killed_between_logits_and_labels_goes_on(
     out = tmp_path / "DATA"
     for kill_at, wrote in (("read_logits", False), ("label", True)):
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(extract_labels, kill_at, killed)
+            patch.setattr(teaching, kill_at, killed)
             run(taught, half_known, out)
         assert len(list(out.rglob("segment_logits/*.npy"))) == 4
         assert not list(out.rglob("segment_pseudo_labels/*.npy"))
-        assert (out / teach.TAUGHT).exists() == wrote  # before labels, it says whose they are
+        assert (out / teaching.TAUGHT).exists() == wrote  # before labels, it says whose they are
     assert run(taught, half_known, out) == 0
     assert tree(out) == tree(done)
 
@@ -203,5 +205,5 @@ def test_the_thresholds_that_were_written_give_the_same_labels(taught, half_know
     """A quantile may be equal to a logit, which then is not above it."""
     assert run(taught, half_known, began, "--prior=0.26") == 0
     before = tree(began)
-    assert run(taught, began / teach.TAUGHT, began) == 0
+    assert run(taught, began / teaching.TAUGHT, began) == 0
     assert tree(began) == before

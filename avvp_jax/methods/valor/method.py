@@ -24,6 +24,7 @@ def _method(name: str, streams: str, model: dict, published: Published) -> Metho
         stages=stages,
         layout=Layout(name, streams, "global", model, final_norms, options=OPTIONS),
         published=published,
+        taught=True,
     )
 
 
