@@ -89,7 +89,7 @@ class _Said:
 
         def done(name: str) -> None:
             ended.append(time.monotonic())
-            several = len(ended) == _MEASURED and videos > 2 * _MEASURED * processes.count()
+            several = len(ended) == _MEASURED and videos > _MEASURED * processes.count()
             if several and processes.first() and self._look is not None:
                 each = (ended[-1] - ended[0]) / (_MEASURED - 1)
                 seconds = each * videos / processes.count()
