@@ -1,7 +1,5 @@
 """The prepared data set of a run; each split is read once."""
 
-from collections.abc import Sequence
-
 from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import open_dataset, spec_of, stays_on_disk
@@ -48,10 +46,6 @@ class Dataset:
     def held_out(self) -> tuple[str, ...]:
         """Names of the splits that models are selected and scored on: all but train."""
         return tuple(name for name in self.names if name != "train")
-
-    def scored(self, names: Sequence[str]) -> list[str]:
-        """Those of the names of splits that can be there: a folder of one's own may lack test."""
-        return [name for name in names if name != "test" or name in self.names] or list(names)
 
     def split(self, name: str) -> Split:
         """A split, with its features in memory or on disk; checked to be equal in all processes.

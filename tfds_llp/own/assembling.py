@@ -69,9 +69,12 @@ def assemble(own: OwnData, config: LlpConfig, allow_missing_features: bool) -> A
     without = lacking(own, [stream.folder for stream in config.features])
     if without:
         _check_missing(own, without, allow_missing_features)
-        own = _keep(own, without)
-    labelled = not lacking(own, PSEUDO_LABELS.values())
-    videos = {split: Videos.allocate(labels, config) for split, labels in own.splits.items()}
+    labelled = not lacking(own, PSEUDO_LABELS.values()).keys() - without.keys()
+    kept = {
+        split: labels.keep([name not in without for name in labels.ids])
+        for split, labels in own.splits.items()
+    }
+    videos = {split: Videos.allocate(labels, config) for split, labels in kept.items()}
     lengths = _read(own, videos, config, labelled)
     labels = with_lengths(own, lengths).splits
     for split, each in videos.items():
@@ -94,18 +97,6 @@ def _check_missing(own: OwnData, without: Mapping[str, list[str]], allowed: bool
             raise UserError(
                 f"{own.folder}: no {split} clip has all its features; missing: {first_ten(files)}"
             )
-
-
-def _keep(own: OwnData, without: Mapping[str, list[str]]) -> OwnData:
-    """The data without some clips."""
-    splits = {
-        name: split.keep([clip not in without for clip in split.ids])
-        for name, split in own.splits.items()
-    }
-    clips, events = (
-        {name: x for name, x in of.items() if name not in without} for of in (own.clips, own.events)
-    )
-    return dataclasses.replace(own, splits=splits, clips=clips, events=events)
 
 
 def _read(
