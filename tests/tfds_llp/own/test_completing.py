@@ -9,6 +9,7 @@ import pytest
 from avvp_jax.encoders.making import Making
 from avvp_jax.errors import UserError
 from avvp_jax.streams import STREAM_SETS, STREAMS
+from tests.encoders import told_videos
 from tests.tfds_llp.extracting import report_of, tree
 from tests.tfds_llp.own.runs import write_features, write_video, write_videos
 from tfds_llp import extraction
@@ -162,3 +163,46 @@ def test_prepared_data_needs_no_features_any_more(data, tmp_path):
     shutil.rmtree(data)
     complete_own(tmp_path / "tfds", data, "plain", KEYS, Making(), False)
     prepare_in("folder", tmp_path / "tfds", allow_missing_features=False, **how)
+
+
+def test_teachers_label_segments_of_clips_of_several_lengths(taught, tmp_path):
+    """Thresholds of auto are found from all clips; labels are those of weak labels alone."""
+    data = tmp_path / "DATA"
+    data.mkdir()
+    shutil.copytree(taught / "videos", data / "videos")
+    classes = (taught / "classes.csv").read_text()
+    (data / "classes.csv").write_text(classes.replace("Train,20.0,5.0", "Train,auto,5.0"))
+    (data / "train.csv").write_text('filename,event_labels\na_0_6,"Bell,Big_dog"\nb_0_4,Train\n')
+    (data / "val.csv").write_text("filename,event_labels\nb,Bell\n")
+    keys = Keys(10, 1.0)
+    make(data, keys=keys, weights_dir=str(taught / "weights"), taught=True, fidelity="direct")
+    visual, audio = (data / f"{x}/segment_pseudo_labels" for x in ("CLIP", "CLAP"))
+    np.testing.assert_array_equal(
+        np.load(visual / "a_0_6.npy"), told(told_videos, "a", 0, 6, (0, 1))
+    )
+    np.testing.assert_array_equal(
+        np.load(audio / "a_0_6.npy"), told(told_videos, "a", 1, 6, (0, 1))
+    )
+    np.testing.assert_array_equal(np.load(audio / "b_0_4.npy"), told(told_videos, "b", 1, 4, (2,)))
+    assert np.load(audio / "b.npy")[:, 1:].sum() == 0 and np.load(visual / "b.npy").shape == (10, 3)
+    assert "auto" not in (data / "taught_classes.csv").read_text()
+    before = tree(data)
+    make(data, keys=keys, weights_dir="nowhere", taught=True)
+    assert tree(data) == before
+    # One clip more: thresholds are found anew, and so are labels.
+    with open(data / "train.csv", "a") as file:
+        file.write("a_5_10,Train\n")
+    make(data, keys=keys, weights_dir=str(taught / "weights"), taught=True, fidelity="direct")
+    assert np.load(visual / "a_5_10.npy").shape == (5, 3)
+    # Labels without taught_classes.csv are somebody's own.
+    os.remove(data / "taught_classes.csv")
+    os.remove(visual / "a_5_10.npy")
+    with pytest.raises(UserError, match="labels that were made otherwise; complete them, or move"):
+        make(data, keys=keys, weights_dir=str(taught / "weights"), taught=True, fidelity="direct")
+
+
+def told(videos, name, modality, seconds, weak):
+    """What teachers say of a video's first seconds, of the classes of a weak label."""
+    labels = videos.labels_of(videos.VIDEOS[name][modality])[:seconds].copy()
+    labels[:, [place for place in range(labels.shape[1]) if place not in weak]] = 0
+    return labels
