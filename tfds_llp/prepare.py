@@ -1,38 +1,41 @@
 """Prepare LLP, or find it prepared.
 
 python -m tfds_llp.prepare --dataset=llp/base --data_dir=DIR --manual_dir=DATA
+python -m tfds_llp.prepare --dataset=folder --streams=base --data_dir=DIR --manual_dir=DATA
 """
 
+import argparse
 import dataclasses
 import functools
-import json
 import os
 import re
 import sys
 from typing import no_type_check
 
 import tensorflow_datasets as tfds
-from etils import epath
 
 from avvp_jax.encoders.making import Making
-from avvp_jax.errors import UserError, damaged_data
-from avvp_jax.runtime import preemption, processes
+from avvp_jax.errors import UserError
+from avvp_jax.runtime import preemption
 from avvp_jax.storage.locks import lock
-from avvp_jax.storage.reading import is_folder, odd_file, read_bytes
+from avvp_jax.storage.reading import is_folder
 from avvp_jax.streams import STREAM_SETS
 from tfds_llp.configs import CONFIGS, LlpConfig, synthetic_config
 from tfds_llp.flags import OneLineParser
 from tfds_llp.folder import HOW_TO_GET
-from tfds_llp.integrity import WAY_OUT, refuse_damaged, refusing_damage
+from tfds_llp.integrity import refuse_damaged
 from tfds_llp.llp import Llp
-from tfds_llp.own.keys import DATASET, Keys, own_folder
+from tfds_llp.opening import builder_of, folder_of, recorded_config, root_of
+from tfds_llp.own.keys import DATASET, Keys
+from tfds_llp.own.preparing import complete_own, own_config
 from tfds_llp.places import Chosen, Places
 
 DATASETS = tuple(f"llp/{config.name}" for config in CONFIGS)
 
+# Keys of config.data whose names are others here.
+OF_CONFIG = {"seconds": "segment_seconds"}
 # Names of data sets that a user's LlpConfig may declare. Names of synthetic data are reserved.
 _OWN_NAME = re.compile(r"llp/(?!synthetic)[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_LARGEST_METADATA = 64 << 20
 
 
 @no_type_check  # it refuses wrong arguments itself, in words for users
@@ -90,14 +93,14 @@ def prepare_in(
         content: of the data that a run was trained on (Dataset.origin): taken if it is there,
             whatever the folder holds now.
     """
-    root = _root(data_dir)
+    root = root_of(data_dir)
     if dataset == DATASET:
         config = own_config(data_dir, manual_dir, streams, keys)
     else:
         config = _config(dataset, data_dir, synthetic_seed)
     if not manual_dir and (root / "downloads" / "manual").exists():
         manual_dir = root / "downloads" / "manual"
-    open_in = functools.partial(_builder, config, allow_missing_features=allow_missing_features)
+    open_in = functools.partial(builder_of, config, allow_missing_features=allow_missing_features)
     places = Places(config, root, open_in)
 
     def chosen() -> Chosen:
@@ -125,78 +128,6 @@ def prepare_in(
     return found
 
 
-def complete_own(
-    data_dir: str | os.PathLike | None,
-    manual_dir: str | os.PathLike,
-    streams: str,
-    keys: Keys,
-    making: Making,
-    allow_missing_features: bool,
-    content: object = None,
-) -> None:
-    """Makes what a folder of one's own lacks, unless it is prepared; all processes call this.
-
-    Raises:
-        UserError: see own/completing.py.
-    """
-    from tfds_llp.own.completing import complete  # here, because it is slow
-
-    def needed() -> bool:
-        config = own_config(data_dir, manual_dir, streams, keys)
-        if not _is_there(manual_dir):
-            return False
-        open_in = functools.partial(_builder, config, allow_missing_features=True)
-        found = Places(config, _root(data_dir), open_in).choose(manual_dir, content)
-        known = found.prepared and dict(found.builder.info.metadata.items())
-        return making.look is not None or not known or making.taught > known["pseudo_labels"]
-
-    if processes.as_the_first(int(processes.first() and needed())):
-        own = keys.read(own_folder(manual_dir))
-        complete(own, streams, making, allow_missing_features)
-
-
-def own_config(
-    data_dir: str | os.PathLike | None,
-    manual_dir: str | os.PathLike | None,
-    streams: str,
-    keys: Keys,
-) -> LlpConfig:
-    """The config of a folder of one's own; if that is gone, of what was prepared from it.
-
-    Raises:
-        UserError: the folder cannot be used, and nothing was prepared from it.
-    """
-    name = keys.name(manual_dir or own_folder(manual_dir), streams)
-    try:
-        task = keys.read(own_folder(manual_dir)).task
-    except UserError:
-        root = _root(data_dir)
-        for place in (root, *sorted(root.glob("from-*"))):
-            folder = _folder(f"llp/{name}", place)
-            if is_folder(folder):
-                return dataclasses.replace(_recorded_config(f"llp/{name}", folder), own=keys)
-        raise
-    return LlpConfig(
-        name=name,
-        description=f"Clips of {os.path.abspath(manual_dir)}.",
-        streams=STREAM_SETS[streams],
-        task=task,
-        any_length=True,
-        own=keys,
-    )
-
-
-def _is_there(manual_dir: str | os.PathLike) -> bool:
-    try:
-        return bool(own_folder(manual_dir))
-    except UserError:
-        return False
-
-
-def _root(data_dir: str | os.PathLike | None) -> epath.Path:
-    return epath.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
-
-
 def _refuse_unusable(builder: Llp, allow_missing_features: bool) -> None:
     """Checks that prepared data is whole, and that what it leaves out is accepted."""
     refuse_damaged(builder)
@@ -211,20 +142,14 @@ def _refuse_unusable(builder: Llp, allow_missing_features: bool) -> None:
 def is_known(dataset: str, data_dir: str | os.PathLike | None) -> bool:
     """Whether a name is in `DATASETS`, or is that of another config prepared in data_dir."""
     own = _OWN_NAME.fullmatch(dataset)
-    return dataset in (*DATASETS, DATASET) or bool(own and is_folder(_folder(dataset, data_dir)))
-
-
-def _folder(dataset: str, data_dir: str | os.PathLike | None) -> str:
-    """The folder of a prepared data set."""
-    root = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
-    return f"{root}/{dataset}/{Llp.VERSION}"
+    return dataset in (*DATASETS, DATASET) or bool(own and is_folder(folder_of(dataset, data_dir)))
 
 
 def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: object) -> LlpConfig:
     if not is_known(dataset, data_dir):
         raise UserError(f"unknown dataset {dataset!r}; there are {', '.join(DATASETS)}")
     if dataset not in DATASETS:
-        return _recorded_config(dataset, _folder(dataset, data_dir))
+        return recorded_config(dataset, folder_of(dataset, data_dir))
     config = Llp.builder_configs[dataset.removeprefix("llp/")]
     if config.seed is None:
         return config
@@ -235,42 +160,42 @@ def _config(dataset: str, data_dir: str | os.PathLike | None, synthetic_seed: ob
     return synthetic_config(synthetic_seed, config.name)
 
 
-def _recorded_config(dataset: str, folder: str) -> LlpConfig:
-    """The config with which data was prepared, from its metadata."""
-    with refusing_damage(folder, "metadata.json declares no data set: "):
-        known = json.loads(read_bytes(f"{folder}/metadata.json", _LARGEST_METADATA))
-        return LlpConfig.from_metadata(dataset.removeprefix("llp/"), known)
-
-
-def _builder(config: LlpConfig, data_dir: os.PathLike, allow_missing_features: bool) -> Llp:
-    folder = _folder(f"llp/{config.name}", data_dir)
-    if odd := odd_file(folder):
-        raise damaged_data(folder, f"{os.path.basename(odd)} is not a file", WAY_OUT)
-    if config.own is not None and is_folder(folder):  # of other classes, perhaps
-        recorded = _recorded_config(f"llp/{config.name}", folder)
-        config = dataclasses.replace(recorded, own=config.own)
-    with refusing_damage(folder):  # this reads prepared files
-        return Llp(config=config, data_dir=data_dir, allow_missing_features=allow_missing_features)
-
-
 def _remove_incomplete(builder: Llp) -> None:
     """Removes what processes that were killed have written."""
     for folder in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
         folder.rmtree()
 
 
+def _prepared(args: argparse.Namespace) -> Llp:
+    given = {"dataset": args.dataset, "data_dir": args.data_dir, "manual_dir": args.manual_dir}
+    given["allow_missing_features"] = args.allow_missing_features
+    if args.dataset != DATASET:
+        return prepare(**given, synthetic_seed=args.synthetic_seed)
+    keys = Keys(args.segments, args.seconds, args.val_share, args.split_seed)
+    making = Making(args.fidelity, args.weights_dir, look=lambda text: None)
+    where = args.data_dir, os.path.expanduser(args.manual_dir or ""), args.streams, keys
+    complete_own(*where, making, args.allow_missing_features)
+    return prepare_in(**given, synthetic_seed=0, streams=args.streams, keys=keys).builder
+
+
 def main() -> None:
     parser = OneLineParser(
         prog="python -m tfds_llp.prepare", description=prepare.__doc__.split("\n")[0]
     )
-    parser.add_argument("--dataset", required=True, help=", ".join(DATASETS))
+    parser.add_argument("--dataset", required=True, help=", ".join((*DATASETS, DATASET)))
     parser.add_argument("--data_dir", help="where prepared data lives (TFDS data_dir)")
     parser.add_argument("--manual_dir", help="folder with the published files")
     parser.add_argument("--allow_missing_features", action="store_true")
     parser.add_argument("--synthetic_seed", type=int, default=0)
+    own = parser.add_argument_group(f"of --dataset={DATASET}, one's own: as in config.data")
+    own.add_argument("--streams", default="base", choices=STREAM_SETS)
+    for key, value in dataclasses.asdict(Keys()).items():
+        own.add_argument(f"--{OF_CONFIG.get(key, key)}", dest=key, type=type(value), default=value)
+    own.add_argument("--weights_dir", help="folder of the encoders' weights")
+    own.add_argument("--fidelity", default=Making().fidelity, choices=("published", "direct"))
     preemption.watch()
     try:
-        builder = prepare(**vars(parser.parse_args()))
+        builder = _prepared(parser.parse_args())
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -51,8 +51,9 @@ def open_dataset(config: ConfigDict, content: object = None, making: Making | No
       making: how features that a folder of one's own lacks are made; None if it lacks none.
     """
     # Imported here: reading features for a prediction needs no TFDS.
+    from tfds_llp.own.preparing import complete_own
     from tfds_llp.places import place_named, place_number
-    from tfds_llp.prepare import complete_own, prepare_in
+    from tfds_llp.prepare import prepare_in
 
     refuse_unknown(config)
     own = config.dataset == FOLDER
@@ -130,7 +131,7 @@ def expected_spec(config: ConfigDict) -> DataSpec:
       UserError: another data set is not prepared, or is damaged.
     """
     if config.dataset == FOLDER:
-        from tfds_llp.prepare import own_config  # here: as above
+        from tfds_llp.own.preparing import own_config  # here: as above
 
         own = own_config(*_of_own(config))
         return data_spec(config.streams, own.task, own.to_metadata()["widths"])

@@ -11,7 +11,8 @@ from avvp_jax.errors import UserError
 from avvp_jax.streams import DataSpec
 from tests.tfds_llp.own.runs import CLASSES, LENGTHS, TASK, write_features
 from tfds_llp.own.keys import Keys
-from tfds_llp.prepare import own_config, prepare_in
+from tfds_llp.own.preparing import own_config
+from tfds_llp.prepare import prepare_in
 
 KEYS = Keys(6, 2.0)
 

@@ -15,7 +15,8 @@ from tests.tfds_llp.own.runs import write_features, write_video, write_videos
 from tfds_llp import extraction
 from tfds_llp.own.completing import complete
 from tfds_llp.own.keys import Keys
-from tfds_llp.prepare import complete_own, prepare_in
+from tfds_llp.own.preparing import complete_own
+from tfds_llp.prepare import prepare_in
 
 KEYS = Keys(3, 1.0)
 SEGMENTS = {"a": 3, "c": 2, "long_0_3": 3, "long_3.5_5.5": 2, "e": 3}
