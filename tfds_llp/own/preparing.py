@@ -18,7 +18,7 @@ from tfds_llp.places import Places
 
 def complete_own(
     data_dir: str | os.PathLike | None,
-    manual_dir: str | os.PathLike,
+    manual_dir: str | os.PathLike | None,
     streams: str,
     keys: Keys,
     making: Making,
@@ -76,7 +76,7 @@ def own_config(
     )
 
 
-def _is_there(manual_dir: str | os.PathLike) -> bool:
+def _is_there(manual_dir: str | os.PathLike | None) -> bool:
     try:
         return bool(own_folder(manual_dir))
     except UserError:

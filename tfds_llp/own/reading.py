@@ -124,7 +124,7 @@ def with_lengths(own: OwnData, lengths: Mapping[str, int]) -> OwnData:
         marked = None if of_task else counts
         audio, visual = videos.audio_label, videos.visual_label  # copies, made by keep
         for row in np.flatnonzero(videos.dense) if videos.dense is not None else ():
-            made = rasterised(own.events[videos.ids[row]], own.task, counts[row])
+            made = rasterised(own.events[videos.ids[row]], own.task, int(counts[row]))
             audio[row], visual[row] = made["audio"], made["visual"]
         splits[split] = dataclasses.replace(
             videos, audio_label=audio, visual_label=visual, lengths=marked

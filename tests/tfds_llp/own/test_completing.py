@@ -16,7 +16,7 @@ from tfds_llp import extraction
 from tfds_llp.own.completing import complete
 from tfds_llp.own.keys import Keys
 from tfds_llp.own.preparing import complete_own
-from tfds_llp.prepare import prepare_in
+from tfds_llp.prepare import main, prepare_in
 
 KEYS = Keys(3, 1.0)
 SEGMENTS = {"a": 3, "c": 2, "long_0_3": 3, "long_3.5_5.5": 2, "e": 3}
@@ -207,3 +207,18 @@ def told(videos, name, modality, seconds, weak):
     labels = videos.labels_of(videos.VIDEOS[name][modality])[:seconds].copy()
     labels[:, [place for place in range(labels.shape[1]) if place not in weak]] = 0
     return labels
+
+
+def test_a_folder_is_prepared_alone(data, tmp_path, monkeypatch, capsys):
+    where = ["--dataset=folder", f"--manual_dir={data}", f"--data_dir={tmp_path}/tfds"]
+    monkeypatch.setattr("sys.argv", ["prepare", *where, "--streams=plain", "--segments=3"])
+    main()
+    said = capsys.readouterr().out
+    assert "A first look at" in said and "6 train, 2 val videos" in said
+    how = {"manual_dir": data, "synthetic_seed": 0, "streams": "plain", "keys": KEYS}
+    found = prepare_in("folder", tmp_path / "tfds", allow_missing_features=False, **how)
+    assert found.prepared  # as a training finds it
+    monkeypatch.setattr("sys.argv", ["prepare", *where, "--segments=61"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.count("\n") == 1
