@@ -21,7 +21,7 @@ import lowering  # noqa: E402
 from floors import numbers_of  # noqa: E402
 
 CASES = [("v5e:2x2", "han", 10), ("h100", "han", 10), ("h100", "valor-plus", 10)]
-CASES += [("v5e:2x2", "han", 60), ("h100", "valor-plus", 60)]
+CASES += [("h100", "han", 60), ("h100", "valor-plus", 60)]
 TRAIN = 10_000  # LLP's training videos
 # The parameters, their two moments and the best model: once more while a checkpoint is written.
 STATE = 4
@@ -41,18 +41,20 @@ def published(method: str, folder: pathlib.Path, seeds: int, segments: int):
 def test_seeds_and_features_that_are_said_to_fit_do(name, method, segments, tmp_path):
     """By what one and two seeds on a device take, with as many features as LLP has."""
     videos = TRAIN * 10 // segments
-    accelerator, taken, there = installed(name), [], numbers_of(name).memory
+    accelerator, given, taken, there = installed(name), [], [], numbers_of(name).memory
     devices = accelerator.devices().size
     for count in (1, 2):
         seeds = count * devices
         config, stage, job = published(method, tmp_path / str(count), seeds, segments)
         lowered = lowering.training(job, accelerator.mesh(seeds), videos)
         memory = accelerator.compile(lowered).memory_analysis()
-        taken.append(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
+        given.append(memory.argument_size_in_bytes)
+        taken.append(given[-1] + memory.temp_size_in_bytes)
     seed = taken[1] - taken[0]
     features, spec = videos * job.data.train.spec.video_bytes, job.data.train.spec
     # Neither padded nor copied, and held on a device of this memory.
-    assert features < taken[0] - seed < 1.2 * features < AUTO_SHARE * there
+    assert features < 2 * given[0] - given[1] and taken[0] - seed < 1.2 * features
+    assert 1.2 * features < AUTO_SHARE * there
     fit = fitting(config, spec, stage, SHARE * there - features)
     saved = 4 * STATE * parameters(config, spec, stage)
     assert taken[0] + (fit - 1) * seed + fit * saved < there
