@@ -16,7 +16,7 @@ from avvp_jax.encoders.making import Making
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.runtime import processes
 from avvp_jax.runtime.mesh import device_memory
-from avvp_jax.storage.feature_files import read_features
+from avvp_jax.storage.feature_files import read_clip, read_features
 from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.storage.stand_ins import dead_link
@@ -174,6 +174,8 @@ def stays_on_disk(config: ConfigDict, builder) -> bool:
 def load_features(folder: str, spec: DataSpec) -> Split:
     """Videos of a feature folder in the published layout, without annotations, sorted by id.
 
+    Where clips may be short (`spec.any_length`), their files say how long each is.
+
     Raises:
       UserError: no videos, a video lacks a stream, or a file is damaged.
     """
@@ -187,13 +189,25 @@ def load_features(folder: str, spec: DataSpec) -> Split:
     if not ids:
         wanted = ", ".join(f"{stream.folder}/ID.npy" for stream in spec.streams)
         raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
-    features, problems = {}, []
-    for role, stream in spec.roles.items():
-        features[role] = np.zeros((len(ids), spec.task.segments, stream.width), np.float32)
-        for row, video in enumerate(ids):
-            file = root / stream.folder / f"{video}.npy"
+    segments, problems = spec.task.segments, []
+    features = {
+        role: np.zeros((len(ids), segments, x.width), np.float32) for role, x in spec.roles.items()
+    }
+    lengths = np.full(len(ids), segments)
+    for row, video in enumerate(ids):
+        paths = {x.name: root / x.folder / f"{video}.npy" for x in spec.streams}
+        if spec.any_length:
             try:
-                features[role][row] = read_features(file, stream, spec.task)
+                lengths[row], rows = read_clip(paths, spec.streams, spec.task)
+            except DamagedFile as problem:
+                problems.append(str(problem))
+                continue
+            for role, stream in spec.roles.items():
+                features[role][row] = rows[stream.name]
+            continue
+        for role, stream in spec.roles.items():
+            try:
+                features[role][row] = read_features(paths[stream.name], stream, spec.task)
             except DamagedFile as problem:
                 problems.append(f"{stream.folder}/{video}.npy {problem}")
     if problems:
@@ -202,7 +216,12 @@ def load_features(folder: str, spec: DataSpec) -> Split:
             f"{first_ten(problems)}; fetch these files again or remove the videos"
         )
     return Split(
-        name="features", ids=ids, filenames=ids, spec=spec, features=ResidentFeatures(features)
+        name="features",
+        ids=ids,
+        filenames=ids,
+        spec=spec,
+        features=ResidentFeatures(features),
+        lengths=None if (lengths == segments).all() else lengths,
     )
 
 

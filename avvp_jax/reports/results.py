@@ -80,9 +80,14 @@ def write_details(
 def write_predictions(
     workdir: str, split: Split, probs: dict[str, np.ndarray], segments: Segments
 ) -> str:
-    """Writes predictions_SPLIT.npz and events_SPLIT_MODALITY.csv; returns the former's path."""
+    """Writes predictions_SPLIT.npz and events_SPLIT_MODALITY.csv; returns the former's path.
+
+    Where clips are short, the former also has `lengths`, in segments.
+    """
     path = os.path.join(workdir, f"predictions_{split.name}.npz")
-    write_npz(path, id=np.array(split.ids), filename=np.array(split.filenames), **probs)
+    lengths = {} if split.lengths is None else {"lengths": split.lengths}
+    names = {"id": np.array(split.ids), "filename": np.array(split.filenames)}
+    write_npz(path, **names, **lengths, **probs)
     for modality in MODALITIES:
         events = os.path.join(workdir, f"events_{split.name}_{modality}.csv")
         write_events_csv(events, split.filenames, segments, modality, split.task)

@@ -79,6 +79,25 @@ def test_a_work_directory_knows_its_data_when_the_folder_is_gone(trained, tmp_pa
     after = {x: json.loads((workdir / f"scores_{x}.json").read_text()) for x in ("val", "test")}
     assert after == before
     assert probs["frame_prob"].shape == (2, 6, 2, 7) and np.isfinite(probs["frame_prob"]).all()
+    assert probs["lengths"].tolist() == [4, 6]
+    assert not probs["frame_prob"][0, 4:].any() and probs["frame_prob"][0, :4].all()
+
+
+def test_a_folder_of_features_says_how_long_its_clips_are(trained):
+    _, workdir, data = trained
+    config = recall(str(workdir))
+    config.eval.splits = ("test",)
+    run(config, str(workdir), "predict")
+    config.data.features_only = str(data)
+    run(config, str(workdir), "predict")
+    split, folder = (
+        dict(np.load(workdir / f"predictions_{name}.npz")) for name in ("test", "features")
+    )
+    rows = [folder["id"].tolist().index(name) for name in split["id"]]
+    assert folder["lengths"][rows].tolist() == [4, 6] and len(folder["id"]) == sum(
+        map(len, FEW.values())
+    )
+    np.testing.assert_allclose(folder["frame_prob"][rows], split["frame_prob"], atol=1e-6)
 
 
 def test_valor_without_labels_or_videos_says_what_is_missing(small_config, tmp_path):
