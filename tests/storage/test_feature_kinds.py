@@ -158,7 +158,7 @@ def readers(tmp_path, monkeypatch):
     def predict(name: str, array: np.ndarray):
         seen = {}
 
-        def look(variables, features):
+        def look(variables, features, lengths):
             seen.update(features.arrays)
             raise StopIteration
 
