@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -66,21 +66,8 @@ class Report:
         for row in [*_read(self.path), *_unfinished(folder)]:
             self.rows[row.id, row.stream] = row
         self._folder, self._how = folder, _settings(folder)
-        self._refuse_others(how)
+        _refuse_others(folder, self._how, how, self.rows.values())
         self._how |= {name: dict(each) for name, each in how.items()}
-
-    def _refuse_others(self, how: Mapping[str, Mapping[str, object]]) -> None:
-        for name, now in how.items():
-            before = self._how.get(name, now)
-            made = any(row.stream == name and row.status == MADE for row in self.rows.values())
-            changed = [key for key in {*before, *now} if before.get(key) != now.get(key)]
-            if made and changed:
-                values = [f"{x}={before.get(x)} and not {now.get(x)}" for x in sorted(changed)]
-                also = " and their segment_pseudo_labels" if name not in SOURCES else ""
-                raise UserError(
-                    f"{self._folder}: its features of {name} were made with {first_ten(values)}; "
-                    f"choose another folder, or remove them{also} with their rows in {NAME}"
-                )
 
     def begin(self) -> None:
         """Records how features are made. All processes call this once they have read what is there.
@@ -124,6 +111,48 @@ class Report:
         return sorted(row for row in self.rows.values() if row.status == FAILED)
 
 
+def refuse_made_otherwise(
+    folder: str, streams: Iterable[str], task: Task, fidelity: str, ids: Collection[str]
+) -> None:
+    """Checks features that a folder has, where none are to be made: were they for these clips?
+
+    Weights are not looked at, since none are needed.
+
+    Args:
+      folder: DATA.
+      streams: names of those that are used.
+      task, fidelity: of now.
+      ids: of the videos that are used.
+
+    Raises:
+      UserError: features were made in another way, or the report is damaged.
+    """
+    rows = [*_read(os.path.join(folder, NAME)), *_unfinished(folder)]
+    settings, now = _settings(folder), _how_cut(task, fidelity)
+    before = {x: {key: settings[x].get(key) for key in now} for x in streams if x in settings}
+    _refuse_others(folder, before, dict.fromkeys(before, now), [x for x in rows if x.id in ids])
+
+
+def _refuse_others(
+    folder: str,
+    before: Mapping[str, Mapping[str, object]],
+    now: Mapping[str, Mapping[str, object]],
+    rows: Iterable[Row],
+) -> None:
+    """Checks that no features were made here in another way than now."""
+    made = {row.stream for row in rows if row.status == MADE}
+    for name in (name for name in now if name in made):
+        was, is_now = before.get(name, now[name]), now[name]
+        changed = [key for key in {*was, *is_now} if was.get(key) != is_now.get(key)]
+        if changed:
+            values = [f"{x}={was.get(x)} and not {is_now.get(x)}" for x in sorted(changed)]
+            also = " and their segment_pseudo_labels" if name not in SOURCES else ""
+            raise UserError(
+                f"{folder}: its features of {name} were made with {first_ten(values)}; "
+                f"choose another folder, or remove them{also} with their rows in {NAME}"
+            )
+
+
 def judge(
     stream: Stream, task: Task, window: Window, made: np.ndarray | None, fidelity: str
 ) -> tuple[str, str]:
@@ -163,7 +192,7 @@ def judge(
 def how_made(stream: str, extractor: Extractor, fidelity: str) -> dict[str, object]:
     """What the features of a stream depend on."""
     task, sha256 = extractor.task, extractor.weights.get(stream)
-    how = {"fidelity": fidelity, "segments": task.segments, "seconds": task.seconds}
+    how = _how_cut(task, fidelity)
     if sha256 is not None:
         dtype, precision = extractor.arithmetic
         how |= {"weights": sha256, "dtype": dtype, "precision": precision}
@@ -172,6 +201,10 @@ def how_made(stream: str, extractor: Extractor, fidelity: str) -> dict[str, obje
             text = json.dumps(teacher.prompts).encode()
             how["prompts"] = hashlib.sha256(text).hexdigest()[:16]
     return how
+
+
+def _how_cut(task: Task, fidelity: str) -> dict[str, object]:
+    return {"fidelity": fidelity, "segments": task.segments, "seconds": task.seconds}
 
 
 def _journals(folder: str) -> list[str]:

@@ -11,6 +11,7 @@ from avvp_jax.errors import UserError, first_ten
 from avvp_jax.media.parts import Part
 from avvp_jax.runtime import processes
 from avvp_jax.streams import PSEUDO_LABELS, STREAM_SETS, STREAMS
+from tfds_llp.extract_report import refuse_made_otherwise
 from tfds_llp.extraction import Named, extract
 from tfds_llp.own.assembling import lacking
 from tfds_llp.own.files import files_in
@@ -34,13 +35,16 @@ def complete(own: OwnData, streams: str, making: Making, allow_missing_features:
 
     Raises:
         UserError: a clip has neither features nor a video, or is beyond the end of its video;
-            weights are missing; the folder cannot be written.
+            features were made in another way; weights are missing; the folder cannot be written.
     """
     needed = [STREAMS[name].folder for name in STREAM_SETS[streams]]
     lacks = lacking(own, [*needed, *_LABELS * making.taught])
     said = _Said(own, making)
     if processes.first():
         said.first(find(own))
+    refuse_made_otherwise(
+        os.fspath(own.folder), STREAM_SETS[streams], own.task, making.fidelity, own.clips
+    )
     named = _parts(own, lacks)
     _refuse_lost(own, {name for name in lacks if name not in named}, needed, allow_missing_features)
     if not named:

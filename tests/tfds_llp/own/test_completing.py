@@ -77,6 +77,23 @@ def test_nothing_is_made_where_nothing_is_lacking(streams, tmp_path):
     assert tree(data) == before and len(looks) == 1 and "On this device" not in looks[0]
 
 
+@pytest.mark.parametrize(
+    ("keys", "fidelity", "said"),
+    [
+        (Keys(4, 1.0), "published", "segments=3 and not 4"),
+        (Keys(10, 1.0), "published", "segments=3 and not 10"),
+        (Keys(3, 1.5), "published", "seconds=1.0 and not 1.5"),
+        (KEYS, "direct", "fidelity=published and not direct"),
+    ],
+)
+def test_features_that_were_made_in_another_way_are_not_taken(done, keys, fidelity, said):
+    data, _ = done
+    before = tree(data)
+    with pytest.raises(UserError, match=f"{said}; choose another folder, or remove them"):
+        make(data, keys=keys, fidelity=fidelity)
+    assert tree(data) == before
+
+
 def test_an_extraction_that_was_killed_goes_on(data, done, monkeypatch):
     class Killed(BaseException):
         pass
@@ -188,7 +205,7 @@ def test_teachers_label_segments_of_clips_of_several_lengths(taught, tmp_path):
     assert np.load(audio / "b.npy")[:, 1:].sum() == 0 and np.load(visual / "b.npy").shape == (10, 3)
     assert "auto" not in (data / "taught_classes.csv").read_text()
     before = tree(data)
-    make(data, keys=keys, weights_dir="nowhere", taught=True)
+    make(data, keys=keys, weights_dir="nowhere", taught=True, fidelity="direct")
     assert tree(data) == before
     # One clip more: thresholds are found anew, and so are labels.
     with open(data / "train.csv", "a") as file:
