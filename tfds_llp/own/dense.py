@@ -111,6 +111,12 @@ def read_events(
                 f"{file}: {len(unknown)} rows are of clips in none of the splits, and "
                 f"are left out: {first_ten(named)}"
             )
+    remarks += [
+        f"there is no {file}: in the clips of the other file of dense labels, nothing counts as "
+        f"{'heard' if modality == 'audio' else 'seen'}"
+        for modality, file in FILES.items()
+        if found and not os.path.lexists(folder / file)
+    ]
     for name, events in found.items():
         length = clips[name].seconds or Fraction(task.duration)
         refuse_beyond(folder, name, events, length, exact(task.seconds) / 2)

@@ -1,5 +1,6 @@
 """What is read of a folder of one's own."""
 
+import re
 import unicodedata
 
 import numpy as np
@@ -111,6 +112,24 @@ def test_any_name_of_a_file_is_one(name, folder):
 
 
 DENSE = "filename,onset,offset,event_labels\n"
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (["audio"], "there is no dense_visual.csv: in the clips of the other file .* as seen"),
+        (["visual"], "there is no dense_audio.csv: in the clips of the other file .* as heard"),
+        (["audio", "visual"], None),
+        ([], None),
+    ],
+)
+def test_one_file_of_dense_labels_alone_is_remarked(folder, there, said):
+    folder.put("val.csv", VAL)
+    for modality in there:
+        folder.put(f"dense_{modality}.csv", DENSE + "v1,0,1,Dog\n")
+    remarks = [x for x in folder.read().remarks if "other file of dense labels" in x]
+    assert len(remarks) == (said is not None)
+    assert said is None or re.fullmatch(said, remarks[0])
 
 
 def test_dense_labels_are_of_the_videos_that_have_rows(folder):
