@@ -42,6 +42,8 @@ def complete(own: OwnData, streams: str, making: Making, allow_missing_features:
     said = _Said(own, making)
     if processes.first():
         said.first(find(own))
+    if making.training is not None:
+        _refuse_unscored(own)
     refuse_made_otherwise(
         os.fspath(own.folder), STREAM_SETS[streams], own.task, making.fidelity, own.clips
     )
@@ -124,6 +126,16 @@ def _refuse_lost(
             f"{own.folder}: {len(lost)} of {len(own.clips)} clips have neither a video nor all of "
             f"{', '.join(needed)}: {first_ten(lost)}; put their videos into {own.folder / 'videos'}"
             ", or leave them out with --config.data.allow_missing_features=True"
+        )
+
+
+def _refuse_unscored(own: OwnData) -> None:
+    """Checks, before anything is made for a training, that val can select a model."""
+    val = own.splits["val"]
+    if not val.weak_label.any() and not val.dense.any():
+        raise UserError(
+            f"{own.folder}: no clip of val has a label, so that no model can be selected by it; "
+            "move labelled clips there"
         )
 
 

@@ -94,6 +94,18 @@ def test_features_that_were_made_in_another_way_are_not_taken(done, keys, fideli
     assert tree(data) == before
 
 
+def test_a_val_without_labels_is_refused_before_anything_is_made(data):
+    (data / "val.csv").write_text("filename,event_labels\ne,\nf,\n")
+    looks, before = [], tree(data)
+    training = {"look": looks.append, "training": lambda task, train, val: 1.0}
+    with pytest.raises(UserError, match="no clip of val has a label"):
+        make(data, **training)
+    assert tree(data) == before and len(looks) == 1
+    # That nothing occurs in a clip may be known densely, and selects.
+    (data / "dense_audio.csv").write_text("filename,onset,offset,event_labels\ne,,,\n")
+    make(data, **training)
+
+
 def test_an_extraction_that_was_killed_goes_on(data, done, monkeypatch):
     class Killed(BaseException):
         pass
