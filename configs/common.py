@@ -96,7 +96,7 @@ def _eval() -> ConfigDict:
 
 
 def _extract() -> ConfigDict:
-    extract = ConfigDict()  # --mode=parse: how features are made of videos
+    extract = ConfigDict()  # how features are made of videos, to parse or of a folder
     extract.fidelity = "published"  # or direct: without the published programs' JPEG and faults
     extract.weights_dir = ""  # of the encoders' weights; empty is ~/.cache/avvp_jax/weights
     extract.dtype = "float32"  # or bfloat16, as of model
