@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import no_type_check
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class OwnData:
     events: Mapping[str, Sequence[Event]] = field(default_factory=dict)
 
 
+@no_type_check  # it refuses wrong arguments itself, in words for users
 def read_own(
     folder: Path, segments: int, seconds: float, val_share: float, split_seed: int
 ) -> OwnData:

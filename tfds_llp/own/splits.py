@@ -72,16 +72,16 @@ class _Deal:
         """Deals out all groups that have a class, those of the rarest class first."""
         while self._open.any():
             rarest = int(np.argmin(np.where(self._open > 0, self._open, len(self._left) + 1)))
-            for row in np.flatnonzero(self._left & (self._has[:, rarest] > 0)):
+            for row in np.flatnonzero(self._left & (self._has[:, rarest] > 0)).tolist():
                 train, val = self._wanted[:, rarest]
                 tie = val == train and bool(self._room[1] > self._room[0])
                 self._put(row, bool(val > train) or tie)
 
     def fill(self) -> None:
         """Deals out the others, and then gives val what it lacks, classes that it lacks first."""
-        for row in np.flatnonzero(self._left):
+        for row in np.flatnonzero(self._left).tolist():
             self._put(row, bool(self._room[1] >= self._sizes[row]))
-        waiting = [(-self._lack(row), row) for row in np.flatnonzero(~self.val)]
+        waiting = [(-self._lack(row), row) for row in np.flatnonzero(~self.val).tolist()]
         heapq.heapify(waiting)
         while waiting and self._room[1] >= 1:
             before, row = heapq.heappop(waiting)
@@ -100,9 +100,10 @@ class _Deal:
         def harm(row: int) -> tuple[bool, bool, int, int]:
             own = self._classes[row]
             alone = bool(labelled[row]) and labelled.sum() == 1
-            return alone, not labelled[row], int((self._stay[own] < 2).sum()), self._sizes[row]
+            few = int((self._stay[own] < 2).sum())
+            return alone, not labelled[row], few, int(self._sizes[row])
 
-        row = min(np.flatnonzero(~self.val), key=harm)
+        row = min(np.flatnonzero(~self.val).tolist(), key=harm)
         alone, unlabelled, *_ = harm(row)
         if not self.val.any() or not (alone or unlabelled):
             self._move(row)
@@ -128,7 +129,7 @@ class _Deal:
 
     def _may_go(self, row: int) -> bool:
         """Whether train keeps a group, and every class of this one, if it goes."""
-        return bool((self._stay[self._classes[row]] > 1).all()) and (~self.val).sum() > 1
+        return bool((self._stay[self._classes[row]] > 1).all() and (~self.val).sum() > 1)
 
     def _lack(self, row: int) -> float:
         """How much val lacks the classes of a group."""
