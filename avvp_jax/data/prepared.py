@@ -134,7 +134,7 @@ def expected_spec(config: ConfigDict) -> DataSpec:
         from tfds_llp.own.preparing import own_config  # here: as above
 
         own = own_config(*_of_own(config))
-        return data_spec(config.streams, own.task, own.to_metadata()["widths"])
+        return data_spec(config.streams, own.task, own.to_metadata()["widths"], own.any_length)
     if config.dataset in DATASETS:
         task = SYNTHETIC_VIDEOS if config.dataset == "llp/synthetic_videos" else LLP
         return data_spec(config.streams, task)

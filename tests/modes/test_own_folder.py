@@ -70,7 +70,8 @@ def test_a_work_directory_knows_its_data_when_the_folder_is_gone(trained, tmp_pa
     before = {x: json.loads((workdir / f"scores_{x}.json").read_text()) for x in ("val", "test")}
     data.rename(tmp_path / "GONE")
     try:
-        assert expected_spec(config.data).task == TASK
+        expected = expected_spec(config.data)
+        assert expected.task == TASK and expected.any_length
         for mode in ("eval", "predict", "train"):
             run(recall(str(workdir)), str(workdir), mode)
         probs = dict(np.load(workdir / "predictions_test.npz"))
