@@ -235,3 +235,17 @@ def pool_to_segments(
         return clap_pooling_matrix(segments) @ features
     by_segment = features.reshape(*features.shape[:-2], segments, rows // segments, stream.width)
     return by_segment.mean(axis=-2)
+
+
+def pool_clip(
+    stream: Stream, task: Task, segments: int, features: Shaped[np.ndarray, "rows width"]
+) -> Float32[np.ndarray, "{task.segments} {stream.width}"]:
+    """The same of a clip with so many segments; zeros are behind them.
+
+    Args:
+        features: of a map, which is always of a whole clip; of another stream, as of a task with
+            so many segments.
+    """
+    of = task if stream.map_rows else replace(task, segments=segments)
+    pooled = pool_to_segments(stream, of, features)[:segments]
+    return np.pad(pooled, [(0, task.segments - segments), (0, 0)])

@@ -7,6 +7,7 @@ Audio-Visual Video Parsing", ECCV 2020, section 3.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 # The most segments of a clip. Attention compares each with each.
 MOST_SEGMENTS = 60
@@ -35,13 +36,14 @@ class Task:
         """The length of a clip in seconds."""
         return self.time(self.segments)
 
-    def segments_in(self, seconds: float) -> int:
+    def segments_in(self, seconds: float | Fraction) -> int:
         """How many segments a clip of this length has: rounded, at least one, at most the task's.
 
-        Half a segment counts as one.
+        Half a segment counts as one. Lengths are taken to the microsecond, which is more than files
+        know, and less than floats are off.
         """
-        rounded = math.floor(round(seconds / self.seconds, 9) + 0.5)
-        return min(max(1, rounded), self.segments)
+        microseconds, segment = round(seconds * 10**6), Fraction(str(float(self.seconds))) * 10**6
+        return min(max(1, math.floor(microseconds / segment + Fraction(1, 2))), self.segments)
 
     def time(self, boundary: int) -> float:
         """The time of a boundary between segments, in seconds; an int if it is whole.

@@ -1,14 +1,12 @@
 """Parts of a video as clips of their own, which may be shorter than a task's."""
 
 import dataclasses
-import math
 import os
 from fractions import Fraction
 from typing import NamedTuple
 
 from avvp_jax.media.opening import MediaError
 from avvp_jax.media.windows import Wanted, Window, extent_of, windows, windows_at
-from avvp_jax.task import Task
 
 
 class Part(NamedTuple):
@@ -40,7 +38,7 @@ def clip(path: str | os.PathLike, wanted: Wanted, part: Part) -> Window:
         raise MediaError(
             path, f"ends after {extent.seconds:.2f} s; a clip of it begins at {float(start):g} s"
         )
-    count = segments_of(ends - float(start), wanted.task)
+    count = wanted.task.segments_in(ends - float(start))
     short = dataclasses.replace(wanted.task, segments=count)
     wanted = dataclasses.replace(wanted, task=short, hop=None, most=1)
     if part.end is None and not start:
@@ -50,8 +48,3 @@ def clip(path: str | os.PathLike, wanted: Wanted, part: Part) -> Window:
         found = (min(max(0.0, x - float(start)), ends - float(start)) for x in made.found)
         made = dataclasses.replace(made, found=tuple(found))
     return dataclasses.replace(made, segments=count)
-
-
-def segments_of(seconds: float, task: Task) -> int:
-    """The segments that a clip of this length has: rounded half up, at least one, at most all."""
-    return min(task.segments, max(1, math.floor(round(seconds / task.seconds, 6) + 0.5)))

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -63,6 +63,8 @@ class Wanted:
         Else it is refused.
       most: how many windows of a video to read at most; None for all.
       sound_48k: whether sound at 48 kHz is needed.
+      any_length: whether a video shorter than a window is a clip of its own, of fewer segments.
+        Else what it lacks is made up.
     """
 
     task: Task
@@ -73,6 +75,7 @@ class Wanted:
     partial: bool = False
     most: int | None = None
     sound_48k: bool = False
+    any_length: bool = False
 
     def __post_init__(self):
         duration = self.task.duration
@@ -119,8 +122,20 @@ def windows(path: str | os.PathLike, wanted: Wanted) -> Iterator[Window]:
     Raises:
       MediaError: the file cannot be used.
     """
-    duration, slack = float(wanted.task.duration), wanted.task.seconds / 2
     extent = extent_of(path, wanted)
+    count = wanted.task.segments_in(extent.seconds)
+    if wanted.any_length and count < wanted.task.segments:
+        short = replace(wanted.task, segments=count)
+        wanted = replace(wanted, task=short, hop=None, most=1, any_length=False)
+        for window in _windows(path, wanted, extent):
+            yield replace(window, segments=count)
+        return
+    yield from _windows(path, wanted, extent)
+
+
+def _windows(path: str | os.PathLike, wanted: Wanted, extent: Extent) -> Iterator[Window]:
+    """As windows does, of a file whose extent is known."""
+    duration, slack = float(wanted.task.duration), wanted.task.seconds / 2
     starts = starts_of(extent.seconds, duration, wanted.hop or duration, slack)
     if (
         wanted.fidelity == PUBLISHED

@@ -18,7 +18,7 @@ from avvp_jax.media.workers import cores, read_all
 from avvp_jax.metrics.windows import joined, predicted
 from avvp_jax.nn.functional import Variables
 from avvp_jax.reports.parses import Parse
-from avvp_jax.streams import DataSpec, pool_to_segments
+from avvp_jax.streams import DataSpec, pool_clip
 from avvp_jax.task import MODALITIES, Task
 from avvp_jax.training.predictor import FEWEST, Predictor
 
@@ -44,10 +44,13 @@ class ByNetwork:
     def __call__(
         self, windows: Sequence[Rows], lengths: Int[np.ndarray, " windows"] | None = None
     ) -> Probabilities:
-        features = {}
+        task, features = self.spec.task, {}
+        counts = [task.segments] * len(windows) if lengths is None else lengths.tolist()
         for role, stream in self.spec.roles.items():
-            rows = [pool_to_segments(stream, self.spec.task, each[stream.name]) for each in windows]
-            features[role] = np.stack(rows)
+            rows = [x[stream.name] for x in windows]
+            features[role] = np.stack(
+                [pool_clip(stream, task, *each) for each in zip(counts, rows, strict=True)]
+            )
         return self.predictor.predict(self.variables, ResidentFeatures(features), lengths)
 
 
@@ -107,6 +110,7 @@ class VideoParser:
           UserError: a package that reading needs is not installed.
         """
         wanted = self.extractor.wanted(self.fidelity, self.hop)
+        wanted = dataclasses.replace(wanted, any_length=self.any_length)
         reads = read_all(paths, wanted, workers=cores())
         video = _Video(self)
         try:
@@ -140,17 +144,8 @@ class _Video:
             self._probs.append(self._parser.judge(self._waiting, lengths))
             self._waiting = []
 
-    def _length(self) -> int | None:
-        """How many segments a video has that is shorter than a window, if that counts.
-
-        Windows of a longer one are full: the last one is moved back.
-        """
-        if not self._parser.any_length or len(self._windows) > 1:
-            return None
-        return self._parser.task.segments_in(max(self._windows[0].found))
-
     def parse(self, path: str) -> Parse:
-        length = self._length()
+        length = self._windows[0].segments  # of a short clip; windows of longer ones are full
         self._predict(None if length is None else np.array([length], np.int32))
         parser, task, last = self._parser, self._parser.task, self._windows[-1]
         by_name = {name: np.concatenate([x[name] for x in self._probs]) for name in self._probs[0]}

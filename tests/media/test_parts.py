@@ -7,7 +7,7 @@ import pytest
 
 from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.media.opening import MediaError
-from avvp_jax.media.parts import Part, clip, segments_of
+from avvp_jax.media.parts import Part, clip
 from avvp_jax.media.windows import Wanted, windows
 from avvp_jax.media.workers import read_all
 from avvp_jax.streams import STREAM_SETS, streams_of
@@ -33,7 +33,7 @@ def video(tmp_path_factory):
     [(0.1, 1), (2.9, 1), (3.0, 2), (4.99, 2), (5, 3), (6, 3), (60, 3), (0.9999999999, 1)],
 )
 def test_a_clip_has_as_many_segments_as_it_lasts(seconds, segments):
-    assert segments_of(seconds, TASK) == segments
+    assert TASK.segments_in(seconds) == segments
 
 
 @pytest.mark.parametrize("fidelity", ["direct", "published"])

@@ -139,6 +139,22 @@ def test_new_videos_are_parsed(filmed, seconds, tmp_path):
     assert (workdir / "parses/new.json").exists()
 
 
+def test_a_short_video_is_parsed_as_its_features_are_predicted(filmed):
+    _, workdir, data = filmed
+    config = recall(str(workdir))
+    config.data.features_only = str(data)
+    run(config, str(workdir), "predict")
+    predicted = dict(np.load(workdir / "predictions_features.npz"))
+    row = predicted["id"].tolist().index("c")
+    run(recall(str(workdir)), str(workdir), "parse", [str(data / "videos/c.mp4")])
+    with np.load(workdir / "parses/c.npz") as parsed:
+        assert len(parsed["frame_prob"]) == predicted["lengths"][row] == 2
+        np.testing.assert_allclose(
+            parsed["frame_prob"], predicted["frame_prob"][row, :2], atol=1e-6
+        )
+    assert not json.loads((workdir / "parses/c.json").read_text())["remarks"]
+
+
 def test_a_run_goes_on_with_its_data_when_tables_change(filmed, tmp_path, capsys):
     config, workdir, data = filmed
     root = tmp_path / "copy"

@@ -105,7 +105,8 @@ def test_a_parser_of_clips_of_any_length_is_told_how_long_a_short_video_is(
     """Rounded as clips of its training are; windows of a longer video are whole."""
     path, ears = a_video(tmp_path / "x.mkv", seconds, light=(0,)), Ears()
     (parse,) = a_parser(ears=ears, any_length=True).parses([path])
-    assert ears.lengths is None if length is None else ears.lengths.tolist() == [length]
+    short = length in (1, 2, 3)  # of four
+    assert ears.lengths.tolist() == [length] if short else ears.lengths is None
     assert len(parse.segments) == (length or 7)
     assert ("visual", "light", 0, min(1, seconds)) in events(parse)
     a_parser(ears=ears).parses([path]).__next__()

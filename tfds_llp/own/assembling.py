@@ -15,7 +15,7 @@ from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import Task
 from tfds_llp.configs import LlpConfig
 from tfds_llp.folder import read_rows
-from tfds_llp.own.clips import Clip, cut_of, segments_of
+from tfds_llp.own.clips import Clip, cut_of
 from tfds_llp.own.reading import OwnData, with_lengths
 from tfds_llp.videos import Videos
 
@@ -133,4 +133,4 @@ def likely_segments(clip: Clip, task: Task) -> int | None:
     """How many segments a clip should have by its name or its times; None if they do not say."""
     parts = cut_of(clip.name) if clip.seconds is None else None
     seconds = parts[2] - parts[1] if parts else clip.seconds
-    return segments_of(seconds, task) if seconds and seconds > 0 else None
+    return task.segments_in(seconds) if seconds and seconds > 0 else None

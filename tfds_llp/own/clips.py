@@ -1,6 +1,5 @@
 """Clips: whole videos, or parts of longer ones, by the names that tables give them."""
 
-import math
 import os
 import re
 from collections.abc import Collection
@@ -92,12 +91,6 @@ def stem_of(clip: Clip) -> str:
     """What clips of one video have in common, whether that video is there or not."""
     parts = cut_of(clip.video)
     return parts[0] if parts else clip.video
-
-
-def segments_of(seconds: Fraction | float, task: Task) -> int:
-    """How many segments a clip has, by its length: rounded, at least one, at most the task's."""
-    rounded = math.floor(Fraction(seconds) / exact(task.seconds) + Fraction(1, 2))
-    return max(1, min(rounded, task.segments))
 
 
 def too_long(clip: Clip, task: Task) -> bool:

@@ -24,7 +24,7 @@ from avvp_jax.storage.names import normal
 from avvp_jax.storage.stand_ins import dead_link
 from avvp_jax.task import MOST_SEGMENTS, Task
 from tfds_llp.annotated import AnnotatedVideos
-from tfds_llp.own.clips import Clip, exact, segments_of, stem_of, too_long
+from tfds_llp.own.clips import Clip, exact, stem_of, too_long
 from tfds_llp.own.dense import FILES, Event, rasterised, read_events, refuse_beyond
 from tfds_llp.own.files import files_in
 from tfds_llp.own.splits import val_of
@@ -275,7 +275,7 @@ def _annotated(
     for place, row in enumerate(rows):
         weak[place, list(row.classes)] = 1
         if dense and row.clip.name in events:
-            segments = segments_of(row.clip.seconds or Fraction(task.duration), task)
+            segments = task.segments_in(row.clip.seconds or Fraction(task.duration))
             labels = rasterised(events[row.clip.name], task, segments)
             audio[place], visual[place] = labels["audio"], labels["visual"]
     return AnnotatedVideos(
