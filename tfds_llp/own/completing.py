@@ -24,7 +24,13 @@ _MEASURED = 4  # videos until one says how long the others will take
 _LABELS = tuple(PSEUDO_LABELS.values())
 
 
-def complete(own: OwnData, streams: str, making: Making, allow_missing_features: bool) -> None:
+def complete(
+    own: OwnData,
+    streams: str,
+    making: Making,
+    allow_missing_features: bool,
+    prepared: bool = False,
+) -> None:
     """Says what is in a folder, and extracts what it lacks; several processes share the clips.
 
     Args:
@@ -32,6 +38,7 @@ def complete(own: OwnData, streams: str, making: Making, allow_missing_features:
         streams: one of STREAM_SETS.
         making: how.
         allow_missing_features: whether clips may stay without features.
+        prepared: whether the folder is prepared, and only to be looked at.
 
     Raises:
         UserError: a clip has neither features nor a video, or is beyond the end of its video;
@@ -47,6 +54,8 @@ def complete(own: OwnData, streams: str, making: Making, allow_missing_features:
     refuse_made_otherwise(
         os.fspath(own.folder), STREAM_SETS[streams], own.task, making.fidelity, own.clips
     )
+    if prepared:
+        return
     named = _parts(own, lacks)
     _refuse_lost(own, {name for name in lacks if name not in named}, needed, allow_missing_features)
     if not named:

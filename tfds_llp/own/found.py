@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from avvp_jax.errors import UserError, cause, first_ten
 from avvp_jax.media.extent import measured, said
-from avvp_jax.media.opening import MediaError, opened
+from avvp_jax.media.opening import MediaError, check_picture, check_sound, opened
 from tfds_llp.own.clips import exact
 from tfds_llp.own.files import files_in
 from tfds_llp.own.reading import OwnData
@@ -106,6 +106,8 @@ def _seconds(path: str, latest: Fraction) -> float | str:
     """
     try:
         with opened(path) as file:
+            check_picture(file)
+            check_sound(file)
             seconds = said(file)
             return seconds if seconds and seconds >= latest else measured(file).seconds
     except MediaError as problem:

@@ -95,7 +95,11 @@ def _warnings(own: OwnData, found: Found) -> Iterator[str]:
         told = f"; is {missing[0]} the file {near[0]}?" if near else ""
         yield f"MISSING: {_some(missing, 'clip')} without a video or features{told}"
     if found.unreadable:
-        yield f"UNREADABLE: {_some(list(found.unreadable.values()), 'video', 2)}"
+        told = [
+            f"{name} {reason.removeprefix(f'{found.videos[name]}: ')}"
+            for name, reason in found.unreadable.items()
+        ]
+        yield f"UNREADABLE: {_some(told, 'video', 2)}"
     if beyond := beyond_end(own, found):
         yield f"BEYOND THE END of their video: {_some(beyond, 'clip')}"
     splits = defaultdict(set)

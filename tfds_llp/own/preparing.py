@@ -15,6 +15,8 @@ from tfds_llp.own.completing import complete
 from tfds_llp.own.keys import Keys, own_folder
 from tfds_llp.places import Places
 
+_NOTHING, _LOOK, _ALL = range(3)  # of what complete does
+
 
 def complete_own(
     data_dir: str | os.PathLike | None,
@@ -27,22 +29,33 @@ def complete_own(
 ) -> None:
     """Makes what a folder of one's own lacks, unless it is prepared; all processes call this.
 
+    What is prepared is only looked at: its features may have been deleted.
+
     Raises:
         UserError: see own/completing.py.
     """
 
-    def needed() -> bool:
+    def needed() -> int:
         config = own_config(data_dir, manual_dir, streams, keys)
         if not _is_there(manual_dir):
-            return False
+            return _NOTHING
         open_in = functools.partial(builder_of, config, allow_missing_features=True)
         found = Places(config, root_of(data_dir), open_in).choose(manual_dir, content)
         known = found.prepared and dict(found.builder.info.metadata.items())
-        return making.look is not None or not known or making.taught > known["pseudo_labels"]
+        if not known or making.taught > known["pseudo_labels"]:
+            return _ALL
+        return _NOTHING if making.look is None else _LOOK
 
-    if processes.as_the_first(int(processes.first() and needed())):
+    wanted = processes.as_the_first(needed() if processes.first() else _NOTHING)
+    if wanted == _NOTHING:
+        return
+    try:
         own = keys.read(own_folder(manual_dir))
-        complete(own, streams, making, allow_missing_features)
+    except UserError:
+        if wanted == _LOOK:
+            return
+        raise
+    complete(own, streams, making, allow_missing_features, prepared=wanted == _LOOK)
 
 
 def own_config(

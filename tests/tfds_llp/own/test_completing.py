@@ -189,7 +189,12 @@ def test_prepared_data_needs_no_features_any_more(data, tmp_path):
     prepare_in("folder", tmp_path / "tfds", allow_missing_features=False, **how)
     shutil.rmtree(data / "feats")
     complete_own(tmp_path / "tfds", data, "plain", KEYS, Making(), False)
-    assert not (data / "feats").exists()
+    shown = []
+    complete_own(tmp_path / "tfds", data, "plain", KEYS, Making(look=shown.append), False)
+    assert not (data / "feats").exists() and "A first look" in shown[0]
+    shutil.rmtree(data / "videos")  # so that tables alone cannot say what is a part of a video
+    complete_own(tmp_path / "tfds", data, "plain", KEYS, Making(look=shown.append), False)
+    assert len(shown) == 1
     shutil.rmtree(data)
     complete_own(tmp_path / "tfds", data, "plain", KEYS, Making(), False)
     prepare_in("folder", tmp_path / "tfds", allow_missing_features=False, **how)

@@ -3,9 +3,11 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from avvp_jax.errors import UserError
+from tests.media.clips import make
 from tests.tfds_llp.own.folders import Folder, make_video
 from tfds_llp.own.found import refuse_beyond_end
 from tfds_llp.own.look import find, look
@@ -131,3 +133,15 @@ def test_features_are_looked_at_without_videos(tmp_path):
     found = find(own)
     assert found.missing == ["w"] and not found.seconds
     assert "(t_0_10 in train, t_5_15 in val)" in "\n".join(look(own, found))
+
+
+def test_a_video_without_sound_or_picture_is_said(tmp_path):
+    folder = Folder(tmp_path / "DATA", names=())
+    videos = folder.root / "videos"
+    make(videos / "mute.mp4", [np.zeros((32, 32, 3), np.uint8)] * 25)
+    make(videos / "blind.mp4", [], sound=np.zeros(16_000, np.int16))
+    folder.put("train.csv", "filename,event_labels\nmute,Dog\nblind,Cat\n")
+    own = folder.read()
+    told = "\n".join(look(own, find(own)))
+    assert "UNREADABLE: 2 videos" in told
+    assert "mute has no sound" in told and "blind has no picture" in told
