@@ -113,7 +113,8 @@ def _cells(path: Path, number: int, line: str, separator: str) -> list[str]:
         (cells,) = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
     except csv.Error as error:
         raise UserError(
-            f"{path}: line {number} cannot be cut into columns ({error}); restore it"
+            f"{path}: line {number} cannot be cut into columns ({error}); see to its double "
+            "quotes, or restore the file"
         ) from None
     return [cell.strip() for cell in cells]
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import expected_spec
-from avvp_jax.errors import UserError
+from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.records import has_begun, recall, recall_spec, records_a_run
 from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.settings import value_of
@@ -25,6 +25,7 @@ from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.storage.reading import is_folder, is_there, odd_file
 from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import DataSpec
+from avvp_jax.task import Task
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import all_seeds, seed_groups, stage_folder
 from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
@@ -195,9 +196,9 @@ def refuse_other_data(trained: DataSpec, given: DataSpec, path: str) -> None:
     """
     if trained.task != given.task:
         was, now = (f"{x.name}, {len(x.classes)} classes" for x in (trained.task, given.task))
-        same = " (names, segments or seconds differ)" if was == now else ""
+        how = f" ({_unlike(trained.task, given.task)})" if was == now else ""
         raise UserError(
-            f"{path} was trained for another task ({was}) than the data's ({now}){same}; give the "
+            f"{path} was trained for another task ({was}) than the data's ({now}){how}; give the "
             "data set that it was trained on"
         )
     if trained.widths != given.widths:
@@ -205,6 +206,16 @@ def refuse_other_data(trained: DataSpec, given: DataSpec, path: str) -> None:
             f"{path} was trained on features {trained.widths} wide, and the data's are "
             f"{given.widths}; give the data set that it was trained on"
         )
+
+
+def _unlike(was: Task, now: Task) -> str:
+    """How two tasks of one name and as many classes differ, in words."""
+    if was.classes == now.classes:
+        clips = (f"{x.segments} segments of {x.seconds:g} s" for x in (now, was))
+        return f"clips of {', not '.join(clips)}"
+    if others := [name for name in now.classes if name not in was.classes]:
+        return f"classes that it did not know: {first_ten(others)}"
+    return "the classes stand in another order"
 
 
 def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> None:

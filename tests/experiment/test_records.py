@@ -1,5 +1,6 @@
 """What a work directory remembers of its run."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,7 +8,9 @@ import pytest
 
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall, remember
+from avvp_jax.experiment.weights import refuse_other_data
 from avvp_jax.streams import data_spec
+from avvp_jax.task import Task
 from configs.han import get_config
 
 
@@ -63,3 +66,20 @@ def test_a_file_from_before_videos_were_parsed_has_what_was_published(tmp_path):
     found = recall(str(tmp_path))
     assert found.to_dict() == get_config().to_dict()
     assert found.extract.fidelity == "published" and found.parse.hop == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"classes": ("B", "A")}, "the classes stand in another order"),
+        ({"classes": ("A", "C")}, "classes that it did not know: C"),
+        ({"segments": 6}, "clips of 6 segments of 1 s, not 10 segments of 1 s"),
+        ({"seconds": 2.5}, "clips of 10 segments of 2.5 s, not 10 segments of 1 s"),
+    ],
+)
+def test_another_task_of_the_same_name_is_told_apart(given, said):
+    task = Task("Own data", ("A", "B"), 10, 1)
+    trained, now = (data_spec("base", x) for x in (task, dataclasses.replace(task, **given)))
+    with pytest.raises(UserError, match="W was trained for another task") as told:
+        refuse_other_data(trained, now, "W")
+    assert said in str(told.value)

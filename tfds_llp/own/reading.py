@@ -90,7 +90,7 @@ def read_own(
     clips = _clips(folder, rows, task)
     events, remarks = read_events(folder, clips, labels, task)
     if "val" not in rows:
-        rows = _with_val(rows, len(classes), val_share, split_seed)
+        rows = _with_val(rows, len(classes), val_share, split_seed, tables["train"])
     remarks = [*_remarks(tables, rows, events, task), *remarks]
     splits = {
         split: _annotated(rows[split], events, task, dense=split != "train")
@@ -217,12 +217,12 @@ def _clips(folder: Path, rows: Mapping[str, Sequence[Row]], task: Task) -> dict[
 
 
 def _with_val(
-    rows: dict[str, list[Row]], classes: int, share: float, seed: int
+    rows: dict[str, list[Row]], classes: int, share: float, seed: int, table: Path
 ) -> dict[str, list[Row]]:
     groups: dict[str, list[tuple[int, ...]]] = {}
     for row in rows["train"]:
         groups.setdefault(stem_of(row.clip), []).append(row.classes)
-    val = val_of(groups, classes, share, seed)
+    val = val_of(groups, classes, share, seed, table)
     halves = {
         "train": [row for row in rows["train"] if stem_of(row.clip) not in val],
         "val": [row for row in rows["train"] if stem_of(row.clip) in val],

@@ -6,6 +6,7 @@ classes are dealt out one after the other, the rarest first. Clips of one video 
 
 import hashlib
 import heapq
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,11 @@ from avvp_jax.errors import UserError
 
 
 def val_of(
-    groups: Mapping[str, Sequence[Sequence[int]]], classes: int, share: float, seed: int
+    groups: Mapping[str, Sequence[Sequence[int]]],
+    classes: int,
+    share: float,
+    seed: int,
+    table: str | os.PathLike = "train.csv",
 ) -> set[str]:
     """The groups that are val.
 
@@ -27,13 +32,14 @@ def val_of(
       classes: how many there are.
       share: of the clips, that val gets; between 0 and 1.
       seed: of the order of groups that are equally fit.
+      table: that names them, for messages.
 
     Raises:
       UserError: there is one group only.
     """
     if len(groups) < 2:
         raise UserError(
-            "train.csv: all clips are of one video, and none is left for val; name more videos, or "
+            f"{table}: all clips are of one video, and none is left for val; name more videos, or "
             "write val.csv"
         )
     names = sorted(groups, key=lambda name: _drawn(name, seed))
