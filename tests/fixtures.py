@@ -117,6 +117,14 @@ def small_model() -> dict:
     return dict(SMALL_MODEL)
 
 
+@pytest.fixture(scope="module")
+def on_a_cpu() -> Iterator[None]:
+    """Traces no branches for a TPU, which a CPU never compiles: that takes half of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.lax, "platform_dependent", lambda *x, tpu, default: default(*x))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared(request, tmp_path_factory) -> pathlib.Path:
     """A folder of all processes of this test run."""

@@ -3,11 +3,26 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-LENGTHS = (5, 1, 7, 2, 3)
+from avvp_jax.nn.functional import Network, Variables
+
 SEGMENTS = 7
+
+
+def variables_of(network: Network) -> Variables:
+    """Made up by NumPy: to draw a network's own ones compiles many programs."""
+    rng = np.random.default_rng(0)
+
+    def one(path, shape):
+        if path[-1].key == "var":
+            return jnp.asarray(rng.uniform(0.5, 1.5, shape.shape), jnp.float32)
+        x = 0.4 * rng.standard_normal(shape.shape)
+        return jnp.asarray(x + (path[-1].key == "scale"), shape.dtype)
+
+    return jax.tree_util.tree_map_with_path(one, network.shapes())
 
 
 def cut(tree: PyTree, row: int, length: int, segments: int = SEGMENTS) -> PyTree:
