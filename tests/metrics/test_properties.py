@@ -180,8 +180,9 @@ def test_removal_counts_follow_the_warm_up(ratio, batch_size, steps, warmup):
 
 
 @settings(max_examples=30)
-@given(seeds, st.integers(1, 8), st.integers(0, 4))
-def test_padding_neither_loses_labels_nor_ranks(seed, videos, padding):
+@given(seeds, st.sampled_from([(1, 0), (1, 2), (8, 3)]))
+def test_padding_neither_loses_labels_nor_ranks(seed, shape):
+    videos, padding = shape  # each is another program
     rng = np.random.default_rng(seed)
     # Few distinct probabilities, so that losses tie.
     probs = rng.integers(1, 5, (2, videos + padding, 2)).astype(np.float32) / 5
@@ -190,12 +191,16 @@ def test_padding_neither_loses_labels_nor_ranks(seed, videos, padding):
     # Padding may stand anywhere.
     order = rng.permutation(videos + padding)
     weight = (order < videos).astype(np.float32)
-    found = denoise(*probs, targets(label), *counts, weight)
+    found = _denoised(*probs, targets(label), *counts, weight)
     real = np.flatnonzero(weight)
-    alone = denoise(*probs[:, real], targets(label[real]), *counts, np.ones(videos, np.float32))
+    ones = np.ones(videos, np.float32)
+    alone = _denoised(*probs[:, real], targets(label[real]), *counts, ones)
     for name, target in targets(label).items():
         np.testing.assert_array_equal(found[name][real], alone[name])
         np.testing.assert_array_equal(found[name][weight == 0], target[weight == 0])
+
+
+_denoised = jax.jit(denoise)
 
 
 # ---- MA

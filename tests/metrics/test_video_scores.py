@@ -47,10 +47,10 @@ def test_scores_are_those_of_a_plain_count(size, level, seed, share, has_global)
 
 @settings(max_examples=25)
 @given(
-    st.sampled_from([(1, 1), (7, 1), (9, 7), (12, 40)]),
+    st.sampled_from([(1, 1), (7, 1), (9, 7)]),  # each is another program, and so is each padding
     levels,
     seeds,
-    st.integers(0, 5),
+    st.sampled_from([0, 2]),
     st.booleans(),
 )
 def test_the_device_agrees_and_padding_does_not_count(size, level, seed, padding, has_global):
@@ -68,7 +68,7 @@ def test_the_device_agrees_and_padding_does_not_count(size, level, seed, padding
     scored = _compiled(whole_probabilities(on_device), jnp.asarray(padded(label)), weight)
     np.testing.assert_allclose(scored, wanted, atol=1e-3)
     alone = {name: jnp.asarray(x) for name, x in probs.items()}
-    unpadded = device_video_scores(whole_probabilities(alone), jnp.asarray(label))
+    unpadded = _compiled(whole_probabilities(alone), jnp.asarray(label))
     np.testing.assert_allclose(unpadded, wanted, atol=1e-3)
 
 
