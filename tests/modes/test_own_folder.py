@@ -17,6 +17,7 @@ from tests.run_files import logged
 from tests.tfds_llp.own.runs import CLASSES, TASK, write_features, write_video, write_videos
 
 METHODS = ("han", "ma", "jomold", "dhhn", "valor")
+pytestmark = pytest.mark.usefixtures("on_a_cpu")
 # One clip in val, and a batch that is larger than train, in which Kettle_drum never is.
 FEW = {"train": (6, 3, 6, 1, 6), "val": (6,), "test": (4, 6)}
 
@@ -41,13 +42,15 @@ def with_labels(data):
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def trained(request, small_config, tmp_path_factory):
+def trained(request, small_config, tmp_path_factory, on_a_cpu):
     """(config, workdir, DATA) of a method on features of clips of several lengths."""
     root = tmp_path_factory.mktemp(request.param)
     data = with_labels(write_features(root / "DATA", lengths=FEW))
     config = configured(small_config(request.param), data, root, segments=6, segment_seconds=2.0)
     still(config)
     config.train.batch_size = 16
+    for section in [config, config.base] if "base" in config else [config]:
+        section.train.epochs = 1
     run(config, str(root / "W"), "train")
     return config, root / "W", data
 
@@ -111,7 +114,7 @@ def test_valor_without_labels_or_videos_says_what_is_missing(small_config, tmp_p
 
 
 @pytest.fixture(scope="module")
-def filmed(small_config, tmp_path_factory):
+def filmed(small_config, tmp_path_factory, on_a_cpu):
     """(config, workdir, DATA) of videos without dense labels."""
     root = tmp_path_factory.mktemp("filmed")
     data = write_videos(root / "DATA")

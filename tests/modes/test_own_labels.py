@@ -23,6 +23,7 @@ from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP, MODALITIES, Task
 from tests.metrics import plain_scores
 from tests.programs import still
+from tests.short_clips import variables_of
 from tests.tfds_llp.own_labels import ONE, SETS, STRIKES, prepare_own
 
 LAYOUT = METHODS["han"].layout
@@ -47,7 +48,7 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own_config(small_config, own):
+def own_config(small_config, own, on_a_cpu):
     """(method, variant, data set) -> its small config."""
 
     def make(method, variant, dataset):
@@ -211,7 +212,7 @@ def test_teachers_are_scored_on_what_is_annotated(own_config, tmp_path, dataset,
 
 def published(task: Task, path) -> dict:
     """A published file of the task, with HAN's shapes."""
-    variables = jax.device_get(LAYOUT.file_network(data_spec("base", task)).init(jax.random.key(0)))
+    variables = jax.device_get(variables_of(LAYOUT.file_network(data_spec("base", task))))
     state = to_published(variables, LAYOUT, {})
     torch.save({key: torch.from_numpy(np.array(value)) for key, value in state.items()}, path)
     return state
