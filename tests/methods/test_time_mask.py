@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from avvp_jax.methods.contrastive import expected_probability, smoothed_cross_entropy
+from avvp_jax.methods.contrastive import (
+    contrastive_logits,
+    expected_probability,
+    smoothed_cross_entropy,
+)
 from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.jomold import stages as jomold
@@ -181,6 +185,20 @@ def test_smoothing_is_shared_by_the_segments_of_the_own_clip():
     np.testing.assert_allclose(found, -(target * np.log(prob)).sum(axis=1).mean(), rtol=1e-5)
     found = expected_probability(jnp.asarray(logits), weight, lengths)
     np.testing.assert_allclose(found, -np.log((target * prob).sum(axis=1)).mean(), rtol=1e-5)
+
+
+def test_zeros_behind_a_clip_have_a_gradient_of_zero():
+    """The norm of zeros has none, and contrastive losses divide by norms."""
+    rng, lengths = np.random.default_rng(0), np.array([2])
+    streams = np.zeros((2, 1, SEGMENTS, 4), np.float32)
+    streams[:, :, :2] = rng.standard_normal((2, 1, 2, 4))
+
+    def loss(streams):
+        logits = contrastive_logits(*streams, jax.lax.Precision.HIGHEST, lengths)
+        return smoothed_cross_entropy(logits, np.ones(1, np.float32), lengths)
+
+    slope = jax.jit(jax.grad(loss))(streams)
+    assert np.isfinite(slope).all() and slope[:, :, :2].all() and not slope[:, :, 2:].any()
 
 
 def test_mas_strangers_are_as_long_as_the_video_that_they_join():
