@@ -134,6 +134,7 @@ def with_lengths(own: OwnData, lengths: Mapping[str, int]) -> OwnData:
     return dataclasses.replace(own, splits=splits)
 
 
+@no_type_check  # as above
 def _check_arguments(segments: int, seconds: float, val_share: float) -> None:
     whole = not isinstance(segments, bool) and isinstance(segments, int | np.integer)
     if not whole or not 1 <= segments <= MOST_SEGMENTS:

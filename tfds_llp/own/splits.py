@@ -80,7 +80,7 @@ class _Deal:
             rarest = int(np.argmin(np.where(self._open > 0, self._open, len(self._left) + 1)))
             for row in np.flatnonzero(self._left & (self._has[:, rarest] > 0)).tolist():
                 train, val = self._wanted[:, rarest]
-                tie = val == train and bool(self._room[1] > self._room[0])
+                tie = bool(val == train and self._room[1] > self._room[0])
                 self._put(row, bool(val > train) or tie)
 
     def fill(self) -> None:
@@ -105,7 +105,7 @@ class _Deal:
 
         def harm(row: int) -> tuple[bool, bool, int, int]:
             own = self._classes[row]
-            alone = bool(labelled[row]) and labelled.sum() == 1
+            alone = bool(labelled[row] and labelled.sum() == 1)
             few = int((self._stay[own] < 2).sum())
             return alone, not labelled[row], few, int(self._sizes[row])
 
