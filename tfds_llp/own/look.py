@@ -10,10 +10,8 @@ from types import MappingProxyType
 import numpy as np
 
 from tfds_llp.own.clips import Clip, cut_of
-from tfds_llp.own.found import Found, beyond_end, find
+from tfds_llp.own.found import Found, beyond_end
 from tfds_llp.own.reading import SPLIT_FILES, OwnData
-
-__all__ = ["Found", "find", "look"]
 
 _FEW = 10  # videos of a class
 _WIDTH = 98  # signs of a line

@@ -9,8 +9,8 @@ import pytest
 from avvp_jax.errors import UserError
 from tests.media.clips import make
 from tests.tfds_llp.own.folders import Folder, make_video
-from tfds_llp.own.found import refuse_beyond_end
-from tfds_llp.own.look import find, look
+from tfds_llp.own.found import find, refuse_beyond_end
+from tfds_llp.own.look import look
 
 
 @pytest.fixture(scope="module")
