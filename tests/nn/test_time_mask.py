@@ -121,6 +121,7 @@ videos = st.tuples(st.integers(1, SEGMENTS), st.booleans())
 @settings(max_examples=30)
 @given(st.lists(videos, min_size=5, max_size=5).filter(lambda x: any(counts for _, counts in x)))
 @example([(1, False), (1, True), (4, False), (3, False), (7, False)])  # a single row
+@example([(1, True), (1, False), (1, True), (6, False), (7, False)])  # two, one column nearly alike
 def test_batch_norm_counts_the_steps_that_are_there(videos):
     """As NumPy of the rows that are there; videos of weight 0 do not count."""
     lengths, weight = (np.array(x) for x in zip(*videos, strict=True))
@@ -131,7 +132,8 @@ def test_batch_norm_counts_the_steps_that_are_there(videos):
     there = np.arange(SEGMENTS) < (lengths * weight)[:, None]
     rows = x[there].astype(np.float64)
     mean, var = rows.mean(axis=0), rows.var(axis=0)
-    assert_close(np.asarray(found)[there], (rows - mean) / np.sqrt(var + NORM_EPSILON))
+    # Measured where float32 rounds: of two rows that are nearly equal, dividing shows the rounding.
+    assert_close(np.asarray(found)[there] * np.sqrt(var + NORM_EPSILON), rows - mean)
     unbiased = var * len(rows) / max(len(rows) - 1, 1)
     assert_close(stats["mean"], STATISTICS_STEP * mean)
     assert_close(stats["var"], 1 - STATISTICS_STEP + STATISTICS_STEP * unbiased)
