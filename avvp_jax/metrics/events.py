@@ -19,32 +19,49 @@ VIDEO_FILTERS = ("global", "per_modality")
 
 
 def predicted_segments(
-    probs: Mapping[str, Shaped[Array | np.ndarray, "videos ..."]], video_filter: str
+    probs: Mapping[str, Shaped[Array | np.ndarray, "videos ..."]],
+    video_filter: str,
+    threshold: float = THRESHOLD,
 ) -> Bool[Array | np.ndarray, "videos segments 2 classes"]:
-    """The segments predicted active: their own and their video's probability reach 0.5.
+    """The segments predicted active: their own and their video's probability reach a threshold.
 
     Args:
-        probs: `frame_prob` [videos, segments, 2, classes]; also `global_prob` for the filter
-            "global", or `audio_prob` and `visual_prob` for "per_modality", each
-            [videos, classes]. All NumPy or all JAX arrays (traced ones too); they are compared
-            in their own dtype.
-        video_filter: which probability of the video counts. "global": `global_prob` for both
-            modalities (HAN, VALOR). "per_modality": that of each modality (MA, JoMoLD, DHHN).
+        probs: `frame_prob` [videos, segments, 2, classes], and what `video_probabilities` takes.
+            All NumPy or all JAX arrays (traced ones too); they are compared in their own dtype.
+        video_filter: see video_probabilities.
+        threshold: of both.
 
     Returns:
         A boolean array of the same library as `frame_prob`.
+
+    Raises:
+        UserError: `video_filter` is unknown.
+    """
+    of_video = video_probabilities(probs, video_filter)
+    return (probs["frame_prob"] >= threshold) & (of_video >= threshold)[..., None, :, :]
+
+
+def video_probabilities(
+    probs: Mapping[str, Shaped[Array | np.ndarray, "videos ..."]], video_filter: str
+) -> Shaped[Array | np.ndarray, "videos 2 classes"]:
+    """The probability of the video that counts for each modality's segments.
+
+    Args:
+        probs: `global_prob` for the filter "global", or `audio_prob` and `visual_prob` for
+            "per_modality", each [videos, classes].
+        video_filter: "global": `global_prob` for both modalities (HAN, VALOR). "per_modality": that
+            of each modality (MA, JoMoLD, DHHN).
 
     Raises:
         UserError: `video_filter` is neither.
     """
     if video_filter not in VIDEO_FILTERS:
         raise UserError(f"video_filter is {video_filter!r}; choose one of {VIDEO_FILTERS}")
-    segments = probs["frame_prob"] >= THRESHOLD
+    names = [f"{modality}_prob" for modality in MODALITIES]
     if video_filter == "global":
-        return segments & (probs["global_prob"] >= THRESHOLD)[..., None, None, :]
-    audio, visual = (probs[f"{modality}_prob"] >= THRESHOLD for modality in MODALITIES)
-    stack = segments.__array_namespace__().stack
-    return segments & stack([audio, visual], axis=-2)[..., None, :, :]
+        names = ["global_prob", "global_prob"]
+    audio, visual = (probs[name] for name in names)
+    return audio.__array_namespace__().stack([audio, visual], axis=-2)
 
 
 def runs(
