@@ -34,6 +34,9 @@ def experiment(method: str, sections: tuple[str, ...] = ("model",)) -> ConfigDic
     config.parse = ConfigDict()
     config.parse.hop = 0.0  # --mode=parse: seconds between windows; 0: a window's length
     config.parse.teachers = ""  # --mode=parse: classes.csv; CLIP and CLAP parse, without a parser
+    config.report = ConfigDict()  # the pages report.html
+    config.report.videos = ""  # the folder of the videos, which report.html then plays
+    config.report.embed_media = False  # puts short ones into the page
     config.init_from = ""  # a work directory, a published .pt, or its folder
     config.export_to = ""  # --mode=export: the .pt to write
     return config

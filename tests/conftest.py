@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     listing = config.getoption("collectonly") or config.getoption("showfixtures")
     if listing or hasattr(config, "workerinput") or not config.getoption("tx", None):
         config.pluginmanager.import_plugin("tests.fixtures")
+        config.pluginmanager.import_plugin("tests.browser")
 
 
 @pytest.hookimpl(optionalhook=True)

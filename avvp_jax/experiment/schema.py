@@ -109,6 +109,10 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
         "hop": Field(NOT_NEGATIVE, free_on_resume=True, before=0.0),
         "teachers": Field(TEXT, path=True, free_on_resume=True, before=""),
     },
+    "report": {
+        "videos": Field(TEXT, path=True, free_on_resume=True, before=""),
+        "embed_media": Field(SWITCH, free_on_resume=True, before=False),
+    },
     "eval": {
         "splits": Field(NAMES, free_on_resume=True),
         "video_filter": Field(choice(*VIDEO_FILTERS)),

@@ -9,13 +9,14 @@ from avvp_jax.schema import TEXT
 FREE_ON_RESUME = {
     *("extract.fidelity", "extract.weights_dir", "extract.dtype", "extract.precision"),
     *("parse.hop", "parse.teachers"),
+    *("report.videos", "report.embed_media"),
     *("data.data_dir", "data.manual_dir", "data.features_only", "data.feed"),
     *("export_to", "stages", "pick_seed", "mesh.devices", "mesh.seeds"),
     *("train.steps_per_call", "train.save_seconds"),
     *("eval.splits", "eval.batch_size", "eval.plots", "eval.stage"),
 }
 PATHS = {"data.data_dir", "data.manual_dir", "data.features_only", "init_from", "export_to"}
-PATHS |= {"extract.weights_dir", "parse.teachers"}
+PATHS |= {"extract.weights_dir", "parse.teachers", "report.videos"}
 # What an optimizer or a schedule needs, and not every one.
 NEEDED_BY_SOME = {
     *("optimizer.b1", "optimizer.b2", "optimizer.eps"),
