@@ -15,7 +15,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.task import MODALITIES
 
 THRESHOLD = 0.5
-VIDEO_FILTERS = ("global", "per_modality")
+VIDEO_FILTERS = ("global", "per_modality", "union", "mixed")
 
 
 def predicted_segments(
@@ -47,21 +47,25 @@ def video_probabilities(
     """The probability of the video that counts for each modality's segments.
 
     Args:
-        probs: `global_prob` for the filter "global", or `audio_prob` and `visual_prob` for
-            "per_modality", each [videos, classes].
+        probs: of `global_prob`, `audio_prob` and `visual_prob` those that the filter names, each
+            [videos, classes].
         video_filter: "global": `global_prob` for both modalities (HAN, VALOR). "per_modality": that
-            of each modality (MA, JoMoLD, DHHN).
+            of each modality (MA, JoMoLD, DHHN). "union": the larger of the two modalities', for
+            both (LEAP). "mixed": `global_prob` for audio, `visual_prob` for visual (MM-CSE).
 
     Raises:
-        UserError: `video_filter` is neither.
+        UserError: `video_filter` is none of these.
     """
     if video_filter not in VIDEO_FILTERS:
         raise UserError(f"video_filter is {video_filter!r}; choose one of {VIDEO_FILTERS}")
     names = [f"{modality}_prob" for modality in MODALITIES]
-    if video_filter == "global":
-        names = ["global_prob", "global_prob"]
+    if video_filter in ("global", "mixed"):
+        names = ["global_prob", "global_prob" if video_filter == "global" else names[1]]
     audio, visual = (probs[name] for name in names)
-    return audio.__array_namespace__().stack([audio, visual], axis=-2)
+    xp = audio.__array_namespace__()
+    if video_filter == "union":
+        audio = visual = xp.maximum(audio, visual)
+    return xp.stack([audio, visual], axis=-2)
 
 
 def runs(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avvp_jax.errors import UserError
-from avvp_jax.metrics.events import events_of, predicted_segments, runs
+from avvp_jax.metrics.events import VIDEO_FILTERS, events_of, predicted_segments, runs
 
 masks = st.lists(st.booleans(), min_size=1, max_size=15)
 
@@ -53,7 +53,24 @@ def test_the_modality_filter_applies_each_modality_to_itself():
     assert predicted_segments(probs, "per_modality").ravel().tolist() == [False, True]
 
 
-@pytest.mark.parametrize("video_filter", ["global", "per_modality"])
+def test_the_union_of_both_modalities_counts_for_both():
+    for audio, visual, counts in ((0.4, 0.6, True), (0.6, 0.4, True), (0.4, 0.4, False)):
+        probs = one_video((0.9, 0.9), audio_prob=audio, visual_prob=visual)
+        assert predicted_segments(probs, "union").ravel().tolist() == [counts, counts]
+
+
+def test_the_mixed_filter_hears_by_the_video_and_sees_by_the_visual_probability():
+    for whole, visual in ((0.4, 0.6), (0.6, 0.4)):
+        probs = one_video((0.9, 0.9), global_prob=whole, visual_prob=visual)
+        assert predicted_segments(probs, "mixed").ravel().tolist() == [whole > 0.5, visual > 0.5]
+
+
+def test_another_threshold_is_that_of_segments_and_videos():
+    probs = one_video((0.4, 0.9), audio_prob=0.4, visual_prob=0.2)
+    assert predicted_segments(probs, "per_modality", 0.3).ravel().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("video_filter", VIDEO_FILTERS)
 def test_numpy_and_jax_arrays_give_the_same_segments(video_filter):
     rng = np.random.default_rng(0)
     probs = {"frame_prob": rng.random((7, 10, 2, 25), np.float32)}
