@@ -15,6 +15,7 @@ from avvp_jax.media.folders import name_of, videos_in
 from avvp_jax.methods import stages_of
 from avvp_jax.modes.parsing import ByNetwork, VideoParser, extractor_for
 from avvp_jax.modes.zero_shot import teachers_parser
+from avvp_jax.reports.pages.parse_page import ParsePage
 from avvp_jax.reports.parses import Parse, events_table, write_all_events, write_parse
 from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.runtime import processes
@@ -56,15 +57,20 @@ def parse(config: ConfigDict, workdir: str, videos: Sequence[str]) -> int:
     make_folder(folder)
     # Or says now, and not after the first video, why it cannot.
     write_all_events(folder, [], zero_shot)
-    for found in parser.parses(paths) if parser else ():
-        if not isinstance(found, Parse):
-            problems.append(found)
-            print(f"launch.py: {found}", file=sys.stderr, flush=True)
-            continue
-        found = replace(found, name=_own_name(found.name, names))
-        names.add(found.name)
-        _write(folder, found)
-        print(events_table(found), flush=True)
+    page = ParsePage(folder, config.report.embed_media)
+    try:
+        for found in parser.parses(paths) if parser else ():
+            if not isinstance(found, Parse):
+                problems.append(found)
+                print(f"launch.py: {found}", file=sys.stderr, flush=True)
+                continue
+            found = replace(found, name=_own_name(found.name, names))
+            names.add(found.name)
+            _write(folder, found)
+            print(events_table(found), flush=True)
+            page.add(found)
+    finally:
+        page.write()
     print(f"{folder}: {len(names)} of {len(names) + len(problems)} videos", flush=True)
     return 2 if problems else 0
 

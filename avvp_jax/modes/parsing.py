@@ -170,6 +170,7 @@ class _Video:
             remarks=_remarks(self._windows, lacks),
             facts={"path": os.path.abspath(path), "fidelity": parser.fidelity, **parser.facts},
             zero_shot=parser.zero_shot,
+            video_filter=parser.video_filter,
         )
 
 

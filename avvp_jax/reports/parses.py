@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avvp_jax.errors import UserError, one_line
-from avvp_jax.metrics.events import events_of
+from avvp_jax.metrics.events import VIDEO_FILTERS, events_of
 from avvp_jax.reports.csv_files import csv_line
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines, write_npz
@@ -53,6 +53,7 @@ class Parse:
       remarks: what the video lacks, in words.
       facts: about the model and the software, for the json file.
       zero_shot: whether teachers say this, without a parser that was trained. All files say so.
+      video_filter: that of `segments`, see metrics/events.py.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Parse:
     remarks: Sequence[str] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
     zero_shot: bool = False
+    video_filter: str = VIDEO_FILTERS[0]
 
     @property
     def title(self) -> str:
@@ -115,6 +117,7 @@ def record(parse: Parse) -> dict:
         "segment_seconds": task.seconds,
         "segments": frames,
         "zero_shot": parse.zero_shot,
+        "video_filter": parse.video_filter,
         "remarks": list(parse.remarks),
         "events": [
             {
