@@ -32,9 +32,11 @@ def sources(path: str, folder: str | os.PathLike) -> list[str]:
 
 
 def _same_disk(path: str, folder: str) -> bool:
-    """Whether a file and a folder are on one disk; a file that is gone counts as its folder."""
+    """Whether a file and a folder are on one disk; of a file that is gone, where it was counts."""
     try:
-        place = path if os.path.exists(path) else os.path.dirname(path)
+        place = path
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
         return os.stat(place).st_dev == os.stat(folder).st_dev
     except (OSError, ValueError):
         return False

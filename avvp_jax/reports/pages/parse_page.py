@@ -96,7 +96,12 @@ class ParsePage:
                     entry["media"] = embedded.add(*given)
             entries.append(entry)
         classes = [{"names": names, "said": [one_line(x) for x in names]} for names in tables]
-        data = {"videos": entries, "classes": classes, "threshold": THRESHOLD, "embedding": self._embed}
+        data = {
+            "videos": entries,
+            "classes": classes,
+            "threshold": THRESHOLD,
+            "embedding": self._embed,
+        }
         facts = {
             "count": len(entries),
             "threshold": THRESHOLD,
@@ -108,7 +113,15 @@ class ParsePage:
             "left_out": self._left_out,
         }
         blocks = {"codes": packed(bytes(content)), **embedded.blocks}
-        scripts = ["parsed_videos", "texts", "steps", "gestures", "timeline", "player", "video_list"]
+        scripts = [
+            "parsed_videos",
+            "texts",
+            "steps",
+            "gestures",
+            "timeline",
+            "player",
+            "video_list",
+        ]
         path = os.path.join(self._folder, NAME)
         write_page(path, "parse", "What is heard and seen", facts, data, blocks, scripts)
 
@@ -134,7 +147,7 @@ def _show(parse: Parse) -> _Shown:
         "segments": len(parse.segments),
         "kept": np.flatnonzero(occurs).tolist(),
         "remarks": list(parse.remarks),
-        "facts": [[name, _short(text)] for name, text in _facts(parse)],
+        "facts": _facts(parse),
     }
     kept = np.moveaxis(both[..., occurs], (3, 2, 0, 1), (0, 1, 2, 3))
     return _Shown(entry, code_bytes(kept), tuple(parse.task.classes), path)
@@ -146,21 +159,20 @@ def _facts(parse: Parse) -> list[tuple[str, str]]:
     found = [("File", facts.get("path"))]
     if isinstance(model, Mapping):
         parts = [str(model.get("method"))]
-        parts += [f"{name} {model[name]}" for name in ("seed", "epoch") if model.get(name) is not None]
+        known = [name for name in ("seed", "epoch") if model.get(name) is not None]
+        parts += [f"{name} {model[name]}" for name in known]
         found.append(("Parser", ", ".join(parts)))
         weights = model.get("classes") if parse.zero_shot else model.get("weights")
         found.append(("Classes" if parse.zero_shot else "Weights", weights))
     found.append(("Windows", _windows([start for start, _ in parse.windows])))
     found.append(("Segments", f"{len(parse.segments)} of {parse.task.seconds:g} s"))
-    found.append(("Code", facts.get("commit")))
-    return [(name, str(text)) for name, text in found if text]
+    texts = [(name, str(text)) for name, text in found if text]
+    return [
+        (name, x if len(x) <= _LONGEST_FACT else f"{x[:_LONGEST_FACT]} ...") for name, x in texts
+    ]
 
 
 def _windows(starts: list[float]) -> str:
     if len(starts) < 2:
         return "one" if starts else ""
     return f"{len(starts)}, {starts[1] - starts[0]:g} s apart"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_FACT else f"{text[:_LONGEST_FACT]} ..."

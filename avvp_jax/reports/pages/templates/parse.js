@@ -118,7 +118,8 @@ document.addEventListener("keydown", (event) => {
   keys[event.key]();
 });
 
+at("about").open = matchMedia("(min-width: 62rem)").matches; // where there is room beside the player
 setThreshold(data.threshold);
 list.refresh();
 list.choose(0);
-document.documentElement.dataset.ready = "yes"; // for tests
+globalThis.parsed = { videos, player, timeline, list, textsOf }; // for tests, and for those who look from the console

@@ -77,7 +77,7 @@ class ParsedVideo {
 /** A name for people: without underscores, and never one that cannot be seen. */
 function shownName(text) {
   const name = text.replaceAll("_", " ").trim();
-  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(name) ? name : `(a name of ${[...text].length} blanks)`;
+  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(name) ? name : "(a blank name)";
 }
 
 /** A name in an element of its own, so that its direction of writing stays its own. */

@@ -1,6 +1,7 @@
 // What is heard and seen in a video, on one time axis: a row for each class that is found.
 
 const BAR = 6; // pixels of the bars beside a row's middle line
+const FLAT = 0.8; // pixels of steps that are not drawn
 const COLOURS = ["ground", "ink", "quiet", "line", "accent", "audio", "visual", "audio-faint", "visual-faint"];
 
 /**
@@ -112,17 +113,23 @@ class Timeline {
       const way = modality === "audio" ? -1 : 1, base = middle + way * (BAR + 3), tall = height / 2 - BAR - 5;
       this.drawSteps(context, this.strengthsOf(row.place, modality), modality, base, way * tall, width);
       const level = Math.round(base + (way * tall * this.threshold) / STEPS) + 0.5;
-      context.strokeStyle = this.colours.quiet;
-      context.setLineDash([3, 4]);
-      context.beginPath();
-      context.moveTo(0, level);
-      context.lineTo(width, level);
-      context.stroke();
-      context.setLineDash([]);
+      this.drawLevel(context, level, width);
     }
     context.fillStyle = this.colours.quiet;
     context.fillRect(0, middle - 0.5, width, 1);
     for (const event of row.events) this.drawBar(context, event, event.modality === "audio" ? middle - BAR - 2 : middle + 2, BAR, width);
+  }
+
+  drawLevel(context, level, width) {
+    context.save();
+    context.strokeStyle = this.colours.quiet;
+    context.globalAlpha = 0.6;
+    context.setLineDash([3, 4]);
+    context.beginPath();
+    context.moveTo(0, level);
+    context.lineTo(width, level);
+    context.stroke();
+    context.restore();
   }
 
   strengthsOf(place, modality) {
@@ -131,16 +138,20 @@ class Timeline {
     return this.strengths.get(key);
   }
 
+  /** Steps as an area with an outline; nothing where a class is all but impossible. */
   drawSteps(context, values, modality, base, tall, width) {
     const path = new Path2D();
-    const found = stepsOf(values, this.video, this.shown, width);
-    if (!found.length) return;
-    path.moveTo(found[0].left, base);
-    for (const { left, right, value } of found) {
-      path.lineTo(left, base + (tall * value) / STEPS);
-      path.lineTo(right, base + (tall * value) / STEPS);
+    let end = null;
+    for (const { left, right, value } of stepsOf(values, this.video, this.shown, width)) {
+      const height = (tall * value) / STEPS, flat = Math.abs(height) < FLAT;
+      if (end !== null && flat) path.lineTo(end, base);
+      if (end === null && !flat) path.moveTo(left, base);
+      end = flat ? null : right;
+      if (flat) continue;
+      path.lineTo(left, base + height);
+      path.lineTo(right, base + height);
     }
-    path.lineTo(found.at(-1).right, base);
+    if (end !== null) path.lineTo(end, base);
     context.fillStyle = this.colours[`${modality}-faint`];
     context.fill(path);
     context.strokeStyle = this.colours[modality];

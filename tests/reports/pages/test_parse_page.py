@@ -1,0 +1,380 @@
+"""The page of parsed videos: its events are Python's, and it does what it says."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+import urllib.parse
+
+import numpy as np
+import pytest
+
+from avvp_jax.metrics.windows import predicted
+from avvp_jax.reports.pages import media, parse_page
+from avvp_jax.reports.pages.parse_page import ParsePage
+from avvp_jax.reports.parses import Parse, label_track, subtitles, write_parse
+from avvp_jax.reports.stored_parses import stored_parses
+from avvp_jax.task import LLP, Task
+from tests.browser import WIDTHS
+from tests.media.clips import make, plain, tone
+
+CLASSES = (
+    "Speech",
+    "<b>Dog</b> & 'cat'",
+    "\u202e\u05e9\u05dc\u05d5\u05dd",
+    "tab\tand\nline",
+    "   ",
+)
+TASK = Task("made up", (*CLASSES, "Never_there"), 10, 1)
+NAME = "street #1 50%? \u05d0 \u201equoted\u201c 'it\"s' \u00fc"
+
+
+def a_parse(name="a", segments=10, task=TASK, seed=0, **more) -> Parse:
+    """Random probabilities, some at or next to thresholds; the last class is never there."""
+    rng = np.random.default_rng(seed)
+    probs = rng.random((5, segments, len(task.classes)), np.float32)
+    near = (rng.integers(1, 100, probs.shape) / 100).astype(np.float32)
+    aside = np.nextafter(near, rng.integers(0, 2, probs.shape).astype(np.float32))
+    probs = np.choose(rng.integers(0, 3, probs.shape), [probs, near, aside])
+    probs[..., -1] = 0.004
+    probs = {
+        "frame_prob": np.stack(probs[:2], axis=1),
+        "global_prob": probs[2],
+        "audio_prob": probs[3],
+        "visual_prob": probs[4],
+    }
+    kind = more.setdefault("video_filter", "global")
+    duration = more.pop("duration", task.time(segments))
+    return Parse(name, task, duration, probs, predicted(probs, kind), [(0.0, {})], **more)
+
+
+def write(folder, *parses, embed=False) -> pathlib.Path:
+    page = ParsePage(str(folder), embed)
+    for parse in parses:
+        page.add(parse)
+    page.write()
+    return folder / "report.html"
+
+
+def ready(browser, path, **more):
+    browser.open(path, **more)
+    browser.wait(lambda: browser.run("return !!globalThis.parsed"), "the page")
+
+
+def at_threshold(parse, threshold):
+    return dataclasses.replace(
+        parse, segments=predicted(parse.probs, parse.video_filter, threshold)
+    )
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Eight seconds that every browser plays, in a folder beside that of the page."""
+    place = tmp_path_factory.mktemp("videos #%") / f"{NAME}.mp4"
+    pictures = [plain((40 * (at // 8), 60, 120), (64, 96)) for at in range(64)]
+    return make(place, pictures, 8, codec="libx264", sound=tone(8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, video):
+    """A page of three videos: one that plays, one of hostile names that is gone, a long one."""
+    place = tmp_path_factory.mktemp("W") / "parses"
+    place.mkdir()
+    facts = {"path": video, "model": {"method": "made up", "seed": 3, "weights": "/W"}}
+    names = ["</script><img src=x>", "hour"]
+    hour = dataclasses.replace(TASK, classes=tuple(f"class {k}" for k in range(40)))
+    write(
+        place,
+        a_parse(NAME, 8, facts=facts, remarks=["no sound in the last 0.1 s"]),
+        a_parse(names[0], seed=1, facts={"path": "/gone/x.avi"}, zero_shot=True),
+        a_parse(names[1], 3600, hour, seed=2),
+    )
+    return place
+
+
+TASKS = [
+    (dataclasses.replace(TASK, seconds=seconds), segments, duration)
+    for seconds, segments, duration in (
+        (1, 10, 10),
+        (0.96, 31, 29.3),
+        (2.5, 7, 15.013),
+        (0.1, 9, 2),
+    )
+]
+
+
+def test_events_are_those_of_python_at_every_threshold(browser, tmp_path):
+    """And so are the texts that one can take away."""
+    parses = [
+        a_parse(f"{kind} {at}", segments, task, at, video_filter=kind, duration=duration)
+        for kind in ("global", "per_modality")
+        for at, (task, segments, duration) in enumerate(TASKS)
+    ]
+    parses[0] = dataclasses.replace(parses[0], zero_shot=True, name='"quoted"')
+    ready(browser, write(tmp_path, *parses))
+    steps = list(range(1, 100))
+    found = browser.run(
+        """const { videos, textsOf } = globalThis.parsed;
+        return videos.map((video) => arguments[0].map((step) => {
+          const events = video.events(step * 100);
+          const rows = events.map((x) => [x.modality, x.label, x.onset, x.offset, x.mean, x.peak]);
+          return [rows, textsOf(video, events, step * 100)];
+        }));""",
+        steps,
+    )
+    for parse, of_video in zip(parses, found, strict=True):
+        for step, (events, texts) in zip(steps, of_video, strict=True):
+            expected = at_threshold(parse, step / 100)
+            rows = [(x.modality, x.label, x.onset, x.offset) for x in expected.events]
+            assert [tuple(event[:4]) for event in events] == rows, (parse.name, step)
+            numbers = [(x.mean, x.peak) for x in expected.events]
+            np.testing.assert_allclose(
+                [event[4:] for event in events] or np.zeros((0, 2)),
+                np.reshape(numbers, (-1, 2)),
+                atol=1.01e-4,
+            )
+            assert texts["vtt"][1] == "".join(f"{line}\n" for line in subtitles(expected))
+            assert texts["labels.txt"][1] == "".join(f"{x}\n" for x in label_track(expected))
+
+
+def test_a_page_opens_without_errors_and_asks_for_the_video_alone(browser, folder, video):
+    ready(browser, folder / "report.html")
+    assert browser.console() == []
+    fetched = [urllib.parse.unquote(url) for url in browser.requests()]
+    assert {os.path.basename(url) for url in fetched} <= {"report.html", os.path.basename(video)}
+    assert not browser.find_all("img") and browser.run("return document.title") != "run"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_page_fits_every_screen_and_can_be_used_by_all(browser, folder, theme):
+    ready(browser, folder / "report.html", theme=theme)
+    for width in WIDTHS:
+        browser.resize(width)
+        assert browser.overflow() == 0, width
+    assert browser.violations() == []
+
+
+def test_names_are_shown_as_they_are(browser, folder):
+    ready(browser, folder / "report.html")
+    titles = browser.run(
+        "return [...document.querySelectorAll('#videos .title')].map((x) => x.textContent)"
+    )
+    assert titles == [NAME, "</script><img src=x> (zero-shot)", "hour"]
+    rows = browser.run(
+        "return [...document.querySelectorAll('#timeline .name')].map((x) => x.textContent)"
+    )
+    shown = {"Speech", "<b>Dog</b> & 'cat'", "tab and line", "(a blank name)"}
+    assert shown <= set(rows) and len(rows) == 5
+
+
+def test_the_player_plays_and_the_cursor_follows(browser, folder):
+    ready(browser, folder / "report.html")
+    browser.wait(lambda: browser.run("return !parsed.player.silent"), "metadata of the video")
+    where = "return document.querySelector('.cursor').getBoundingClientRect().left"
+    first = browser.run(where)
+    keys(browser, " ")
+    browser.wait(lambda: browser.run("return parsed.player.element.currentTime") > 0.5, "playing")
+    assert browser.find("#play").text == "Pause"
+    press(browser, browser.find("#play"))
+    assert browser.run("return parsed.player.element.paused")
+    moment, axis = browser.run(
+        "return [parsed.player.element.currentTime, parsed.timeline.axis.clientWidth]"
+    )
+    browser.wait(lambda: abs(browser.run(where) - first - axis * moment / 8) < 2, "the cursor")
+
+
+def keys(browser, *pressed, target="document.body", shift=False):
+    for key in pressed:
+        script = "arguments[0].dispatchEvent(new KeyboardEvent('keydown', arguments[1]))"
+        given = {"key": key, "shiftKey": shift, "bubbles": True, "cancelable": True}
+        browser.run(
+            script.replace("arguments[0]", target).replace("arguments[1]", "arguments[0]"), given
+        )
+
+
+def press(browser, element):
+    """Clicks without a mouse, for which the page would have to scroll first."""
+    browser.run("arguments[0].click()", element)
+
+
+def choose(browser, at):
+    press(browser, browser.find_all("#videos li")[at])
+
+
+def put(browser, name, value):
+    """Sets an input, as its user does."""
+    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+    browser.run(script, browser.find(f"#{name}"), value)
+
+
+def now(browser):
+    return browser.run("return parsed.player.time")
+
+
+def test_keys_and_clicks_go_where_they_say_without_a_video_too(browser, folder):
+    ready(browser, folder / "report.html")
+    choose(browser, 1)
+    browser.wait(lambda: "cannot play" in browser.find("#unplayable").text, "the sentence")
+    for pressed, shift, expected in [
+        ("ArrowRight", False, 1), ("ArrowRight", False, 2), ("ArrowLeft", False, 1),
+        ("End", False, 10), ("ArrowLeft", False, 9), ("Home", False, 0), ("ArrowRight", True, 10),
+        ("ArrowLeft", True, 0),
+    ]:  # fmt: skip
+        keys(browser, pressed, shift=shift)
+        assert now(browser) == expected
+    keys(browser, "ArrowRight", " ", target="document.getElementById('search')")
+    keys(browser, "End", target="document.getElementById('threshold')")
+    keys(browser, " ", target="document.getElementById('back')")
+    assert now(browser) == 0 and not browser.run("return parsed.player.playing")
+    keys(browser, " ")
+    time.sleep(0.3)
+    keys(browser, " ")
+    assert 0.25 < now(browser) < 5 and now(browser) == now(browser)
+    last = browser.find_all("#events .go")[-1]
+    press(browser, last)
+    onset = browser.run("return Math.max(...parsed.timeline.events.map((x) => x.onset))")
+    assert now(browser) == onset
+
+
+def test_the_threshold_moves_bars_table_and_list(browser, folder):
+    ready(browser, folder / "report.html")
+    for value in (0.01, 0.77, 0.99):
+        put(browser, "threshold", value)
+        expected = at_threshold(a_parse(NAME, 8), value).events
+        assert len(browser.find_all("#events tbody tr")) == len(expected)
+        assert len(browser.find_all("#timeline .row")) == len({x.label for x in expected})
+        assert browser.find("#threshold").get_attribute("aria-valuetext").startswith(f"{value:.2f}")
+        heard = sum(x.modality == "audio" for x in expected)
+        said = f"8 s · {heard} heard, {len(expected) - heard} seen"
+        browser.wait(lambda s=said: browser.find("#videos .told").text == s, said)
+    assert browser.find("#threshold-number").text == "0.99"
+    press(browser, browser.find("#reset"))
+    assert browser.find("#threshold-number").text == "0.50"
+    assert len(browser.find_all("#events tbody tr")) == len(a_parse(NAME, 8).events)
+
+
+def test_the_list_is_searched_by_name_class_and_modality(browser, folder):
+    ready(browser, folder / "report.html")
+    titles = lambda: [x.text for x in browser.find_all("#videos .title")]  # noqa: E731
+    browser.find("#search").send_keys("IMG")
+    assert titles() == ["</script><img src=x> (zero-shot)"]
+    browser.find("#search").clear()
+    keys(browser, "End", target="document.getElementById('videos')")
+    assert browser.find("#title").text == "hour"
+    put(browser, "of-class", "Speech")
+    put(browser, "of-modality", "visual")
+    shown = [
+        parse.title
+        for parse in (a_parse(NAME, 8), a_parse("</script><img src=x>", seed=1, zero_shot=True))
+        if any((x.label, x.modality) == ("Speech", "visual") for x in parse.events)
+    ]
+    assert titles() == shown and browser.find("#matches").text == f"{len(shown)} of 3 videos"
+
+
+def test_what_is_shown_can_be_taken_away(browser, folder):
+    ready(browser, folder / "report.html")
+    put(browser, "threshold", "0.3")
+    parse, found = at_threshold(a_parse(NAME, 8), 0.3), {}
+    safe = "street #1 50%_ \u05d0 \u201equoted\u201c 'it_s' \u00fc"
+    for button in browser.find_all("[data-ending]"):
+        ending = button.get_attribute("data-ending")
+        press(browser, button)
+        found[ending] = browser.downloaded(f"{safe}.{ending}")
+    assert found["vtt"].splitlines() == subtitles(parse)
+    rows = found["csv"].splitlines()
+    assert rows[0] == "filename\tonset\toffset\tevent_labels\tmodality"
+    assert '"street #1 50%? \u05d0 \u201equoted\u201c \'it""s\' \u00fc"' in rows[1]
+    record = json.loads(found["json"])
+    assert record["threshold"] == 0.3 and record["video"] == NAME
+    events = [(x["modality"], x["class"], x["onset"], x["offset"]) for x in record["events"]]
+    assert events == [(x.modality, x.label, x.onset, x.offset) for x in parse.events]
+
+
+def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
+    kinds = [
+        ("one", "global"),
+        ("two", "per_modality"),
+        ("three", "per_modality"),
+        ("four", "global"),
+    ]
+    for at, (name, kind) in enumerate(kinds):
+        write_parse(str(tmp_path), a_parse(name, seed=at, video_filter=kind, zero_shot=at == 1))
+    older = json.loads((tmp_path / "three.json").read_text())
+    del older["video_filter"]
+    (tmp_path / "three.json").write_text(json.dumps(older))
+    for name, content in {
+        "none": b"", "list": b"[]", "deep": b"[" * 10**5, "lacks": b"{}", "utf": b"\xff",
+        "else": (tmp_path / "one.json").read_bytes(),
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.json").write_bytes(content)
+        (tmp_path / f"{name}.npz").write_bytes((tmp_path / "one.npz").read_bytes())
+    (tmp_path / "four.npz").write_bytes(b"no archive")
+    (tmp_path / "mine.json").write_text("no parse")
+    found, problems = stored_parses(tmp_path)
+    assert [x.file_name for x in found] == ["one", "three", "two.zero_shot"]
+    assert found[1].video_filter == "per_modality" and found[2].zero_shot
+    assert [x.label for x in found[0].events] == [x.label for x in a_parse("one").events]
+    damaged = ["deep", "else", "four", "lacks", "list", "none", "utf"]
+    assert [line.split(".")[0] for line in problems] == damaged
+    write(tmp_path, a_parse("five"))
+    err = capsys.readouterr().err
+    assert err.startswith("warning: ") and err.count("\n") == 1 and "four.json" in err
+    text = (tmp_path / "report.html").read_text()
+    assert "7 of the videos in this folder are not shown" in text and '"five"' in text
+    assert text.index('"name":"five"') < text.index('"name":"one"')
+
+
+def test_a_video_that_is_parsed_again_replaces_what_was_there(tmp_path):
+    write_parse(str(tmp_path), a_parse("one"))
+    text = write(tmp_path, a_parse("one", seed=1)).read_text()
+    assert text.count('"name":"one"') == 1
+
+
+def test_what_cannot_be_written_is_only_warned_of(tmp_path, capsys, monkeypatch):
+    (tmp_path / "report.html").mkdir()
+    write(tmp_path, a_parse())
+    assert "report.html: cannot be written" in capsys.readouterr().err
+    monkeypatch.setattr(parse_page, "LARGEST", 1000)
+    text = write(tmp_path / "..", *(a_parse(name) for name in "abcdefgh")).read_text()
+    assert "more would make this page too large" in text
+
+
+def test_1200_videos_make_a_page_of_few_megabytes(tmp_path):
+    parses = [a_parse(f"video {at:04d}", 10, LLP, at) for at in range(1200)]
+    started = time.monotonic()
+    assert write(tmp_path, *parses).stat().st_size < 5e6
+    assert time.monotonic() - started < 20
+
+
+def test_addresses_of_videos_are_relative_where_they_can_be(tmp_path):
+    folder = tmp_path / "W" / "parses"
+    folder.mkdir(parents=True)
+    odd = tmp_path / "v" / "a#b %41?'\" \u00fc\udcff:.mp4"
+    relative, absolute = media.sources(str(odd), folder)
+    assert relative == "../../v/a%23b%20%2541%3F%27%22%20%C3%BC%FF%3A.mp4"
+    assert absolute.startswith("file:///") and absolute.endswith(relative[5:])
+    assert media.sources("/nowhere/x:y.mp4", folder) == ["file:///nowhere/x%3Ay.mp4"]
+    assert media.sources(str(odd), "gs://bucket/W") == [absolute]
+    (folder / "x:y.mp4").write_bytes(b"x")
+    assert media.sources(str(folder / "x:y.mp4"), folder)[0] == "x%3Ay.mp4"
+
+
+def test_short_videos_become_part_of_the_page(browser, tmp_path, video, monkeypatch):
+    moved = tmp_path / "moved.mp4"
+    moved.write_bytes(pathlib.Path(video).read_bytes())
+    parses = [
+        a_parse("short", 8, facts={"path": str(moved)}),
+        a_parse("long", 61, facts={"path": str(moved)}),
+        a_parse("gone", 8, facts={"path": "/gone.mp4"}),
+    ]
+    page = write(tmp_path, *parses, embed=True)
+    moved.unlink()
+    ready(browser, page)
+    browser.wait(lambda: browser.run("return !parsed.player.silent"), "the embedded video")
+    assert browser.run("return parsed.player.element.currentSrc").startswith("blob:")
+    note = browser.find("main > .note").text
+    assert note.startswith("1 of 3 videos are part") and "long (longer than 60 s), gone (" in note
+    monkeypatch.setattr(media, "MOST", 10)
+    embedded = media.Embedded()
+    assert embedded.add("x", video, 8) is None and "may hold" in embedded.linked[0][1]
