@@ -10,62 +10,24 @@ import urllib.parse
 import numpy as np
 import pytest
 
-from avvp_jax.metrics.windows import predicted
 from avvp_jax.reports.pages import media, parse_page
-from avvp_jax.reports.pages.parse_page import ParsePage
-from avvp_jax.reports.parses import Parse, label_track, subtitles, write_parse
-from avvp_jax.reports.stored_parses import stored_parses
-from avvp_jax.task import LLP, Task
+from avvp_jax.reports.parses import label_track, subtitles, write_parse
+from avvp_jax.task import LLP
 from tests.browser import WIDTHS
 from tests.media.clips import make, plain, tone
-
-CLASSES = (
-    "Speech",
-    "<b>Dog</b> & 'cat'",
-    "\u202e\u05e9\u05dc\u05d5\u05dd",
-    "tab\tand\nline",
-    "   ",
+from tests.reports.pages.parsed import (
+    TASK,
+    a_parse,
+    at_threshold,
+    choose,
+    keys,
+    press,
+    put,
+    ready,
+    write,
 )
-TASK = Task("made up", (*CLASSES, "Never_there"), 10, 1)
+
 NAME = "street #1 50%? \u05d0 \u201equoted\u201c 'it\"s' \u00fc"
-
-
-def a_parse(name="a", segments=10, task=TASK, seed=0, **more) -> Parse:
-    """Random probabilities, some at or next to thresholds; the last class is never there."""
-    rng = np.random.default_rng(seed)
-    probs = rng.random((5, segments, len(task.classes)), np.float32)
-    near = (rng.integers(1, 100, probs.shape) / 100).astype(np.float32)
-    aside = np.nextafter(near, rng.integers(0, 2, probs.shape).astype(np.float32))
-    probs = np.choose(rng.integers(0, 3, probs.shape), [probs, near, aside])
-    probs[..., -1] = 0.004
-    probs = {
-        "frame_prob": np.stack(probs[:2], axis=1),
-        "global_prob": probs[2],
-        "audio_prob": probs[3],
-        "visual_prob": probs[4],
-    }
-    kind = more.setdefault("video_filter", "global")
-    duration = more.pop("duration", task.time(segments))
-    return Parse(name, task, duration, probs, predicted(probs, kind), [(0.0, {})], **more)
-
-
-def write(folder, *parses, embed=False) -> pathlib.Path:
-    page = ParsePage(str(folder), embed)
-    for parse in parses:
-        page.add(parse)
-    page.write()
-    return folder / "report.html"
-
-
-def ready(browser, path, **more):
-    browser.open(path, **more)
-    browser.wait(lambda: browser.run("return !!globalThis.parsed"), "the page")
-
-
-def at_threshold(parse, threshold):
-    return dataclasses.replace(
-        parse, segments=predicted(parse.probs, parse.video_filter, threshold)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -184,30 +146,6 @@ def test_the_player_plays_and_the_cursor_follows(browser, folder):
     browser.wait(lambda: abs(browser.run(where) - first - axis * moment / 8) < 2, "the cursor")
 
 
-def keys(browser, *pressed, target="document.body", shift=False):
-    for key in pressed:
-        script = "arguments[0].dispatchEvent(new KeyboardEvent('keydown', arguments[1]))"
-        given = {"key": key, "shiftKey": shift, "bubbles": True, "cancelable": True}
-        browser.run(
-            script.replace("arguments[0]", target).replace("arguments[1]", "arguments[0]"), given
-        )
-
-
-def press(browser, element):
-    """Clicks without a mouse, for which the page would have to scroll first."""
-    browser.run("arguments[0].click()", element)
-
-
-def choose(browser, at):
-    press(browser, browser.find_all("#videos li")[at])
-
-
-def put(browser, name, value):
-    """Sets an input, as its user does."""
-    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
-    browser.run(script, browser.find(f"#{name}"), value)
-
-
 def now(browser):
     return browser.run("return parsed.player.time")
 
@@ -259,7 +197,7 @@ def test_the_list_is_searched_by_name_class_and_modality(browser, folder):
     titles = lambda: [x.text for x in browser.find_all("#videos .title")]  # noqa: E731
     browser.find("#search").send_keys("IMG")
     assert titles() == ["</script><img src=x> (zero-shot)"]
-    browser.find("#search").clear()
+    put(browser, "search", "")
     keys(browser, "End", target="document.getElementById('videos')")
     assert browser.find("#title").text == "hour"
     put(browser, "of-class", "Speech")
@@ -291,40 +229,6 @@ def test_what_is_shown_can_be_taken_away(browser, folder):
     assert events == [(x.modality, x.label, x.onset, x.offset) for x in parse.events]
 
 
-def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
-    kinds = [
-        ("one", "global"),
-        ("two", "per_modality"),
-        ("three", "per_modality"),
-        ("four", "global"),
-    ]
-    for at, (name, kind) in enumerate(kinds):
-        write_parse(str(tmp_path), a_parse(name, seed=at, video_filter=kind, zero_shot=at == 1))
-    older = json.loads((tmp_path / "three.json").read_text())
-    del older["video_filter"]
-    (tmp_path / "three.json").write_text(json.dumps(older))
-    for name, content in {
-        "none": b"", "list": b"[]", "deep": b"[" * 10**5, "lacks": b"{}", "utf": b"\xff",
-        "else": (tmp_path / "one.json").read_bytes(),
-    }.items():  # fmt: skip
-        (tmp_path / f"{name}.json").write_bytes(content)
-        (tmp_path / f"{name}.npz").write_bytes((tmp_path / "one.npz").read_bytes())
-    (tmp_path / "four.npz").write_bytes(b"no archive")
-    (tmp_path / "mine.json").write_text("no parse")
-    found, problems = stored_parses(tmp_path)
-    assert [x.file_name for x in found] == ["one", "three", "two.zero_shot"]
-    assert found[1].video_filter == "per_modality" and found[2].zero_shot
-    assert [x.label for x in found[0].events] == [x.label for x in a_parse("one").events]
-    damaged = ["deep", "else", "four", "lacks", "list", "none", "utf"]
-    assert [line.split(".")[0] for line in problems] == damaged
-    write(tmp_path, a_parse("five"))
-    err = capsys.readouterr().err
-    assert err.startswith("warning: ") and err.count("\n") == 1 and "four.json" in err
-    text = (tmp_path / "report.html").read_text()
-    assert "7 of the videos in this folder are not shown" in text and '"five"' in text
-    assert text.index('"name":"five"') < text.index('"name":"one"')
-
-
 def test_a_video_that_is_parsed_again_replaces_what_was_there(tmp_path):
     write_parse(str(tmp_path), a_parse("one"))
     text = write(tmp_path, a_parse("one", seed=1)).read_text()
@@ -345,19 +249,6 @@ def test_1200_videos_make_a_page_of_few_megabytes(tmp_path):
     started = time.monotonic()
     assert write(tmp_path, *parses).stat().st_size < 5e6
     assert time.monotonic() - started < 20
-
-
-def test_addresses_of_videos_are_relative_where_they_can_be(tmp_path):
-    folder = tmp_path / "W" / "parses"
-    folder.mkdir(parents=True)
-    odd = tmp_path / "v" / "a#b %41?'\" \u00fc\udcff:.mp4"
-    relative, absolute = media.sources(str(odd), folder)
-    assert relative == "../../v/a%23b%20%2541%3F%27%22%20%C3%BC%FF%3A.mp4"
-    assert absolute.startswith("file:///") and absolute.endswith(relative[5:])
-    assert media.sources("/nowhere/x:y.mp4", folder) == ["file:///nowhere/x%3Ay.mp4"]
-    assert media.sources(str(odd), "gs://bucket/W") == [absolute]
-    (folder / "x:y.mp4").write_bytes(b"x")
-    assert media.sources(str(folder / "x:y.mp4"), folder)[0] == "x%3Ay.mp4"
 
 
 def test_short_videos_become_part_of_the_page(browser, tmp_path, video, monkeypatch):

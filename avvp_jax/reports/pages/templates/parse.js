@@ -70,7 +70,8 @@ function setThreshold(value) {
   at("threshold").value = text;
   at("threshold").setAttribute("aria-valuetext", `${text}: events where probabilities reach ${Math.round(threshold / 100)}%`);
   at("threshold-number").textContent = text;
-  if (current) showEvents();
+  if (!current) return;
+  showEvents();
   clearTimeout(setThreshold.waiting);
   setThreshold.waiting = setTimeout(() => list.refresh(), 200);
 }

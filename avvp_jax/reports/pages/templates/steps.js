@@ -19,6 +19,21 @@ function stepsOf(values, video, [from, to], width) {
   return found;
 }
 
+/**
+ * Where bars of a modality's events, in the order of onset, are in pixels: [left, right]. What
+ * overlaps, or has less than a pixel between, is one.
+ */
+function barsOf(events, modality, [from, to], width) {
+  const scale = width / (to - from), found = [];
+  for (const { modality: own, onset, offset } of events) {
+    if (own !== modality || offset <= from || onset >= to) continue;
+    const left = Math.max((onset - from) * scale, -2), right = Math.min((offset - from) * scale - 1, width + 2), before = found.at(-1);
+    if (before && left < before[1] + (scale < 1 ? 1 : 0)) before[1] = Math.max(before[1], right);
+    else found.push([left, Math.max(right, left + 2)]);
+  }
+  return found;
+}
+
 const TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000, 86400];
 
 /** The times of ticks in a span, about one in `apart` pixels. */

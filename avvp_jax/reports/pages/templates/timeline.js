@@ -117,7 +117,8 @@ class Timeline {
     }
     context.fillStyle = this.colours.quiet;
     context.fillRect(0, middle - 0.5, width, 1);
-    for (const event of row.events) this.drawBar(context, event, event.modality === "audio" ? middle - BAR - 2 : middle + 2, BAR, width);
+    this.drawBars(context, "audio", row.events, this.shown, middle - BAR - 2, BAR, width);
+    this.drawBars(context, "visual", row.events, this.shown, middle + 2.5, BAR - 1, width);
   }
 
   drawLevel(context, level, width) {
@@ -159,25 +160,25 @@ class Timeline {
     context.stroke(path);
   }
 
-  drawBar(context, { modality, onset, offset }, top, height, width) {
-    const [from, to] = this.shown;
-    if (offset <= from || onset >= to) return;
-    const left = this.x(onset, width), wide = Math.max(this.x(offset, width) - left - 1, 2);
+  /** Bars of events in the order of onset: solid for what is heard, hatched for what is seen. */
+  drawBars(context, modality, events, span, top, height, width) {
+    const path = new Path2D();
+    for (const [left, right] of barsOf(events, modality, span, width)) path.rect(left, top, right - left, height);
     context.fillStyle = modality === "audio" ? this.colours.audio : this.hatch;
-    context.fillRect(left, top, wide, height);
+    context.fill(path);
     if (modality === "audio") return;
     context.strokeStyle = this.colours.visual;
-    context.strokeRect(left + 0.5, top + 0.5, Math.max(wide - 1, 1), height - 1);
+    context.lineWidth = 1;
+    context.stroke(path);
   }
 
   /** All of the time, with a frame around what the rows show. */
   drawOverview() {
     const { context, width, height } = cleared(this.overview), [from, to] = this.span, all = this.video.length;
-    this.shown = [0, all];
     context.fillStyle = this.colours.line;
     context.fillRect(0, height / 2 - 0.5, width, 1);
-    for (const event of this.events) this.drawBar(context, event, event.modality === "audio" ? 5 : height / 2 + 2, height / 2 - 7, width);
-    this.shown = this.printing ? [0, all] : this.span;
+    this.drawBars(context, "audio", this.events, [0, all], 5, height / 2 - 7, width);
+    this.drawBars(context, "visual", this.events, [0, all], height / 2 + 2.5, height / 2 - 8, width);
     context.strokeStyle = this.colours.accent;
     context.lineWidth = 2;
     context.strokeRect((from / all) * width + 1, 1, Math.max(((to - from) / all) * width - 2, 4), height - 2);

@@ -1,0 +1,83 @@
+"""Made-up parses, their page, and what a user does on it."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from avvp_jax.metrics.windows import predicted
+from avvp_jax.reports.pages.parse_page import ParsePage
+from avvp_jax.reports.parses import Parse
+from avvp_jax.task import Task
+
+CLASSES = (
+    "Speech",
+    "<b>Dog</b> & 'cat'",
+    "\u202e\u05e9\u05dc\u05d5\u05dd",
+    "tab\tand\nline",
+    "   ",
+)
+TASK = Task("made up", (*CLASSES, "Never_there"), 10, 1)
+
+
+def a_parse(name="a", segments=10, task=TASK, seed=0, **more) -> Parse:
+    """Random probabilities, some at or next to thresholds; the last class is never there."""
+    rng = np.random.default_rng(seed)
+    probs = rng.random((5, segments, len(task.classes)), np.float32)
+    near = (rng.integers(1, 100, probs.shape) / 100).astype(np.float32)
+    aside = np.nextafter(near, rng.integers(0, 2, probs.shape).astype(np.float32))
+    probs = np.choose(rng.integers(0, 3, probs.shape), [probs, near, aside])
+    probs[..., -1] = 0.004
+    probs = {
+        "frame_prob": np.stack(probs[:2], axis=1),
+        "global_prob": probs[2],
+        "audio_prob": probs[3],
+        "visual_prob": probs[4],
+    }
+    kind = more.setdefault("video_filter", "global")
+    duration = more.pop("duration", task.time(segments))
+    return Parse(name, task, duration, probs, predicted(probs, kind), [(0.0, {})], **more)
+
+
+def write(folder, *parses, embed=False) -> pathlib.Path:
+    page = ParsePage(str(folder), embed)
+    for parse in parses:
+        page.add(parse)
+    page.write()
+    return folder / "report.html"
+
+
+def ready(browser, path, **more):
+    browser.open(path, **more)
+    browser.wait(lambda: browser.run("return !!globalThis.parsed"), "the page")
+
+
+def at_threshold(parse, threshold):
+    return dataclasses.replace(
+        parse, segments=predicted(parse.probs, parse.video_filter, threshold)
+    )
+
+
+def keys(browser, *pressed, target="document.body", shift=False):
+    for key in pressed:
+        script = "arguments[0].dispatchEvent(new KeyboardEvent('keydown', arguments[1]))"
+        given = {"key": key, "shiftKey": shift, "bubbles": True, "cancelable": True}
+        browser.run(
+            script.replace("arguments[0]", target).replace("arguments[1]", "arguments[0]"), given
+        )
+
+
+def press(browser, element):
+    """Clicks with the mouse, where a smoothly scrolling page might still move."""
+    browser.run("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", element)
+    element.click()
+
+
+def choose(browser, at):
+    press(browser, browser.find_all("#videos li")[at])
+
+
+def put(browser, name, value):
+    """Sets an input, as its user does."""
+    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+    browser.run(script, browser.find(f"#{name}"), value)

@@ -1,0 +1,172 @@
+"""The timeline of a parsed video: one axis for all rows, which follows the player."""
+
+import dataclasses
+
+import pytest
+from selenium.webdriver import ActionChains
+
+from tests.reports.pages.parsed import TASK, a_parse, keys, ready, write
+
+HOUR = dataclasses.replace(TASK, classes=(*(f"class {k}" for k in range(40)), "never"))
+FRAME = 50  # ms that drawing may take here, without a graphics card; see `took` for the real ones
+SPAN = "return parsed.timeline.span"
+TIME = "return parsed.player.time"
+
+
+@pytest.fixture(scope="module")
+def hour(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("hour"), a_parse("hour", 3600, HOUR))
+
+
+@pytest.fixture
+def page(browser, hour):
+    """An hour without a video, of which time runs silently."""
+    ready(browser, hour, width=1400)
+    browser.wait(lambda: len(browser.find_all("#timeline .row")) == 40, "rows")
+    frames(browser)
+    return browser
+
+
+def frames(browser):
+    """Waits until what is to be drawn is drawn."""
+    browser.driver.execute_async_script(
+        "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
+    )
+
+
+def ink(browser, selector):
+    """How many pixels of a canvas are drawn, and its picture."""
+    return browser.run(
+        """const canvas = document.querySelector(arguments[0]), pen = canvas.getContext("2d");
+        const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+        const drawn = data.filter((value, at) => at % 4 === 3 && value > 0).length;
+        return [drawn, canvas.toDataURL()]""",
+        selector,
+    )
+
+
+def point(browser, share, selector="#timeline .row canvas"):
+    """Moves the mouse to a share of the width of a canvas."""
+    canvas = browser.find(selector)
+    browser.run("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", canvas)
+    width = browser.run("return arguments[0].clientWidth", canvas)
+    return ActionChains(browser.driver, 0).move_to_element_with_offset(
+        canvas, round((share - 0.5) * width), 0
+    )
+
+
+def test_a_click_goes_there_and_a_drag_scrubs(page):
+    point(page, 0.25).click().perform()
+    assert page.run(TIME) == pytest.approx(900, abs=5)
+    point(page, 0.5).click_and_hold().move_by_offset(100, 0).perform()
+    width = page.run("return parsed.timeline.axis.clientWidth")
+    assert page.run(TIME) == pytest.approx(1800 + 100 / width * 3600, abs=5)
+    point(page, 0.75).release().perform()
+    assert page.run(TIME) == pytest.approx(2700, abs=5)
+    left, axis = page.run(
+        "return [document.querySelector('.cursor'), parsed.timeline.axis]"
+        ".map((x) => x.getBoundingClientRect().left)"
+    )
+    assert left - axis == pytest.approx(0.75 * width, abs=2)
+
+
+def test_it_zooms_by_keys_buttons_and_wheel_and_follows_the_player(page):
+    page.run("parsed.player.seek(1800)")
+    keys(page, "+")
+    assert page.run(SPAN) == [900, 2700]
+    page.run("document.getElementById('zoom-in').click()")
+    assert page.run(SPAN) == [1350, 2250]
+    wheel = """parsed.timeline.list.dispatchEvent(new WheelEvent("wheel", {
+        deltaY: arguments[0], ctrlKey: true, bubbles: true, cancelable: true, clientX: 900 }))"""
+    page.run(wheel, -100)
+    start, end = page.run(SPAN)
+    assert end - start == pytest.approx(900 * 2.718281828**-0.5)
+    page.run("parsed.player.seek(3000)")
+    start, end = page.run(SPAN)
+    assert start < 3000 < end
+    keys(page, *["+"] * 30)
+    start, end = page.run(SPAN)
+    assert end - start == pytest.approx(2) and start <= 3000 <= end
+    keys(page, "0")
+    assert page.run(SPAN) == [0, 3600]
+
+
+def test_the_overview_moves_the_visible_span(page):
+    keys(page, "+", "+")
+    point(page, 0.5, ".overview").click().perform()
+    assert page.run(SPAN) == pytest.approx([1350, 2250], abs=5)
+    keys(page, "ArrowRight", target="document.querySelector('.overview')")
+    assert page.run(SPAN) == pytest.approx([1575, 2475], abs=5)
+    assert page.run(TIME) == 0
+    keys(page, "End", target="document.querySelector('.overview')")
+    assert page.run(SPAN) == [2700, 3600]
+    frames(page)
+    assert page.find(".overview").get_attribute("aria-valuetext") == "45:00 to 1:00:00"
+
+
+def test_rows_are_in_the_order_of_first_onsets_and_say_what_they_show(page):
+    events = a_parse("hour", 3600, HOUR).events
+    order = list(dict.fromkeys(event.label for event in events))
+    rows = page.run("return parsed.timeline.rows.map((row) => row.element.textContent)")
+    assert [row.split(":")[0] for row in rows] == order
+    heard = [x for x in events if x.label == order[0] and x.modality == "audio"]
+    assert f"heard {heard[0].onset:g} s to {heard[0].offset:g} s" in rows[0]
+    assert f"and {len(heard) - 5} times more; " in rows[0]
+
+
+def test_it_is_drawn_again_for_themes_sizes_screens_and_paper(page):
+    canvas = "#timeline .row canvas"
+    _, light = ink(page, canvas)
+    page.prefer("dark")
+    frames(page)
+    drawn, dark = ink(page, canvas)
+    assert light != dark and drawn > 1000
+    page.resize(700)
+    frames(page)
+    frames(page)
+    assert (
+        page.run(
+            "const x = document.querySelector(arguments[0]); return x.width - x.clientWidth", canvas
+        )
+        == 0
+    )
+    metrics = {"width": 700, "height": 900, "deviceScaleFactor": 3, "mobile": False}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page.run("parsed.timeline.drawNow()")
+    assert (
+        page.run(
+            "const x = document.querySelector(arguments[0]); return x.width / x.clientWidth", canvas
+        )
+        == 3
+    )
+    page.resize(1400)
+    keys(page, *"++++++")
+    page.prefer("light", "print")
+    frames(page)
+    assert page.run("return parsed.timeline.shown") == [0, 3600]
+    assert ink(page, "#timeline .row:last-child canvas")[0] > 1000
+    page.prefer("light")
+    frames(page)
+    start, end = page.run("return parsed.timeline.shown")
+    assert end - start == pytest.approx(3600 / 64)
+
+
+def test_an_hour_of_forty_classes_stays_fluid(page):
+    """Only rows near the window are drawn; the cursor alone moves while a video plays."""
+    drawn = page.run(
+        """const { timeline } = parsed, took = [];
+        for (let k = 0; k < 20; k++) {
+          timeline.zoom(k < 10 ? 1.5 : 0.8, 60 * k);
+          timeline.drawNow();
+          took.push(timeline.took);
+        }
+        return took.sort((one, other) => one - other)[10]"""
+    )
+    moved = page.run(
+        """const started = performance.now();
+        for (let k = 0; k < 100; k++) parsed.player.seek(k);
+        return (performance.now() - started) / 100"""
+    )
+    near = page.run("return parsed.timeline.rows.filter((row) => row.near).length")
+    print(f"drawn in {drawn:.1f} ms, {near} rows; moved in {moved:.2f} ms")
+    assert near < 30 and drawn < FRAME and moved < FRAME / 5

@@ -1,0 +1,41 @@
+"""Parses are read back from their files, and what is damaged is left out by name."""
+
+import json
+
+from avvp_jax.reports.parses import write_parse
+from avvp_jax.reports.stored_parses import stored_parses
+from tests.reports.pages.parsed import a_parse, write
+
+
+def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
+    kinds = [
+        ("one", "global"),
+        ("two", "per_modality"),
+        ("three", "per_modality"),
+        ("four", "global"),
+    ]
+    for at, (name, kind) in enumerate(kinds):
+        write_parse(str(tmp_path), a_parse(name, seed=at, video_filter=kind, zero_shot=at == 1))
+    older = json.loads((tmp_path / "three.json").read_text())
+    del older["video_filter"]
+    (tmp_path / "three.json").write_text(json.dumps(older))
+    for name, content in {
+        "none": b"", "list": b"[]", "deep": b"[" * 10**5, "lacks": b"{}", "utf": b"\xff",
+        "else": (tmp_path / "one.json").read_bytes(),
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.json").write_bytes(content)
+        (tmp_path / f"{name}.npz").write_bytes((tmp_path / "one.npz").read_bytes())
+    (tmp_path / "four.npz").write_bytes(b"no archive")
+    (tmp_path / "mine.json").write_text("no parse")
+    found, problems = stored_parses(tmp_path)
+    assert [x.file_name for x in found] == ["one", "three", "two.zero_shot"]
+    assert found[1].video_filter == "per_modality" and found[2].zero_shot
+    assert [x.label for x in found[0].events] == [x.label for x in a_parse("one").events]
+    damaged = ["deep", "else", "four", "lacks", "list", "none", "utf"]
+    assert [line.split(".")[0] for line in problems] == damaged
+    write(tmp_path, a_parse("five"))
+    err = capsys.readouterr().err
+    assert err.startswith("warning: ") and err.count("\n") == 1 and "four.json" in err
+    text = (tmp_path / "report.html").read_text()
+    assert "7 of the videos in this folder are not shown" in text and '"five"' in text
+    assert text.index('"name":"five"') < text.index('"name":"one"')
