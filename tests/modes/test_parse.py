@@ -23,6 +23,7 @@ from avvp_jax.training.predictor import FEWEST, Predictor
 from configs.han import get_config
 from tests.media.clips import make, tone
 from tests.media.clips import plain as coloured
+from tests.reports.pages.parsed import videos_in_page
 
 TASK = Task("made up", ("light", "beep"), 4, 1)
 SPEC = data_spec("plain", TASK)
@@ -192,11 +193,15 @@ def test_every_video_has_its_files_and_bad_ones_a_line(tmp_path, small_parser, c
     files = sorted(os.listdir(workdir / "parses"))
     endings = (".json", ".labels.txt", ".npz", ".png", ".vtt")
     expected = [f"{name}{ending}" for name in ("a b", "one", "one-2") for ending in endings]
-    assert files == sorted([*expected, "events_audio.csv", "events_visual.csv"])
+    assert files == sorted([*expected, "events_audio.csv", "events_visual.csv", "report.html"])
     rows = list(csv.reader((workdir / "parses/events_audio.csv").open(), delimiter="\t"))
     assert rows[1:] == [["one", "3", "4", "beep"], ["a b", "0", "1", "beep"]]
     record = json.loads((workdir / "parses" / "one.json").read_text())
     assert record["path"] == str(folder / "more" / "one.mkv") and record["fidelity"] == "direct"
+    assert record["video_filter"] == "global"
+    page = (workdir / "parses" / "report.html").read_text()
+    assert '"sources":["../../videos/more/one.mkv","file:///' in page
+    assert videos_in_page(workdir / "parses") == ["one", "one-2", "a b"]
 
 
 def test_a_name_too_long_for_endings_costs_that_video_alone(tmp_path, small_parser, capsys):
@@ -241,22 +246,30 @@ def test_a_later_call_keeps_the_events_of_an_earlier_one(tmp_path, small_parser)
         assert run(get_config(), str(tmp_path / "W"), "parse", videos) == 0
     rows = (tmp_path / "W/parses/events_audio.csv").read_text().splitlines()[1:]
     assert rows == ["first\t0\t1\tbeep", "second\t1\t2\tbeep"]
+    assert videos_in_page(tmp_path / "W/parses") == ["second", "first"]
 
 
 def test_events_of_a_video_are_in_the_tables_before_the_next_one_is_parsed(tmp_path, monkeypatch):
-    """A signal ends the process at once, wherever it is."""
+    """A signal ends the process at once, wherever it is; where it can, the page is written."""
     videos = [a_video(tmp_path / f"{name}.mkv", 4, beeps=(0,)) for name in ("one", "two")]
     table, before = tmp_path / "W/parses/events_audio.csv", []
 
     class Watched(Ears):
         def predict(self, *args):
             before.append(table.read_text().splitlines()[1:])
+            if len(before) == 2:
+                raise KeyboardInterrupt
             return super().predict(*args)
 
     parser = a_parser(ears=Watched())
     monkeypatch.setattr(mode, "video_parser", lambda config, workdir: parser)
-    assert run(get_config(), str(tmp_path / "W"), "parse", videos) == 0
+    config = get_config()
+    config.report.embed_media = True
+    with pytest.raises(KeyboardInterrupt):
+        run(config, str(tmp_path / "W"), "parse", videos)
     assert before == [[], ["one\t0\t1\tbeep"]]
+    assert videos_in_page(tmp_path / "W/parses") == ["one"]
+    assert 'id="media-0"' in (tmp_path / "W/parses/report.html").read_text()
 
 
 @pytest.mark.parametrize("content", [b"mine\n", b"", b"\xff\xfe", b"filename,onset\nx,1\n", None])

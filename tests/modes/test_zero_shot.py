@@ -120,7 +120,9 @@ def test_every_output_says_that_it_is_zero_shot(config, taught, tmp_path, drawn,
     endings = ["json", "labels.txt", "npz", "png", "vtt"]
     tables = [f"zero_shot_events_{modality}.csv" for modality in ("audio", "visual")]
     names = [f"a.zero_shot.{ending}" for ending in endings]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, *tables])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*names, *tables, "report.html"]
+    )
 
     expected = events_of(*VIDEOS["a"])
     record = json.loads((folder / "a.zero_shot.json").read_text())
@@ -147,11 +149,12 @@ def test_every_output_says_that_it_is_zero_shot(config, taught, tmp_path, drawn,
 
 def test_what_a_trained_parser_found_stays_beside_it(config, taught, tmp_path, monkeypatch, drawn):
     video, folder = str(taught / "videos/b.mkv"), tmp_path / "W/parses"
+    page = folder / "report.html"
     trained = dataclasses.replace(teachers_parser(config), zero_shot=False, facts={})
     monkeypatch.setattr(mode, "video_parser", lambda config, workdir: trained)
 
     def files():
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path != page}
 
     assert run(han(), str(tmp_path / "W"), "parse", [video]) == 0
     of_trained = files()
@@ -160,6 +163,9 @@ def test_what_a_trained_parser_found_stays_beside_it(config, taught, tmp_path, m
     assert {name: both[name] for name in of_trained} == of_trained
     assert len(both) == 2 * len(of_trained) and drawn == ["b", "b (zero-shot)"]
     assert not any("zero" in name or b"zero-shot" in x for name, x in of_trained.items())
+    text = page.read_text()
+    assert text.index('"title":"b (zero-shot)"') < text.index('"title":"b"')
+    assert "1 of them zero-shot: parsed by teachers" in text
 
 
 @pytest.mark.parametrize("missing", [{"visual": "auto"}, {"audio": None}, {"visual": None}])

@@ -1,6 +1,7 @@
 """Made-up parses, their page, and what a user does on it."""
 
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
@@ -45,6 +46,13 @@ def write(folder, *parses, embed=False) -> pathlib.Path:
         page.add(parse)
     page.write()
     return folder / "report.html"
+
+
+def videos_in_page(folder) -> list[str]:
+    """The names of the videos in the page of a folder, in order."""
+    text = (folder / "report.html").read_text()
+    data = text.partition('id="data">')[2].partition("</script>")[0]
+    return [video["name"] for video in json.loads(data)["videos"]]
 
 
 def ready(browser, path, **more):
