@@ -14,7 +14,8 @@ from avvp_jax.errors import UserError
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.modes import run
 from avvp_jax.modes.compare import compare
-from avvp_jax.reports.parses import Parse, write_all_events
+from avvp_jax.reports.pages.parse_page import ParsePage
+from avvp_jax.reports.parses import Parse, write_all_events, write_parse
 from avvp_jax.runtime import preemption
 from avvp_jax.runtime.preemption import Preempted
 from avvp_jax.storage import leases
@@ -73,14 +74,23 @@ def resumed(han, cloud):
 
 
 def test_events_of_videos_stay_in_the_tables_of_a_bucket(cloud):
-    """A later call of --mode=parse adds to what is there."""
+    """And in the page: a later call of --mode=parse adds to what is there."""
+    folder = f"gs://{BUCKET}/parses"
     task = Task("ducks", ("quack",), 1, 1)
     for name in ("first", "second"):
-        probs = {"frame_prob": np.ones((1, 2, 1), np.float32)}
-        parse = Parse(name, task, 1.0, probs, probs["frame_prob"] > 0.5, [])
-        write_all_events(f"gs://{BUCKET}/parses", [parse])
+        frame = np.ones((1, 2, 1), np.float32)
+        probs = {"frame_prob": frame, "global_prob": frame[:, 0]}
+        parse = Parse(name, task, 1.0, probs, frame > 0.5, [], facts={"path": f"/{name}.mp4"})
+        write_all_events(folder, [parse])
+        page = ParsePage(folder)
+        write_parse(folder, parse)
+        page.add(parse)
+        page.write()
     rows = content(cloud, "parses/events_audio.csv").decode().splitlines()[1:]
     assert rows == ["first\t0\t1\tquack", "second\t0\t1\tquack"]
+    text = content(cloud, "parses/report.html").decode()
+    at = [text.index(f'"sources":["file:///{name}.mp4"]') for name in ("second", "first")]
+    assert at == sorted(at)
 
 
 def content(cloud: Cloud, name: str) -> bytes:

@@ -49,7 +49,7 @@ class ParsePage:
         self._due = time.monotonic() + _PATIENCE
         found, self._damaged = stored_parses(folder)
         for parse in found:
-            self._keep(self._earlier, parse)
+            self._keep(self._earlier, parse.file_name, _show(parse))
         if self._damaged:
             warn(f"{folder}/{NAME} leaves out {first_ten(self._damaged)}")
 
@@ -57,17 +57,20 @@ class ParsePage:
         """Adds a video in the place of one of the same name; sometimes writes the page."""
         if (before := self._earlier.pop(parse.file_name, None)) is not None:
             self._size -= len(before.content)
-        self._keep(self._shown, parse)
+        shown = _show(parse)
+        while self._earlier and self._size + len(shown.content) > LARGEST:
+            self._size -= len(self._earlier.popitem()[1].content)
+            self._left_out += 1
+        self._keep(self._shown, parse.file_name, shown)
         if time.monotonic() > self._due:
             self.write()
 
-    def _keep(self, place: dict[str, _Shown], parse: Parse) -> None:
-        shown = _show(parse)
+    def _keep(self, place: dict[str, _Shown], name: str, shown: _Shown) -> None:
         if self._size + len(shown.content) > LARGEST:
             self._left_out += 1
             return
         self._size += len(shown.content)
-        place[parse.file_name] = shown
+        place[name] = shown
 
     def write(self) -> None:
         """Writes the page, if there is any video; never fails, because all else is written."""

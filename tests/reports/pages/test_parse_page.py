@@ -236,13 +236,20 @@ def test_a_video_that_is_parsed_again_replaces_what_was_there(tmp_path):
     assert videos_in_page(tmp_path) == ["one"]
 
 
-def test_what_cannot_be_written_is_only_warned_of(tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_written_is_only_warned_of(tmp_path, capsys):
     (tmp_path / "report.html").mkdir()
     write(tmp_path, a_parse())
     assert "report.html: cannot be written" in capsys.readouterr().err
-    monkeypatch.setattr(parse_page, "LARGEST", 1000)
-    text = write(tmp_path / "..", *(a_parse(name) for name in "abcdefgh")).read_text()
-    assert "more would make this page too large" in text
+
+
+def test_a_page_that_would_be_too_large_leaves_earlier_videos_out_first(tmp_path, monkeypatch):
+    size = len(parse_page._show(a_parse()).content)
+    monkeypatch.setattr(parse_page, "LARGEST", 3 * size)
+    for name in "abcd":
+        write_parse(str(tmp_path), a_parse(name))
+    text = write(tmp_path, a_parse("e"), a_parse("f")).read_text()
+    assert videos_in_page(tmp_path) == ["e", "f", "a"]
+    assert "3 of the videos in this folder are not shown" in text
 
 
 def test_1200_videos_make_a_page_of_few_megabytes(tmp_path):
@@ -250,6 +257,17 @@ def test_1200_videos_make_a_page_of_few_megabytes(tmp_path):
     started = time.monotonic()
     assert write(tmp_path, *parses).stat().st_size < 5e6
     assert time.monotonic() - started < 20
+
+
+def test_sound_without_a_picture_is_played(browser, tmp_path):
+    sound = make(tmp_path / "x.wav", [], sound=tone(3), sound_codec="pcm_s16le")
+    remark = "no picture: nothing is seen in it, only heard"
+    ready(browser, write(tmp_path, a_parse("x", 3, facts={"path": sound}, remarks=[remark])))
+    browser.wait(lambda: browser.run("return !parsed.player.silent"), "the sound")
+    assert browser.find("#unplayable").text == "" and browser.find("video.sound").is_displayed()
+    assert browser.find("#remarks").text == remark.capitalize()
+    keys(browser, "End")
+    browser.wait(lambda: now(browser) == pytest.approx(3, abs=0.1), "the end")
 
 
 def test_short_videos_become_part_of_the_page(browser, tmp_path, video, monkeypatch):
