@@ -91,6 +91,38 @@ def test_it_zooms_by_keys_buttons_and_wheel_and_follows_the_player(page):
     assert page.run(SPAN) == [0, 3600]
 
 
+def test_fingers_seek_and_zoom(page):
+    """A finger that scrolls the page seeks nothing."""
+    canvas = page.find("#timeline .row canvas")
+    page.run("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", canvas)
+    box = page.run("return arguments[0].getBoundingClientRect().toJSON()", canvas)
+    across = lambda share: box["left"] + share * box["width"]  # noqa: E731
+
+    def touch(kind, *shares, down=0):
+        points = [
+            {"x": across(x), "y": box["top"] + 20 + down, "id": k} for k, x in enumerate(shares)
+        ]
+        given = {"type": f"touch{kind}", "touchPoints": points}
+        page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", given)
+
+    touch("Start", 0.5)
+    touch("End")
+    assert page.run(TIME) == pytest.approx(1800, abs=5)
+    touch("Start", 0.25)
+    for down in (30, 60, 90):
+        touch("Move", 0.25, down=-down)
+    touch("End")
+    assert page.run(TIME) == pytest.approx(1800, abs=5)
+    page.run("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", canvas)
+    touch("Start", 0.45, 0.55)
+    touch("Move", 0.4, 0.6)
+    touch("Move", 0.3, 0.7)
+    touch("End")
+    start, end = page.run(SPAN)
+    assert end - start < 1500 and start < 1800 < end
+    assert page.run(TIME) == pytest.approx(1800, abs=5)
+
+
 def test_the_overview_moves_the_visible_span(page):
     keys(page, "+", "+")
     point(page, 0.5, ".overview").click().perform()

@@ -1,5 +1,7 @@
 // What the mouse, fingers and wheel do with a timeline.
 
+const SIDEWAYS = 6; // pixels after which a finger scrubs
+
 /** Click seeks, drag scrubs; two fingers or ctrl and the wheel zoom; the overview moves the visible span. */
 function addGestures(timeline) {
   const timeAt = (event) => {
@@ -7,6 +9,7 @@ function addGestures(timeline) {
     return Math.min(Math.max(from + ((event.clientX - left) / width) * (to - from), 0), timeline.video.length);
   };
   const fingers = new Map(), drawn = (event) => event.target.tagName === "CANVAS" && event.target !== timeline.overview;
+  let start = 0, intent = null; // "seek" once it is clear; "zoom" from a second finger on until all are lifted
   const release = (event) => {
     fingers.delete(event.pointerId);
     timeline.held = fingers.size > 0;
@@ -16,18 +19,21 @@ function addGestures(timeline) {
     fingers.set(event.pointerId, event.clientX);
     event.target.setPointerCapture(event.pointerId);
     timeline.held = true;
-    // A finger may be about to scroll the page; it seeks once it moves sideways or is lifted.
-    if (event.pointerType !== "touch") timeline.seek(timeAt(event));
+    start = event.clientX;
+    // A finger may be about to scroll the page: it seeks once it moves sideways or is lifted.
+    intent = fingers.size > 1 ? "zoom" : event.pointerType === "touch" ? null : "seek";
+    if (intent === "seek") timeline.seek(timeAt(event));
   });
   timeline.place.addEventListener("pointermove", (event) => {
     if (!fingers.has(event.pointerId)) return;
     const before = apart(fingers);
     fingers.set(event.pointerId, event.clientX);
-    if (fingers.size === 1) timeline.seek(timeAt(event));
+    if (intent === null && Math.abs(event.clientX - start) > SIDEWAYS) intent = "seek";
+    if (intent === "seek") timeline.seek(timeAt(event));
     else if (before > 8) timeline.zoom(Math.max(apart(fingers), 8) / before, timeAt(event));
   });
   timeline.place.addEventListener("pointerup", (event) => {
-    if (fingers.size === 1 && fingers.has(event.pointerId) && event.pointerType === "touch") timeline.seek(timeAt(event));
+    if (fingers.has(event.pointerId) && intent === null) timeline.seek(timeAt(event));
     release(event);
   });
   timeline.place.addEventListener("pointercancel", release);

@@ -38,10 +38,10 @@ class Player {
     this.element.removeAttribute("src");
     this.element.hidden = true;
     this.silent = true;
-    this.tell(
-      "This browser cannot play the file: it is not where it was, or of a kind that browsers do not play, such as avi. " +
-        "The cursor, the keys and the buttons work all the same; time then runs without picture and sound.",
-    );
+    const why = this.video.sources
+      ? "This browser cannot play the file: it is not where it was, or of a kind that browsers do not play, such as avi."
+      : "It is not known where the file of this video is.";
+    this.tell(`${why} The cursor, the keys and the buttons work all the same; time then runs without picture and sound.`);
     this.moved();
   }
 

@@ -65,7 +65,11 @@ class Timeline {
   /** Takes the colours of the page as it looks now; on paper, all rows and all of the time. */
   restyle(printing = matchMedia("print").matches) {
     this.printing = printing;
+    const root = document.documentElement, theme = root.dataset.theme;
+    if (printing) root.dataset.theme = "light"; // paper is white, also before styles know of it
     this.colours = Object.fromEntries(COLOURS.map((name) => [name, colour(name)]));
+    if (printing && theme) root.dataset.theme = theme;
+    else if (printing) delete root.dataset.theme;
     this.hatch = hatched(this.axis.getContext("2d"), this.colours["visual-faint"], this.colours.visual);
     if (this.video) this.drawNow();
   }
