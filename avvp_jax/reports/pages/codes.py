@@ -13,8 +13,9 @@ _GRID = (np.arange(STEPS + 1) / STEPS).astype(np.float32)
 
 
 def codes(probs: Float[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
-    """The code of each probability, from 0 to 10,000."""
-    found = np.searchsorted(_GRID, np.asarray(probs, np.float32), side="right") - 1
+    """The code of each probability, from 0 to 10,000; 0 of what is no number."""
+    probs = np.nan_to_num(np.asarray(probs, np.float32), nan=0.0)  # NaN reaches no threshold
+    found = np.searchsorted(_GRID, probs, side="right") - 1
     return np.clip(found, 0, STEPS).astype(np.uint16)
 
 

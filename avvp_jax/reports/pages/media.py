@@ -54,12 +54,15 @@ class Embedded:
     blocks: dict[str, str] = field(default_factory=dict)
     linked: list[tuple[str, str]] = field(default_factory=list)
     size: int = 0
+    _known: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, title: str, path: str, duration: float) -> tuple[str, str] | None:
         """Embeds a video: the id of its block and its type. None, with a note, if it may not be."""
         content = None
         if duration > LONGEST:
             reason = f"longer than {LONGEST:g} s"
+        elif path in self._known:  # parsed twice: by a parser, and by teachers
+            return self._known[path]
         else:
             content, reason = self._read(path)
         if content is None:
@@ -68,7 +71,8 @@ class Embedded:
         self.size += len(content)
         name = f"media-{len(self.blocks)}"
         self.blocks[name] = encoded(content)
-        return name, mimetypes.guess_type(path)[0] or ""
+        self._known[path] = name, mimetypes.guess_type(path)[0] or ""
+        return self._known[path]
 
     def _read(self, path: str) -> tuple[bytes | None, str]:
         try:

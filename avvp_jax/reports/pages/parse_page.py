@@ -109,7 +109,7 @@ class ParsePage:
             "count": len(entries),
             "threshold": THRESHOLD,
             "zero_shot": sum(entry["zeroShot"] for entry in entries),
-            "embedded": len(embedded.blocks),
+            "embedded": sum(entry.get("media") is not None for entry in entries),
             "embedding": self._embed,
             "linked": embedded.linked,
             "damaged": self._damaged,

@@ -131,3 +131,9 @@ def test_codes_decide_as_probabilities(probs, step):
     probs = np.append(probs, [near, np.nextafter(near, np.float32(0)), np.nextafter(near, 2)])
     probs = probs.astype(np.float32)
     np.testing.assert_array_equal(codes(probs) >= step, probs >= threshold)
+
+
+def test_what_is_no_number_reaches_no_threshold():
+    assert codes(np.array([np.nan, np.inf, -np.inf, -1, 2], np.float32)).tolist() == [
+        0, STEPS, 0, 0, STEPS,
+    ]  # fmt: skip

@@ -277,6 +277,7 @@ def test_short_videos_become_part_of_the_page(browser, tmp_path, video, monkeypa
         a_parse("short", 8, facts={"path": str(moved)}),
         a_parse("long", 61, facts={"path": str(moved)}),
         a_parse("gone", 8, facts={"path": "/gone.mp4"}),
+        a_parse("short", 8, facts={"path": str(moved)}, zero_shot=True),
     ]
     page = write(tmp_path, *parses, embed=True)
     moved.unlink()
@@ -284,7 +285,7 @@ def test_short_videos_become_part_of_the_page(browser, tmp_path, video, monkeypa
     browser.wait(lambda: browser.run("return !parsed.player.silent"), "the embedded video")
     assert browser.run("return parsed.player.element.currentSrc").startswith("blob:")
     note = browser.find("main > .note").text
-    assert note.startswith("1 of 3 videos are part") and "long (longer than 60 s), gone (" in note
+    assert note.startswith("2 of 4 videos are part") and "long (longer than 60 s), gone (" in note
     monkeypatch.setattr(media, "MOST", 10)
     embedded = media.Embedded()
     assert embedded.add("x", video, 8) is None and "may hold" in embedded.linked[0][1]

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-from selenium.webdriver import ActionChains
 
 from tests.reports.pages.parsed import TASK, a_parse, keys, ready, write
 
@@ -47,6 +46,8 @@ def ink(browser, selector):
 
 def point(browser, share, selector="#timeline .row canvas"):
     """Moves the mouse to a share of the width of a canvas."""
+    from selenium.webdriver import ActionChains  # here, because it may not be installed
+
     canvas = browser.find(selector)
     browser.run("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", canvas)
     width = browser.run("return arguments[0].clientWidth", canvas)

@@ -48,7 +48,7 @@ class Player {
   loaded() {
     this.silent = false;
     this.element.currentTime = this.at; // where the user has gone in the meantime
-    if (this.since !== null) this.element.play();
+    if (this.since !== null) this.element.play().catch(() => this.moved());
     this.since = null;
     const sound = !this.element.videoWidth;
     this.element.classList.toggle("sound", sound);
