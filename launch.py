@@ -5,7 +5,7 @@ python launch.py --config=configs/han.py[:synthetic] --workdir=W [--mode=train|e
                  [--coordinator=HOST:PORT --num_processes=N --process_id=0..N-1 | --num_processes=1]
 python launch.py --mode=parse --workdir=W [--config.KEY=VALUE ...] VIDEO_OR_FOLDER ...
 python launch.py --mode=parse --workdir=W --config.parse.teachers=classes.csv VIDEO_OR_FOLDER ...
-python launch.py --mode=compare W1 W2 ...
+python launch.py --mode=compare W1 W2 ... [--config.report=FILE.html]
 """
 
 import contextlib
@@ -38,6 +38,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         given = config_file(argv)
         flags.FLAGS(argv, known_only=True)
         if flags.FLAGS.mode == "compare":
+            refuse_other_keys(argv)
+            config_flags.DEFINE_config_dict("config", ConfigDict({"report": ""}))
             return flags.FLAGS(argv)
         if not flags.FLAGS.workdir:
             raise UserError("--workdir=DIR is missing: where the run keeps its results")
@@ -129,6 +131,17 @@ def config_file(argv: list[str]) -> str | None:
     return given[0] if given else None
 
 
+def refuse_other_keys(argv: list[str]) -> None:
+    """Checks that --mode=compare, which has no config, is given the one key that it knows.
+
+    Raises:
+      UserError: it is given another.
+    """
+    for arg in argv[1 : argv.index("--") if "--" in argv else None]:
+        if re.match(r"--?config(?!\.report(=|$))([.=]|$)", arg):
+            raise UserError(f"{arg}: --mode=compare takes no config, only --config.report=FILE")
+
+
 def refuse_other_files(given: str) -> None:
     """Checks that --config is a Python file, because it will be run.
 
@@ -170,10 +183,10 @@ def stop(error: UserError) -> NoReturn:
 
 def main(argv: list[str]) -> None:
     if flags.FLAGS.mode == "compare":
-        from avvp_jax.modes.compare import compare
+        from avvp_jax.modes import comparison
 
         try:
-            print(compare(argv[1:]))
+            comparison.run(argv[1:], flags.FLAGS.config.report)
         except UserError as error:
             stop(error)
         processes.leave(0)

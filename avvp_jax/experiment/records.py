@@ -105,6 +105,18 @@ def recall_content(workdir: str) -> object:
         return record.get("data", {}).get("content")
 
 
+def recall_software(workdir: str) -> dict[str, str]:
+    """The commit and the versions of packages in W/config.json, by name; what is none is left out.
+
+    Raises:
+      UserError: see recall.
+    """
+    path, record = _read_record(workdir)
+    with _refusing_damage(path):
+        found = {"commit": record.get("commit"), **record.get("versions", {})}
+        return {name: text for name, text in found.items() if isinstance(text, str)}
+
+
 def _other_files(workdir: str, origin: Mapping[str, object]) -> str | None:
     path, record = _read_record(workdir)
     with _refusing_damage(path):

@@ -49,3 +49,19 @@ def p_values(
         test = stats.ttest_rel if paired else stats.ttest_ind
         options = {} if paired else {"equal_var": False}
         return np.asarray(test(*sides, axis=0, **options).pvalue)
+
+
+def holm(p: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """p-values adjusted for how many there are, by Holm's step-down method.
+
+    If all that are below a level are called differences, the chance that any of them is none is
+    below it. NaN stays, and does not count as a test.
+    """
+    there = ~np.isnan(p)
+    found, adjusted = p[there], np.full(p.shape, np.nan)
+    order = np.argsort(found, kind="stable")
+    raised = np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1))
+    values = np.empty(len(found))
+    values[order] = np.minimum(raised, 1)
+    adjusted[there] = values
+    return adjusted

@@ -78,6 +78,8 @@ class Result(NamedTuple):
       seeds: the scores of each seed.
       config: dotted key -> value; None if the scores are those of published weights.
       task: what was parsed.
+      stage: whose model it is; "" in older files.
+      weights: where they are; "" in older files.
     """
 
     method: str
@@ -85,6 +87,8 @@ class Result(NamedTuple):
     seeds: list[dict]
     config: dict | None
     task: Task = LLP
+    stage: str = ""
+    weights: str = ""
 
 
 def read_result(workdir: str, split: str) -> Result:
@@ -110,6 +114,8 @@ def read_result(workdir: str, split: str) -> Result:
         truth, dense = record.get("truth"), record.get("dense")
         good = good and (dense is None or (type(dense) is int and dense >= 0))
         good = good and (truth is None or isinstance(truth, str))
+        made_by = record.get("stage", ""), record.get("weights", "")
+        good = good and all(isinstance(text, str) for text in made_by)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
     # OverflowError: an integer too large for a float. RecursionError: brackets nested too deeply.
@@ -129,7 +135,7 @@ def read_result(workdir: str, split: str) -> Result:
     seeds = [ten | {name: float(ten[name]) for name in present} for ten in seeds]
     scored = Scored(dataset, split, None, *counts, truth, dense)
     if not is_there(os.path.join(workdir, "config.json")):
-        return Result(method, scored, seeds, None)
+        return Result(method, scored, seeds, None, LLP, *made_by)
     config = recall(workdir)
     if dataset in MADE_UP and dataset == config.data.dataset:
         scored = scored._replace(synthetic_seed=config.data.synthetic_seed)
@@ -139,7 +145,7 @@ def read_result(workdir: str, split: str) -> Result:
         if field.free_in_pairs or field.free_on_resume
     }
     kept = {key: value for key, value in flat_config(config).items() if key not in aside}
-    return Result(method, scored, seeds, kept, recall_spec(workdir).task)
+    return Result(method, scored, seeds, kept, recall_spec(workdir).task, *made_by)
 
 
 def _present(seeds: Sequence[dict]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import scores
 from avvp_jax.metrics.video_scores import ALL_NAMES, video_scores, whole_probabilities
 from avvp_jax.nn.functional import Network
+from avvp_jax.reports.parsed_files import write_parsed
 from avvp_jax.reports.results import MEAN, draw_timelines, write_details, write_scores
 from avvp_jax.reports.tables import (
     SYNTHETIC_NOTE,
@@ -116,6 +117,7 @@ def write_scored(
     split, results, probs, segments, step = scored
     summary = write_scores(folder, split, results, facts)
     classes = write_details(folder, split, probs, segments)
+    write_parsed(folder, split, probs, segments)
     main = summary.get(MEAN) or summary[""]
     writer.write_scalars(step, {f"{split.name}_best/{x}": main[x] for x in ALL_NAMES if x in main})
     draw_timelines(config.eval.plots, folder, split, probs, segments, writer, step)

@@ -54,6 +54,7 @@ def write_page(
         .render(
             **facts,
             title=title,
+            page=template,
             style=Markup(styles),
             script=Markup(script),
             data=Markup(json_text(data)),
@@ -61,7 +62,14 @@ def write_page(
             policy=_policy(styles, script),
         )
     )
-    write_whole(path, text.encode())
+    # A file's name that is no UTF-8 has lone surrogates, which could not be written.
+    write_whole(path, text.encode("utf-8", "replace"))
+
+
+def begins_as(content: bytes, template: str) -> bool:
+    """Whether a file's first bytes are those of a page that was made from a template."""
+    text = f'<!doctype html>\n<html lang="en" data-page="{template}">'
+    return content.startswith(text.encode())
 
 
 def packed(content: bytes) -> str:

@@ -5,10 +5,11 @@
  *
  * rows: [{label, lanes: [{name, kind, modality, spans: [[onset, offset], ...]}]}]; kind is
  * "predicted" or "annotated", spans are in segments, the offset exclusive. Lanes are drawn below
- * one another, with their names at the left; a screen reader reads each row as a sentence.
+ * one another, with their names at the left; a screen reader reads each row as a sentence. Letters
+ * have their size where the drawing is as wide as `width`, in pixels.
  */
-function strips(rows, segments, seconds) {
-  const lane = 16, left = 132, width = 520, unit = (width - left - 8) / segments;
+function strips(rows, segments, seconds, width = 520) {
+  const lane = 16, left = 132, unit = (width - left - 8) / segments;
   const list = draw("g", { role: "list" });
   let top = 4;
   for (const { label, lanes } of rows) {
