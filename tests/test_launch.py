@@ -93,6 +93,18 @@ MISTAKES = {
         ["--workdir=W", "--config=configs/han.py", "--mode=eval", "--config.init_from=x.pt"],
         "x.pt: no such checkpoint",
     ),
+    "a config to compare by": (
+        ["--mode=compare", "W1", "W2", "--config.train.epochs=3"],
+        "--config.train.epochs=3: --mode=compare takes no config, only --config.report=FILE",
+    ),
+    "another part of the page": (
+        ["--mode=compare", "W1", "W2", "--config.report.videos=V"],
+        "--config.report.videos=V: --mode=compare takes no config",
+    ),
+    "no folder for the page": (
+        ["--mode=compare", "W1", "W2", "--config.report", "/nowhere/page.html"],
+        "--config.report=/nowhere/page.html: cannot be written",
+    ),
     "no place to export to": (
         ["--workdir=W", "--config=configs/han.py", "--mode=export"],
         "--config.export_to",

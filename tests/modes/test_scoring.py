@@ -12,8 +12,9 @@ from avvp_jax.data.splits import Split
 from avvp_jax.experiment.weights import Weights
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES
-from avvp_jax.metrics.video_scores import ALL_NAMES, VIDEO_NAMES
+from avvp_jax.metrics.video_scores import ALL_NAMES, VIDEO_NAMES, whole_probabilities
 from avvp_jax.modes.scoring import score_split
+from avvp_jax.reports.parsed_files import read_parsed, write_parsed
 from avvp_jax.streams import data_spec
 from avvp_jax.task import MODALITIES, Task
 from tests.metrics import plain_scores
@@ -72,6 +73,22 @@ def test_scores_are_those_of_a_plain_count_of_each_clip_alone(size, seed, dense,
     assert set(found) <= set(ALL_NAMES)
     assert set(NAMES).isdisjoint(found) == (dense == 0)
     assert set(VIDEO_NAMES).isdisjoint(found) == (not split.weak_label.any())
+
+
+@pytest.mark.parametrize("dense", [0, 3, 5])
+def test_what_is_said_of_a_split_can_be_read_again(dense, tmp_path):
+    split, probs = made_up(5, 3, 4, 0, dense)
+    segments = predicted_segments(probs, "per_modality")
+    write_parsed(str(tmp_path), split, probs, segments)
+    found = read_parsed(str(tmp_path), "val")
+    assert (found.filenames, found.truth) == (split.filenames, split.truth_digest)
+    assert found.task.classes == split.task.classes and found.dense.sum() == dense
+    np.testing.assert_array_equal(found.predicted, segments)
+    truth = np.zeros_like(segments) if split.truth is None else split.truth > 0
+    np.testing.assert_array_equal(found.annotated, truth & found.dense[:, None, None, None])
+    np.testing.assert_array_equal(found.lengths, split.lengths)
+    np.testing.assert_array_equal(found.weak_label, split.weak_label > 0)
+    np.testing.assert_array_equal(found.wholes, whole_probabilities(probs))
 
 
 def test_other_annotations_have_another_digest():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 
@@ -130,7 +131,7 @@ def test_it_says_what_was_computed(browser, a_page, runs):
         "return [...document.querySelectorAll('#scores ~ div tbody tr')].map(x => x.textContent)"
     )
     assert f"{mean:.1f}" in next(x for x in row if "Segments: Type" in x)
-    lanes = browser.find_all(".dots:first-of-type .lane")
+    lanes = browser.find_all(".dots .lane:not(.paper)")
     assert len(lanes) == 4 * 16  # ten scores, and six of whole videos
     # One of one seed has no interval.
     assert browser.run("return document.querySelectorAll('.side-2 .interval').length") == 0
@@ -168,7 +169,7 @@ def test_classes_are_sorted_by_difference_and_the_reference_can_be_chosen(browse
 def test_timelines_show_what_each_says(browser, a_page, runs):
     browser.open(a_page)
     first = browser.find("details[data-video]")
-    browser.find("details[data-video] summary").click()
+    browser.run("document.querySelector('details[data-video] summary').click()")
     browser.wait(lambda: browser.find_all(".timelines svg"), "the timeline")
     models = [read_parsed(folder, "test") for folder in runs[:3]]
     video = differences.most_different(differences.scores_by_video(models))[0]
@@ -314,3 +315,25 @@ def test_numbers_with_papers_stand_side_by_side(tmp_path, monkeypatch):
     text = (tmp_path / "page.html").read_text()
     assert "&lt;PAPER&gt; (paper, test)" in text and "<PAPER>" not in text
     assert dataclasses.is_dataclass(read_parsed(one, "test")) and len(NAMES) == 10
+
+
+PLACES = {
+    "a folder": (".", "is a folder"),
+    "no folder": ("no/page.html", "cannot be written"),
+    "a file of another program": ("notes.html", "is not a page of --mode=compare"),
+    "a pipe": ("pipe", "is not a page of --mode=compare"),
+    "a long name": ("x" * 254, "cannot be written"),
+    "a name that ends as a folder's": ("new/", "is no name of a file"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_place_that_cannot_be_written_is_refused_before_anything(case, tmp_path):
+    name, message = PLACES[case]
+    (tmp_path / "notes.html").write_text("<!doctype html>\n<html lang='en'>")
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(UserError, match=re.escape(message)):
+        run(["nowhere", "nowhere"], f"{tmp_path}/{name}")  # not: nowhere has no scores
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "notes.html").read_text().startswith("<!doctype html>\n<html lang='en'")

@@ -46,7 +46,7 @@ function barOf({ name, how, gain, scores, videos, segments }, largest, other, re
   const pair = `${letterOf(reference)} ${scores[reference].toFixed(1)}, ${letterOf(other)} ${scores[other].toFixed(1)}`;
   const said = (gain < 0 ? "\u2212" : "+") + Math.abs(gain).toFixed(1);
   return make("li", {},
-    make("span", { class: "class-name", title: name }, make("bdi", {}, name), make("span", { class: "quiet" }, `, ${how}`)),
+    make("span", { class: "class-name", title: name }, make("span", { class: "quiet" }, `${how}: `), make("bdi", {}, name)),
     draw("svg", { viewBox: "0 0 200 20", preserveAspectRatio: "none", "aria-hidden": true }, bar, zero),
     make("span", { class: "gain" }, gain === 0 ? "0.0" : said),
     make("span", { class: "often" }, `${pair}; ${often}`));

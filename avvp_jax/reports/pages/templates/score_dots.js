@@ -15,7 +15,7 @@ function scoreDots(rows, letters, papers, width) {
   const plot = draw("g"), lines = draw("g");
   let top = 4;
   for (const row of rows) {
-    const label = `${row.level}: ${row.words}`;
+    const label = row.level === "Whole videos" ? row.words : `${row.level}: ${row.words}`;
     const parts = wrapped(label, beside ? 32 : Math.floor(width / 6.5));
     parts.forEach((part, i) => plot.append(draw("text", { x: 0, y: top + 13 + 15 * i, "font-weight": 600 }, part)));
     if (!beside) top += 15 * parts.length + 4;
