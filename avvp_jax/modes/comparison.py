@@ -79,7 +79,7 @@ def refuse_place(given: str, path: str) -> None:
 
 def _holds_comparison(path: str) -> bool:
     """Whether a file is a page of this mode; not read_bytes, which takes no web pages."""
-    if not epath.Path(path).is_file():  # reading a pipe could block
+    if not (on_cloud(path) or os.path.isfile(path)):  # reading a pipe could block
         return False
     try:
         with epath.Path(path).open("rb") as file:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 
@@ -315,25 +314,3 @@ def test_numbers_with_papers_stand_side_by_side(tmp_path, monkeypatch):
     text = (tmp_path / "page.html").read_text()
     assert "&lt;PAPER&gt; (paper, test)" in text and "<PAPER>" not in text
     assert dataclasses.is_dataclass(read_parsed(one, "test")) and len(NAMES) == 10
-
-
-PLACES = {
-    "a folder": (".", "is a folder"),
-    "no folder": ("no/page.html", "cannot be written"),
-    "a file of another program": ("notes.html", "is not a page of --mode=compare"),
-    "a pipe": ("pipe", "is not a page of --mode=compare"),
-    "a long name": ("x" * 254, "cannot be written"),
-    "a name that ends as a folder's": ("new/", "is no name of a file"),
-}
-
-
-@pytest.mark.parametrize("case", PLACES)
-def test_a_place_that_cannot_be_written_is_refused_before_anything(case, tmp_path):
-    name, message = PLACES[case]
-    (tmp_path / "notes.html").write_text("<!doctype html>\n<html lang='en'>")
-    os.mkfifo(tmp_path / "pipe")
-    before = sorted(os.listdir(tmp_path))
-    with pytest.raises(UserError, match=re.escape(message)):
-        run(["nowhere", "nowhere"], f"{tmp_path}/{name}")  # not: nowhere has no scores
-    assert sorted(os.listdir(tmp_path)) == before
-    assert (tmp_path / "notes.html").read_text().startswith("<!doctype html>\n<html lang='en'")
