@@ -15,7 +15,8 @@ from tests.xla_flags import with_quick_flags
 TRAININGS = ("test_seeds", "test_stages", "test_fit", "test_modes", "test_checkpoints")
 TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
 PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
-FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_variants", "test_other_task", "test_feed")
+FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_valor_from_videos", "test_time_mask")
+FIRST += ("test_variants", "test_other_task", "test_feed")
 
 # Under nohup a process ignores SIGHUP, in the background of a script SIGINT, and so would those
 # that tests start and send it to. A handler protects this one as well, and they begin without it.
