@@ -83,14 +83,12 @@ class Timeline {
     if (this.waiting) cancelAnimationFrame(this.waiting);
     this.waiting = null;
     if (!this.video) return;
-    const started = performance.now();
     this.shown = this.printing ? [0, this.video.length] : this.span;
     this.ticks = ticksIn(this.shown, this.axis.clientWidth || 1);
     this.drawAxis();
     for (const row of this.rows) if (row.near || this.printing) this.drawRow(row);
     this.drawOverview();
     this.placeCursor();
-    this.took = performance.now() - started; // for tests
   }
 
   x(time, width) {
