@@ -201,7 +201,7 @@ def results(workdir: pathlib.Path) -> dict:
     for line in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
         stage = next((name for name in TRAININGS if f"{name}/train/loss" in line), None)
         if stage:  # an epoch that was lost is logged again
-            kept = {name: value for name, value in line.items() if "videos_per_second" not in name}
+            kept = {name: value for name, value in line.items() if "second" not in name}
             found["logged"][f"{stage} {line['step']}"] = kept
     return found
 

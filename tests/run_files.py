@@ -28,7 +28,7 @@ def logged(workdir: pathlib.Path) -> list[dict]:
     """What was logged of each epoch, but for its speed."""
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
     epochs = [line for line in lines if any(name.endswith("train/loss") for name in line)]
-    return [{k: v for k, v in each.items() if "videos_per_second" not in k} for each in epochs]
+    return [{k: v for k, v in each.items() if "second" not in k} for each in epochs]
 
 
 def weights_of(workdir: pathlib.Path) -> list[Weights]:

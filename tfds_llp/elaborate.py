@@ -20,7 +20,7 @@ import numpy as np
 
 from avvp_jax.encoders.teachers import TEACHERS, Teacher
 from avvp_jax.errors import UserError
-from avvp_jax.methods.valor.elaboration import teachers_report
+from avvp_jax.methods.valor.elaboration import teachers_table
 from avvp_jax.methods.valor.label_files import (
     Labels,
     ReadLogits,
@@ -115,7 +115,7 @@ def _report(teacher: Teacher, splits: dict[str, AnnotatedVideos], labels: dict[s
         pseudo = np.zeros_like(truth)
         pseudo[:, :, modality] = labels[name]
         pairs[name] = (pseudo, truth)
-    return teachers_report(LLP.classes, pairs, [teacher.modality])
+    return teachers_table(LLP.classes, pairs, [teacher.modality]).text()
 
 
 def arguments() -> argparse.ArgumentParser:

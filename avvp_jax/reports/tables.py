@@ -4,7 +4,7 @@ import math
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from avvp_jax.metrics.scores import LEVELS, NAMES
@@ -133,42 +133,8 @@ def per_class_video_table(
     return _video_table("whole videos, percent", rows, more=("videos", counts))
 
 
-def removed_table(
-    classes: Sequence[str],
-    weak_label: Float[ndarray, "videos classes"],
-    audio: Bool[ndarray, "videos classes"],
-    visual: Bool[ndarray, "videos classes"],
-) -> str:
-    """A table of each class's number of labels, and of those removed from each modality."""
-    columns = {"labels": weak_label, "no audio": audio, "no visual": visual}
-    rows = {name: [int(x[:, i].sum()) for x in columns.values()] for i, name in enumerate(classes)}
-    rows["all classes"] = [sum(column) for column in zip(*rows.values(), strict=True)]
-    return _plain_table("labels removed", list(columns), rows, "d")
-
-
-def ratios_table(
-    classes: Sequence[str], audio: Float[ndarray, " classes"], visual: Float[ndarray, " classes"]
-) -> str:
-    """A table of each class's noise ratios, audio and visual."""
-    rows = {name: [audio[i], visual[i]] for i, name in enumerate(classes)}
-    return _plain_table("noise ratio", ["audio", "visual"], rows, ".3f")
-
-
-def teachers_table(
-    classes: Sequence[str],
-    columns: Mapping[str, Float[ndarray, " classes"]],
-    means: Mapping[str, float],
-) -> str:
-    """A table of VALOR's teachers' segment-level F-scores in percent.
-
-    A row for each class, and one for the mean over videos.
-    """
-    rows = {name: [column[i] for column in columns.values()] for i, name in enumerate(classes)}
-    rows["mean over videos"] = list(means.values())
-    return _plain_table("teachers' segment F, percent", list(columns), rows, ".1f")
-
-
-def _plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str) -> str:
+def plain_table(corner: str, heads: list[str], rows: dict[str, list], form: str) -> str:
+    """A table with one header line; the numbers of each row are formatted as `form` says."""
     stub = max(map(_width, (corner, *rows)))
     lines = [_padded(corner, stub) + "".join(f"  {head:>9}" for head in heads)]
     for label, row in rows.items():

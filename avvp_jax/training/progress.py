@@ -129,6 +129,7 @@ class Log:
             logged["/".join(filter(None, ("train/learning_rate", network)))] = float(rate)
         videos = len(self._job.data.train) * len(self._job.seeds)
         logged["train/videos_per_second"] = videos / self._seconds[-1]
+        logged["train/seconds"] = self._seconds[-1]
         return logged
 
     def _line(

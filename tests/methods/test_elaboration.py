@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avvp_jax.encoders.teachers import TEACHERS, elaborate, segment_logits
-from avvp_jax.methods.valor.elaboration import teachers_report
+from avvp_jax.methods.valor.elaboration import teachers_table
 from avvp_jax.task import LLP
 
 # Of the texts and numbers that were compared with the published list, one by one.
@@ -78,7 +78,7 @@ def test_the_report_has_each_class_and_the_mean_over_videos():
     truth[0, :4, 0, 0] = 1
     pseudo = truth.copy()
     pseudo[0, 2:6, 0, 0] = 1  # hits 4 and is wrong twice: F = 8 / 10
-    report = teachers_report(LLP.classes, {"val": (pseudo, truth)})
+    report = teachers_table(LLP.classes, {"val": (pseudo, truth)}).text()
     lines = {line.split("  ")[0]: line.split()[-2:] for line in report.splitlines()[1:]}
     assert report.splitlines()[0].split()[-4:] == ["val", "CLAP", "val", "CLIP"]
     assert lines["Speech"] == ["80.0", "-"]

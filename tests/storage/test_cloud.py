@@ -110,7 +110,7 @@ def logged(text: str) -> list[dict]:
     """What was logged of each epoch, but for its speed."""
     rows = [json.loads(line) for line in text.splitlines()]
     return [
-        {name: value for name, value in row.items() if "per_second" not in name}
+        {name: value for name, value in row.items() if "second" not in name}
         for row in rows
         if any(name.endswith("train/loss") for name in row)
     ]

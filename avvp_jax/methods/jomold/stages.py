@@ -8,6 +8,8 @@ Video Parsing", ECCV 2022.
   denoise     train from scratch, with noisy labels removed from every batch
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios, write_noise_
 from avvp_jax.methods.losses import mmil_losses, weighted_mean
 from avvp_jax.methods.targets import targets, weak_targets
 from avvp_jax.nn.parser import Parser
-from avvp_jax.reports.tables import ratios_table
+from avvp_jax.reports.class_tables import ClassTable, beside
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.training.artefacts import Artefact, Maker
@@ -111,6 +113,8 @@ def estimation(estimator: Training) -> Artefact:
             variables, _, _ = take_seed(best, index)
             probs = predictor.predict(variables, run.train.features, run.train.lengths)
             ratios = estimated_ratios(run, probs)
+            rows = ratios_table(run.spec.task.classes, ratios)
+            rows.write(beside(path))  # first, because a stage with its ratios is not run again
             write_noise_ratios(path, ratios)
             if processes.first():
                 show_ratios(run, ratios, path.replace(".npz", ".png"), index, writer)
@@ -132,13 +136,23 @@ def estimated_ratios(run: Run, probs: dict[str, np.ndarray]) -> NoiseRatios:
     )
 
 
+def ratios_table(classes: Sequence[str], ratios: NoiseRatios) -> ClassTable:
+    """A table of each class's noise ratios, audio and visual."""
+    caption = (
+        "The share of the videos labelled with a class in which it is estimated not to be heard "
+        "(audio) or not to be seen (visual): 0 means that every label holds in that modality, 1 "
+        "that none does. Training leaves out about that share of the labels."
+    )
+    return ClassTable("noise ratio", caption, classes, ratios._asdict(), ".3f")
+
+
 def show_ratios(run: Run, ratios: NoiseRatios, chart: str, index: int, writer: Writer) -> None:
     """Draws a seed's noise ratios, logs and prints them."""
     from avvp_jax.reports.bars import draw_bars  # takes a second, for matplotlib
 
     classes = run.spec.task.classes
     picture = draw_bars(chart, "Noise ratios", classes, ratios._asdict())
-    table = ratios_table(classes, *ratios)
+    table = ratios_table(classes, ratios).text()
     name = f"{run.scope}ratios/noise ratios"
     writer.write_images(index, {name: picture[None]})
     writer.write_texts(index, {name: table})

@@ -8,9 +8,11 @@ Video Parsing", CVPR 2021.
   retrain    train from scratch without those labels
 """
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
@@ -22,7 +24,7 @@ from avvp_jax.methods.ma.removed_labels import read_removed_labels, write_remove
 from avvp_jax.methods.targets import RemovedLabels, no_arrays, targets, weak_targets
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Parser
-from avvp_jax.reports.tables import removed_table
+from avvp_jax.reports.class_tables import ClassTable, beside
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.training import keys
@@ -65,14 +67,31 @@ def estimation(base: Training) -> Artefact:
         def make(index: int, path: str) -> None:
             variables, _, _ = take_seed(best, index)
             removed = estimated_labels(run, network, variables, index)
+            rows = removed_table(run.spec.task.classes, run.train.weak_label, removed)
+            rows.write(beside(path))  # first, because a stage with its labels is not run again
             write_removed_labels(path, removed, run.train.ids)
-            table = removed_table(run.spec.task.classes, run.train.weak_label, *removed)
+            table = rows.text()
             writer.write_texts(index, {f"{run.scope}estimate/removed labels": table})
             print(table, flush=True)
 
         return make
 
     return Artefact("estimate", "removed_labels.npz", maker, removed_labels)
+
+
+def removed_table(
+    classes: Sequence[str], weak_label: Float[np.ndarray, "videos classes"], removed: RemovedLabels
+) -> ClassTable:
+    """A table of each class's number of labels, and of those removed from each modality."""
+    caption = (
+        "How many training videos are labelled with each class, and in how many of them the label "
+        "was removed because the class is probably not heard (no audio) or not seen (no visual). "
+        "Training then no longer asks for it there."
+    )
+    counted = {"labels": weak_label, "no audio": removed.audio, "no visual": removed.visual}
+    columns = {name: x.sum(axis=0).astype(int) for name, x in counted.items()}
+    totals = [int(column.sum()) for column in columns.values()]
+    return ClassTable("labels removed", caption, classes, columns, "d", "all classes", totals)
 
 
 def estimated_labels(run: Run, network: Network, variables: Variables, index: int) -> RemovedLabels:

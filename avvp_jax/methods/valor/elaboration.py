@@ -6,17 +6,17 @@ import numpy as np
 
 from avvp_jax.encoders.teachers import TEACHERS
 from avvp_jax.metrics.scores import per_class, scores
-from avvp_jax.reports.tables import teachers_table
+from avvp_jax.reports.class_tables import ClassTable
 from avvp_jax.task import MODALITIES
 
 PSEUDO_LABEL_SOURCE = "CLIP.zip and CLAP.zip of huggingface.co/datasets/NTUBarista/valor_features"
 
 
-def teachers_report(
+def teachers_table(
     classes: Sequence[str],
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     modalities: Sequence[str] = MODALITIES,
-) -> str:
+) -> ClassTable:
     """A table of teachers' segment-level F-scores, for each class and averaged over videos.
 
     Args:
@@ -31,4 +31,17 @@ def teachers_report(
             column = f"{name} {TEACHERS[modality].name}"
             columns[column] = by_class[f"segment/{modality}"]
             means[column] = over_videos[f"segment/{modality}"]
-    return teachers_table(classes, columns, means)
+    caption = (
+        "How well the teachers' labels of single segments, from which the parser learns, agree "
+        "with the annotations of held-out videos: the F-score of each class, in percent. 100 means "
+        "no miss and no false alarm; a dash, that the class does not occur there."
+    )
+    return ClassTable(
+        "teachers' segment F, percent",
+        caption,
+        classes,
+        columns,
+        ".1f",
+        "mean over videos",
+        list(means.values()),
+    )

@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.methods.losses import bce, weighted_mean
-from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_report
+from avvp_jax.methods.valor.elaboration import PSEUDO_LABEL_SOURCE, teachers_table
 from avvp_jax.nn.parser import Parser
 from avvp_jax.nn.time_mask import Lengths, present
+from avvp_jax.reports.class_tables import beside
 from avvp_jax.reports.tables import dense_note
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.writing import write_lines
@@ -111,7 +112,11 @@ def write_quality(run: Run, path: str, writer: Writer) -> None:
         if split.truth is not None:
             rows = split.dense_rows
             labels[split.name] = split.pseudo_label[rows], split.truth[rows]
-    report = teachers_report(run.spec.task.classes, labels) if labels else NO_TRUTH
+    report = NO_TRUTH
+    if labels:
+        table = teachers_table(run.spec.task.classes, labels)
+        table.write(beside(path))
+        report = table.text()
     notes = [dense_note(split.name, split.dense_videos, len(split)) for split in splits]
     report = "\n".join([report, *filter(None, notes)] if labels else [report])
     write_lines(path, [report])
