@@ -13,7 +13,7 @@ from avvp_jax.data.prepared import other_files
 from avvp_jax.errors import UserError, cause, warn
 from avvp_jax.experiment.schema import COMMON, fields_of
 from avvp_jax.experiment.settings import by_key, check_config
-from avvp_jax.experiment.versions import commit, versions
+from avvp_jax.experiment.versions import command, commit, versions
 from avvp_jax.runtime import processes
 from avvp_jax.storage.left_behind import is_left_behind
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
@@ -48,6 +48,7 @@ def remember(
         "data": dict(origin),
         "versions": versions(),
         "commit": commit(),
+        "command": command(),
         "devices": [str(device) for device in jax.devices()],
     }
     write_lines(path, [json.dumps(record, indent=2)])

@@ -1,9 +1,10 @@
-"""The software that a run uses: versions of packages, and the commit of this code."""
+"""The software that a run uses: versions of packages, the commit of this code, its command."""
 
 import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 
 
 def versions() -> dict[str, str]:
@@ -33,3 +34,14 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}+changes" if dirty else head
+
+
+def command() -> list[str]:
+    """The words of launch.py's command line, with those of its flag files; [] if it is not run.
+
+    Without those that differ between the processes of a run.
+    """
+    if os.path.basename(sys.argv[0]) != "launch.py":
+        return []
+    own = ("process_id", "num_processes", "coordinator")
+    return [word for word in sys.argv if word.lstrip("-").partition("=")[0] not in own]

@@ -135,6 +135,15 @@ def per_video(
     return _f_per_video(_host_counts(pred, true))
 
 
+def ten_per_video(
+    pred: Bool[np.ndarray, "videos segments 2 classes"],
+    true: Bool[np.ndarray, OF_ANY_SIZE],
+) -> Float[np.ndarray, "videos 10"]:
+    """Each video's ten scores in percent, in the order of NAMES; their means are `scores`."""
+    # The ten are linear in the eight.
+    return per_video(pred, true) @ np.stack([_ten(one) for one in np.eye(len(PER_VIDEO_NAMES))])
+
+
 def per_class(
     pred: Bool[np.ndarray, "videos segments 2 classes"],
     true: Bool[np.ndarray, OF_ANY_SIZE],

@@ -11,6 +11,7 @@ from avvp_jax.metrics.video_scores import ALL_NAMES
 # A run's scores by name, perhaps among other facts; some may be missing.
 Scores = Mapping[str, object]
 CONFIDENCE = 0.95
+_RESAMPLES, _SEED = 1000, 0
 
 
 def summary(seeds: Sequence[Scores]) -> dict[str, dict[str, float]]:
@@ -26,6 +27,24 @@ def summary(seeds: Sequence[Scores]) -> dict[str, dict[str, float]]:
     quantile = special.stdtrit(max(count - 1, 1), (1 + CONFIDENCE) / 2)
     rows = {"mean": table.mean(axis=0), "std": std, "ci95": quantile * std / count**0.5}
     return {name: dict(zip(names, row.tolist(), strict=True)) for name, row in rows.items()}
+
+
+def interval_over_videos(
+    values: Float[np.ndarray, "videos names"],
+) -> tuple[Float[np.ndarray, " names"], Float[np.ndarray, " names"]]:
+    """The ends of 95 % intervals of means over videos, by bootstrap with a fixed seed.
+
+    They say how much a mean would move with other videos of the same kind. NaN without videos.
+    """
+    videos, names = values.shape
+    if not videos:
+        return np.full(names, np.nan), np.full(names, np.nan)
+    rng = np.random.default_rng(_SEED)
+    # Of one sample at a time, because all rows of all samples would not fit.
+    drawn = (rng.integers(0, videos, videos) for _ in range(_RESAMPLES))
+    means = np.stack([np.bincount(rows, minlength=videos) @ values / videos for rows in drawn])
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return low, high
 
 
 def p_values(

@@ -8,6 +8,7 @@ from avvp_jax.experiment.plan import asked_splits, check_splits
 from avvp_jax.experiment.records import warn_of_other_files
 from avvp_jax.experiment.weights import read_all_weights, refuse_other_data, spec_of_weights
 from avvp_jax.methods import stages_of
+from avvp_jax.modes.reporting import refuse_no_videos
 from avvp_jax.modes.scoring import score
 from avvp_jax.reports.writers import make_writer
 from avvp_jax.training.sequence import final_stage
@@ -15,6 +16,7 @@ from avvp_jax.training.sequence import final_stage
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
     """Scores the model of the work directory, or of `config.init_from`, on the splits."""
+    refuse_no_videos(config)
     source = config.init_from or workdir
     stage, spec = final_stage(config, stages_of(config)), spec_of_weights(config, source)
     network = stage.result_network(config, spec)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,9 +14,16 @@ from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import scores
 from avvp_jax.metrics.video_scores import ALL_NAMES, video_scores, whole_probabilities
+from avvp_jax.modes.reporting import write_report
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.parsed_files import write_parsed
-from avvp_jax.reports.results import MEAN, draw_timelines, write_details, write_scores
+from avvp_jax.reports.results import (
+    MEAN,
+    Scored,
+    draw_timelines,
+    write_details,
+    write_scores,
+)
 from avvp_jax.reports.tables import (
     SYNTHETIC_NOTE,
     dense_note,
@@ -69,22 +75,6 @@ def parse_split(
     """The probabilities of one model on a split, by name, and the segments it predicts."""
     probs = predictor.predict(weights.variables, split.features, split.lengths)
     return probs, predicted_segments(probs, config.eval.video_filter)
-
-
-class Scored(NamedTuple):
-    """Every seed's model on a split.
-
-    Attributes:
-      split: the split.
-      results: for each seed its scores, see score_split.
-      probs, segments, step: what the picked seed's model says, and its training step.
-    """
-
-    split: Split
-    results: list[dict]
-    probs: Probabilities
-    segments: Segments
-    step: int
 
 
 def score_models(
@@ -147,19 +137,24 @@ def score(
         "dataset": config.data.dataset,
         "weights": config.init_from or absolute(workdir),
     }
+    every = []
     for scored in score_models(config, network, weights, picked, splits):
         if processes.first():  # at once: what is scored stays where the next split fails
             found, classes = write_scored(config, folder, facts, scored, writer)
             rows |= found
+            every.append(scored)
     if processes.first():
+        published = METHODS[config.method].published
+        if folder != workdir or splits[-1].task != LLP:
+            published = None
+        notes = _notes(config, splits, published is not None)
         print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
-        print(f"\n{_table(config, rows, splits, folder == workdir)}", flush=True)
+        print(f"\n{scores_table(rows, [published] if published else [], notes)}", flush=True)
+        write_report(config, workdir, folder, stage.name, every, picked, published, notes)
 
 
-def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], whole: bool) -> str:
-    """The scores, below those of the whole method on LLP also the paper's ten."""
-    row = METHODS[config.method].published
-    published = [row] if row and whole and splits[-1].task == LLP else []
+def _notes(config: ConfigDict, splits: Sequence[Split], published: bool) -> list[str]:
+    """What the scores are of, and whether they can be compared with the paper's, if it stands."""
     synthetic = config.data.dataset in MADE_UP
     notes = [SYNTHETIC_NOTE] if synthetic else []
     if published and not synthetic:
@@ -171,7 +166,7 @@ def _table(config: ConfigDict, rows: dict[str, dict], splits: Sequence[Split], w
         notes.append(dense_note(split.name, split.dense_videos, len(split)))
         if not split.weak_label.any():
             notes.append(no_positive_note(split.name))
-    return scores_table(rows, published, list(filter(None, notes)))
+    return list(filter(None, notes))
 
 
 def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:

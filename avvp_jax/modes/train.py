@@ -10,6 +10,7 @@ from avvp_jax.experiment.plan import Plan, make_plan
 from avvp_jax.experiment.records import remember
 from avvp_jax.experiment.settings import flat_config
 from avvp_jax.experiment.weights import read_all_weights
+from avvp_jax.modes.reporting import refuse_no_videos
 from avvp_jax.modes.scoring import score
 from avvp_jax.reports.writers import Writer, make_writer
 from avvp_jax.runtime import processes
@@ -23,6 +24,7 @@ def train(config: ConfigDict, workdir: str) -> None:
 
     A lock keeps other runs from training in the same work directory; other modes may use it.
     """
+    refuse_no_videos(config)
     busy = f"{workdir}: {{}} is training there; wait until it ends, or choose another --workdir"
     path = os.path.join(workdir, ".lock")
     with lock(path, busy) if processes.first() else contextlib.nullcontext():

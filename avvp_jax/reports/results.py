@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -19,6 +20,22 @@ from avvp_jax.task import MODALITIES
 MEAN = " mean"  # suffix of the row with the mean over several seeds
 
 Segments = Bool[np.ndarray, "videos segments 2 classes"]
+
+
+class Scored(NamedTuple):
+    """Every seed's model on a split.
+
+    Attributes:
+      split: the split.
+      results: for each seed its scores, see scoring.score_split.
+      probs, segments, step: what the picked seed's model says, and its training step.
+    """
+
+    split: Split
+    results: list[dict]
+    probs: dict[str, np.ndarray]
+    segments: Segments
+    step: int
 
 
 def write_scores(
