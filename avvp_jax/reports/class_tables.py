@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from etils import epath
 
-from avvp_jax.errors import warn
+from avvp_jax.errors import cause, warn
 from avvp_jax.reports.tables import plain_table
 from avvp_jax.storage.reading import DamagedFile, read_bytes
 from avvp_jax.storage.writing import write_lines
@@ -44,10 +44,8 @@ class ClassTable:
 
     def text(self) -> str:
         """The table for the terminal; "-" where there is no number."""
-        rows = {
-            name: [column[i] for column in self.columns.values()]
-            for i, name in enumerate(self.classes)
-        }
+        columns = [np.asarray(column).tolist() for column in self.columns.values()]
+        rows = {name: [column[i] for column in columns] for i, name in enumerate(self.classes)}
         if self.total:
             rows[self.total] = list(self.totals)
         return plain_table(self.title, list(self.columns), rows, self.form)
@@ -102,7 +100,12 @@ def tables_in(workdir: str) -> dict[str, ClassTable]:
     A damaged one is left out, with a warning.
     """
     found, root = {}, epath.Path(workdir)
-    for path in sorted(path for place in _PLACES for path in root.glob(place)):
+    try:
+        paths = sorted(path for place in _PLACES for path in root.glob(place))
+    except OSError as error:
+        warn(f"{workdir}: cannot be searched ({cause(error)}); the page lacks tables of classes")
+        return {}
+    for path in paths:
         try:
             found[str(path.relative_to(root))] = read_table(path)
         except DamagedFile as problem:

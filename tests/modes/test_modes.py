@@ -68,6 +68,11 @@ def test_training_leaves_scores_tables_curves_and_checkpoints(finished):
         mean = np.mean([float(row["segment/audio"]) for row in rows])
         np.testing.assert_allclose(mean, result["segment/audio"], atol=1e-3)
     assert sorted(path.name for path in (workdir / "train/latest").iterdir()) == ["2", "4"]
+    page = (workdir / "report.html").read_text()
+    for part in ("scores", "curves", "classes", "confusions", "videos", "again"):
+        assert f'<section id="{part}"' in page
+    assert all(video in page for video in (*VAL, *TEST))
+    assert "kept: epoch" in page and "stage train</dt>" in page
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(config, finished, tmp_path, monkeypatch):
@@ -98,8 +103,18 @@ def test_a_finished_run_started_again_only_scores_again(config, finished, traine
 
 
 def test_eval_repeats_the_scores_of_training(config, finished, trained):
+    page = Path(trained) / "report.html"
+    page.unlink()
     run(config, trained, "eval")
     assert scores(trained, "test") == scores(finished("han").workdir, "test")
+    assert 'id="curves"' in page.read_text()
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_folder_of_videos_that_is_not_there_is_refused_at_the_start(config, workdir, mode):
+    config.report.videos = "/no/such/folder"
+    with pytest.raises(UserError, match="config.report.videos=/no/such/folder: is no folder"):
+        run(config, workdir, mode)
 
 
 def test_predict_writes_probabilities_and_events(config, trained, tmp_path):

@@ -13,6 +13,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.experiment.records import recall
 from avvp_jax.methods import stages_of
 from avvp_jax.modes import run
+from avvp_jax.reports.class_tables import tables_in
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.stages import Training
 from tests.kills import instead_of, run_and_kill, when_saved
@@ -163,6 +164,11 @@ def test_ratios_and_removals_are_shown(finished):
     _, workdir, printed = finished("jomold")
     assert (workdir / "ratios/noise_ratios.png").stat().st_size > 1000
     assert "noise ratio" in printed
+    assert list(tables_in(str(workdir))) == ["ratios/noise_ratios.table.json"]
+    table = tables_in(str(workdir))["ratios/noise_ratios.table.json"]
+    assert table.text() in printed and table.text() in (workdir / "log.txt").read_text()
+    page = (workdir / "report.html").read_text()
+    assert "ratios/noise_ratios.table.json" in page and "Stage estimator" in page
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     shares = [
         line["denoise/train/removed/visual"] for line in lines if "denoise/train/loss" in line

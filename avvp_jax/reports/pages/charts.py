@@ -99,7 +99,8 @@ def dot_plot(rows: Sequence[tuple[str, Sequence[dict | None]]], series: int) -> 
     row = max(ROW, 9 * series + 8)
 
     def at(value: float) -> float:
-        share = (value - scale[0]) / (scale[-1] - scale[0])
+        # An interval of few seeds may reach beyond 0 and 100.
+        share = min(max((value - scale[0]) / (scale[-1] - scale[0]), 0), 1)
         return round(DOTS_LEFT + share * (DOTS_WIDTH - DOTS_LEFT - DOTS_RIGHT), 1)
 
     drawn = []

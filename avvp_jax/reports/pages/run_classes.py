@@ -7,6 +7,7 @@ import numpy as np
 from avvp_jax.metrics.confusions import confusions
 from avvp_jax.metrics.scores import per_class
 from avvp_jax.metrics.video_scores import VIDEO_NAMES, by_class, whole_probabilities
+from avvp_jax.reports.pages.names import visible
 from avvp_jax.reports.results import Scored
 from avvp_jax.task import MODALITIES
 
@@ -46,7 +47,7 @@ def class_table(scored: Scored) -> dict:
         "heads": [(head, kind, modality) for head, kind, modality, _ in columns],
         "rows": [
             (
-                label,
+                visible(label),
                 [
                     cell(float(x[i]), 100 if kind == "score" else most[head], kind, modality)
                     for head, kind, modality, x in columns
@@ -76,14 +77,14 @@ def confusion_tables(scored: Scored) -> dict | None:
         return None
     rows, seconds = split.dense_rows, split.task.seconds
     taken, elsewhere = confusions(scored.segments[rows], split.truth[rows] > 0)
-    classes = [*split.task.classes, ""]
+    classes = [*map(visible, split.task.classes), ""]
     return {
         "name": split.name,
         "modalities": [
             _of_modality(classes, matrix * seconds, verb)
             for matrix, verb in zip(taken, ("heard", "seen"), strict=True)
         ],
-        "elsewhere": _elsewhere(split.task.classes, elsewhere * seconds),
+        "elsewhere": _elsewhere(classes, elsewhere * seconds),
     }
 
 
@@ -116,11 +117,11 @@ def _shaded(seconds: float, largest: float, same: bool) -> tuple[str, int]:
     return _seconds(seconds), max(1, math.ceil(_LEVELS_OF_SHADE * (seconds / largest) ** 0.5))
 
 
-def _elsewhere(classes: tuple[str, ...], seconds: np.ndarray) -> list[tuple[str, list[str]]]:
+def _elsewhere(classes: list[str], seconds: np.ndarray) -> list[tuple[str, list[str]]]:
     """Rows of classes with what is found in the wrong modality, the largest sum first."""
     sums = seconds.sum(axis=(0, 1))
     order = [int(i) for i in np.argsort(-sums, kind="stable") if sums[i] > 0][:MOST_LISTED]
-    return [(classes[i], [_seconds(x) for x in seconds[:, :, i].reshape(-1)]) for i in order]
+    return [(classes[i], [_seconds(float(x)) for x in seconds[:, :, i].flat]) for i in order]
 
 
 def _seconds(value: float) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from avvp_jax.reports.class_tables import ClassTable, tables_in
 from avvp_jax.reports.curves import StageCurves, read_curves
 from avvp_jax.reports.pages.charts import line_chart
+from avvp_jax.reports.pages.names import visible
 from avvp_jax.reports.pages.page import json_text, packed, write_page
 from avvp_jax.reports.pages.run_classes import cell, class_table, confusion_tables
 from avvp_jax.reports.pages.run_scores import score_tables
@@ -89,7 +90,11 @@ def write_run_page(path: str, about: About, scored: Sequence[Scored]) -> None:
         "linked": media.linked,
         "config": _config(about),
         "versions": _versions(about.record),
-        "times": [(each.stage or about.stage, _duration(each.seconds)) for each in curves],
+        "times": [
+            (each.stage or about.stage, _duration(each.seconds))
+            for each in curves
+            if math.isfinite(each.seconds)
+        ],
         "commands": [(what, shlex.join(map(str, words))) for what, words in about.commands.items()],
         "written": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
     }
@@ -186,7 +191,7 @@ def _class_table(name: str, table: ClassTable) -> dict:
         "title": table.title,
         "caption": table.caption,
         "heads": list(table.columns),
-        "rows": [row(x, [c[i] for c in columns]) for i, x in enumerate(table.classes)],
+        "rows": [row(visible(x), [c[i] for c in columns]) for i, x in enumerate(table.classes)],
         "total": [_formed(x, table.form) for x in table.totals],
         "total_name": table.total,
     }
@@ -218,8 +223,6 @@ def _versions(record: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _duration(seconds: float) -> str:
     """Seconds as people say them."""
-    if not math.isfinite(seconds):
-        return "not recorded"
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

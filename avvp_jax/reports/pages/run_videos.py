@@ -20,6 +20,7 @@ from avvp_jax.metrics.events import events_of
 from avvp_jax.metrics.scores import NAMES, ten_per_video
 from avvp_jax.metrics.video_scores import THRESHOLD, whole_counts, whole_probabilities
 from avvp_jax.reports.pages.media import LONGEST, Embedded, sources
+from avvp_jax.reports.pages.names import visible
 from avvp_jax.reports.results import Scored
 from avvp_jax.storage.writing import on_cloud
 from avvp_jax.task import MODALITIES
@@ -36,23 +37,28 @@ class Gains(NamedTuple):
       rows: of the videos that are judged.
       gain: of each of them, in points of the scores, or in labels.
       scores: their ten scores; None where nothing is densely annotated.
+      annotated: how many segments are annotated, or labels; of equal gains, more weigh more.
     """
 
     rows: np.ndarray
     gain: np.ndarray
     scores: np.ndarray | None
+    annotated: np.ndarray
 
 
 def gains(scored: Scored) -> Gains:
     """The gain to be had in each video that can be judged."""
     split = scored.split
     if split.truth is None:
-        counts = whole_counts(whole_probabilities(scored.probs), split.weak_label > 0)
-        return Gains(np.arange(len(split)), counts[:, 1:].sum(axis=1).astype(float), None)
+        label = split.weak_label > 0
+        counts = whole_counts(whole_probabilities(scored.probs), label)
+        gain = counts[:, 1:].sum(axis=1).astype(float)
+        return Gains(np.arange(len(split)), gain, None, label.sum(axis=1))
     rows = np.arange(len(split))[split.dense_rows]
     ten = ten_per_video(scored.segments[rows], split.truth[rows] > 0)
     judged = ten[:, [NAMES.index(name) for name in JUDGED]]
-    return Gains(rows, 100 - judged.mean(axis=1), ten)
+    annotated = (split.truth[rows] > 0).sum(axis=(1, 2, 3))
+    return Gains(rows, 100 - judged.mean(axis=1), ten, annotated)
 
 
 def largest_gains(scored: Sequence[Scored]) -> list[tuple[Scored, Gains, int]]:
@@ -60,14 +66,22 @@ def largest_gains(scored: Sequence[Scored]) -> list[tuple[Scored, Gains, int]]:
     found = []
     for order, each in enumerate(scored):
         judged = gains(each)
-        places = np.argsort(-judged.gain, kind="stable")[:MOST].tolist()
+        places = np.lexsort((-judged.annotated, -judged.gain.round(6)))[:MOST].tolist()
         # Points of scores and numbers of labels cannot be ordered together.
         found += [
-            (judged.scores is None, -judged.gain[place], order, place, each, judged)
+            (
+                judged.scores is None,
+                -round(judged.gain[place], 6),
+                -judged.annotated[place],
+                order,
+                place,
+                each,
+                judged,
+            )
             for place in places
             if judged.gain[place] > 0
         ]
-    found.sort(key=lambda video: video[:4])
+    found.sort(key=lambda video: video[:5])
     return [(each, judged, place) for *_, place, each, judged in found[:MOST]]
 
 
@@ -84,19 +98,20 @@ def described(
     summaries, details, media = [], [], Embedded()
     for each, judged, place in largest_gains(scored):
         row, split = int(judged.rows[place]), each.split
-        labels = [split.task.classes[c] for c in np.flatnonzero(split.weak_label[row])]
+        classes = [visible(label) for label in split.task.classes]
+        labels = [classes[c] for c in np.flatnonzero(split.weak_label[row])]
         found = whole_probabilities(each.probs)[row, 0] >= THRESHOLD
         wrong = found & ~(split.weak_label[row] > 0)
         missed = ~found & (split.weak_label[row] > 0)
         ten = None if judged.scores is None else judged.scores[place]
         summaries.append(
             {
-                "name": split.filenames[row],
+                "name": visible(split.filenames[row]),
                 "split": split.name,
                 "gain": f"{judged.gain[place]:.0f}",
                 "labels": labels,
-                "wrong": [split.task.classes[c] for c in np.flatnonzero(wrong)],
-                "missed": [split.task.classes[c] for c in np.flatnonzero(missed)],
+                "wrong": [classes[c] for c in np.flatnonzero(wrong)],
+                "missed": [classes[c] for c in np.flatnonzero(missed)],
                 "scores": None
                 if ten is None
                 else [(name, f"{ten[NAMES.index(name)]:.0f}") for name in NAMES],
@@ -142,7 +157,7 @@ def timelines(scored: Scored, row: int) -> list[dict]:
             for kind in sides
             if there[index, label]
         ]
-        rows.append({"label": split.task.classes[label], "lanes": lanes})
+        rows.append({"label": visible(split.task.classes[label]), "lanes": lanes})
     return rows
 
 
