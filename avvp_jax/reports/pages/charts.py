@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 # Of a small line chart.
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 240, 150, 38, 8, 10, 22
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 240, 150, 44, 8, 10, 22
 # Of a dot plot.
 DOTS_WIDTH, DOTS_LEFT, DOTS_RIGHT, ROW = 560, 118, 14, 34
 

@@ -95,7 +95,7 @@ def write_run_page(path: str, about: About, scored: Sequence[Scored]) -> None:
             for each in curves
             if math.isfinite(each.seconds)
         ],
-        "commands": [(what, shlex.join(map(str, words))) for what, words in about.commands.items()],
+        "commands": [(what, _command(words)) for what, words in about.commands.items()],
         "written": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
     }
     blocks = {"details": packed(json_text(details).encode()), **media.blocks}
@@ -219,6 +219,12 @@ def _versions(record: Mapping[str, object]) -> list[tuple[str, str]]:
         kinds = collections.Counter(str(x).rpartition(":")[0] or str(x) for x in devices)
         rows.append(("devices", ", ".join(f"{n} x {kind}" for kind, n in kinds.items())))
     return rows
+
+
+def _command(words: Sequence[str]) -> str:
+    """A command to copy, with each flag on a line of its own."""
+    quoted = [shlex.quote(str(word)) for word in words]
+    return " \\\n    ".join([" ".join(quoted[:2]), *quoted[2:]])
 
 
 def _duration(seconds: float) -> str:

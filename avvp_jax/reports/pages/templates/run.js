@@ -8,7 +8,7 @@ if (cards.length) {
   fillCards(cards, "details");
 }
 makeSearchable(document.getElementById("config-search"), [...document.querySelectorAll("#config tbody tr")]);
-// What is folded is printed too.
-addEventListener("beforeprint", () => {
-  for (const folded of document.querySelectorAll("details")) folded.open = true;
-});
+// What is folded is printed too, but for numbers that are too many or too wide for paper.
+const printed = [...document.querySelectorAll("#confusions details, #labels details, #again details")].filter((each) => !each.open);
+addEventListener("beforeprint", () => printed.forEach((each) => { each.open = true; }));
+addEventListener("afterprint", () => printed.forEach((each) => { each.open = false; }));
