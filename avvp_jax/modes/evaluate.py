@@ -27,5 +27,5 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     warn_of_other_files(source, data.origin)
     splits = [data.split(name) for name in asked_splits(config, data)]
     writer = make_writer(workdir)
-    score(config, workdir, stage, network, weights, splits, writer)
+    score(config, workdir, stage, network, weights, splits, writer, given=config.init_from)
     writer.close()

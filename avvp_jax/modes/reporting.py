@@ -28,8 +28,10 @@ def write_report(
     stage: str,
     scored: Sequence[Scored],
     picked: Weights,
+    *,
     published: Published | None,
     notes: Sequence[str],
+    given: str,
 ) -> None:
     """Writes report.html to a folder of the work directory; a failure is a warning.
 
@@ -38,17 +40,18 @@ def write_report(
       stage: whose model was scored.
       picked: the weights that the details are of.
       published, notes: as the terminal shows them.
+      given: where the weights were read; empty for the work directory itself.
     """
     path = os.path.join(folder, PAGE)
     try:
-        record = {} if config.init_from else _record(workdir)
+        record = {} if given else _record(workdir)
         values = flat_config(config)
         about = About(
             workdir=absolute(workdir),
             method=config.method,
             stage=stage,
             dataset=config.data.dataset,
-            weights=config.init_from or absolute(workdir),
+            weights=given or absolute(workdir),
             published=published,
             notes=[one_line(note) for note in notes],
             seeds=scored[0].results,
@@ -57,7 +60,7 @@ def write_report(
             given=_given(record),
             paths=_paths(config),
             record=record,
-            commands=_commands(config, workdir, stage, record, values),
+            commands=_commands(config, workdir, given, record, values),
             videos=config.report.videos,
             embed=config.report.embed_media,
         )
@@ -98,16 +101,14 @@ def _paths(config: ConfigDict) -> list[str]:
 
 
 def _commands(
-    config: ConfigDict, workdir: str, stage: str, record: dict, values: dict
+    config: ConfigDict, workdir: str, given: str, record: dict, values: dict
 ) -> dict[str, list[str]]:
     """What to do again -> the words of its command."""
     program, place = ["python", "launch.py"], f"--workdir={workdir}"
     found, words = {}, _words(record)[1:]
-    if config.init_from:
+    if given:
         again = words or [f"--config=configs/{METHODS[config.method].config}.py", place]
-        again = (
-            again if words else [*again, "--mode=eval", f"--config.init_from={config.init_from}"]
-        )
+        again = again if words else [*again, "--mode=eval", f"--config.init_from={given}"]
         return {"Score these weights again": [*program, *again]}
     if words:
         found["Train it again (in a new work directory: change --workdir)"] = [*program, *words]

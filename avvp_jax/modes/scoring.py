@@ -124,10 +124,14 @@ def score(
     weights: Sequence[Weights],
     splits: Sequence[Split],
     writer: Writer,
+    given: str = "",
 ) -> None:
     """Scores every seed's model on every split; the first process writes and prints the results.
 
     Details and timelines are those of one seed's model, which `config.pick_seed` picks.
+
+    Args:
+      given: where the weights were read; empty for the work directory itself.
     """
     picked = pick(weights, config.pick_seed)
     folder, rows, classes = results_folder(config, workdir, stage), {}, ""
@@ -150,7 +154,8 @@ def score(
         notes = _notes(config, splits, published is not None)
         print(f"\n{splits[-1].name}, each class over all its videos\n{classes}")
         print(f"\n{scores_table(rows, [published] if published else [], notes)}", flush=True)
-        write_report(config, workdir, folder, stage.name, every, picked, published, notes)
+        about = {"published": published, "notes": notes, "given": given}
+        write_report(config, workdir, folder, stage.name, every, picked, **about)
 
 
 def _notes(config: ConfigDict, splits: Sequence[Split], published: bool) -> list[str]:

@@ -72,8 +72,9 @@ def write_run_page(path: str, about: About, scored: Sequence[Scored]) -> None:
     """
     files = files_in(about.videos)
     summaries, details, media = described(scored, files, path, about.embed)
-    curves = [] if about.weights != about.workdir else read_curves(_in(about, "metrics.jsonl"))
-    tables = tables_in(about.workdir)
+    own = about.weights == about.workdir  # what other weights learnt from is not known
+    curves = read_curves(_in(about, "metrics.jsonl")) if own else []
+    tables = tables_in(about.workdir) if own else {}
     facts = {
         "about": about,
         "splits": [_split_facts(each) for each in scored],
@@ -222,8 +223,10 @@ def _versions(record: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _command(words: Sequence[str]) -> str:
-    """A command to copy, with each flag on a line of its own."""
+    """A command to copy; a long one has each flag on a line of its own."""
     quoted = [shlex.quote(str(word)) for word in words]
+    if sum(map(len, quoted)) < 80:
+        return " ".join(quoted)
     return " \\\n    ".join([" ".join(quoted[:2]), *quoted[2:]])
 
 
