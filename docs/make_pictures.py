@@ -21,6 +21,12 @@ from tests.browser import Browser, start_chromium  # noqa: E402
 
 SEEDS = "--config.num_seeds=3"
 WIDTH, HEIGHT = 1200, 900
+# Shows paths as seen from the folder of runs: where a picture was made is nobody's concern.
+ELSEWHERE = """const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      text.data = text.data.replaceAll(arguments[0], "runs/");
+    }"""
 COLOURS = 128  # of a picture: text and areas, in a quarter of the bytes
 
 
@@ -50,7 +56,7 @@ def make_pages(work: pathlib.Path) -> dict[str, pathlib.Path]:
     return {"parse_page": parses, "run_page": jomold, "compare_page": compared}
 
 
-def take_pictures(pages: dict[str, pathlib.Path], folder: pathlib.Path) -> None:
+def take_pictures(pages: dict[str, pathlib.Path], folder: pathlib.Path, work: pathlib.Path) -> None:
     """Writes the top of each page to FOLDER/NAME.png."""
     with tempfile.TemporaryDirectory() as downloads:
         browser = Browser(start_chromium(pathlib.Path(downloads)), pathlib.Path(downloads))
@@ -62,6 +68,7 @@ def take_pictures(pages: dict[str, pathlib.Path], folder: pathlib.Path) -> None:
                 ready = "return document.querySelector('video').readyState > 2"
                 browser.run("document.querySelector('video').currentTime = 13.2")
                 browser.wait(lambda ready=ready: browser.run(ready), "the video")
+            browser.run(ELSEWHERE, f"{work}/")
             picture = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png()))
             few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
             few.save(folder / f"{name}.png", optimize=True)
@@ -73,4 +80,4 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "runs/pictures")
     work = parser.parse_args().work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    take_pictures(make_pages(work), ROOT / "docs")
+    take_pictures(make_pages(work), ROOT / "docs", work)

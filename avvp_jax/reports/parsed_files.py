@@ -15,6 +15,9 @@ from avvp_jax.task import Task
 
 _ALWAYS = ("filename", "classes", "segment_seconds", "truth", "predicted", "annotated")
 _ALWAYS += ("dense", "lengths", "weak_label", "whole_prob")
+# MMIL's weights over time sum to one in each modality, and those over modalities in each segment;
+# so its global_prob, which is both, can be almost two. Losses clamp it. And there is rounding.
+MOST = 2.001
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ def _checked(arrays: dict[str, np.ndarray]) -> Parsed:
     lengths, wholes = arrays["lengths"], arrays["whole_prob"]
     if not ((lengths > 0) & (lengths <= segments)).all():
         raise ValueError("lengths are not from 1 to the number of segments")
-    if not ((wholes >= 0) & (wholes <= 1)).all():
-        raise ValueError("whole_prob is not from 0 to 1")
+    if not ((wholes >= 0) & (wholes <= MOST)).all():
+        raise ValueError(f"whole_prob is not from 0 to {MOST}")
     stored = {"name": "scored", "classes": arrays["classes"].tolist(), "segments": segments}
     task = Task.from_json(stored | {"seconds": float(arrays["segment_seconds"])})
     return Parsed(

@@ -5,12 +5,17 @@ import json
 import pathlib
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES, scores
+from avvp_jax.metrics.video_scores import whole_probabilities
 from avvp_jax.modes.comparison import run
+from avvp_jax.nn.layers import Arithmetic
+from avvp_jax.nn.pooling import MMIL
 from avvp_jax.reports.pages import differences
 from avvp_jax.reports.pages.compare_page import short_names, verdict
 from avvp_jax.reports.parsed_files import read_parsed
@@ -242,6 +247,20 @@ def test_a_damaged_file_is_a_note_on_the_page(damage, tmp_path):
     text = (tmp_path / "page.html").read_text()
     why = "of other data than its scores" if damage == "other data" else "damaged"
     assert re.search(f"B: its parsed_test.npz is {why}; run --mode=eval there again", text)
+
+
+def test_a_global_probability_above_one_is_not_damage(tmp_path):
+    """As of MMIL whose attention hears at one time, and sees at another."""
+    mmil = MMIL(2, 5, arithmetic=Arithmetic.named("float32", "highest"), rngs=nnx.Rngs(0))
+    mmil.fc_prob.bias[...] += 9
+    mmil.fc_frame_att.kernel[...] = 50 * np.ones((2, 5))
+    mmil.fc_av_att.kernel[...] = 50 * np.ones((2, 5))
+    early, late = np.zeros((2, VIDEOS, 8, 2), np.float32)
+    early[:, 0], late[:, 7] = 1, 1
+    whole = whole_probabilities(mmil(jnp.asarray(early), jnp.asarray(late)))
+    run_ = pathlib.Path(write_run(tmp_path / "a", a_split(), 0.1, seeds=1))
+    changed(run_ / "parsed_test.npz", whole_prob=np.asarray(whole))
+    assert read_parsed(str(run_), "test").wholes.max() > 1.9
 
 
 def test_numbers_with_papers_stand_side_by_side(tmp_path, monkeypatch):
