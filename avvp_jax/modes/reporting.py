@@ -65,11 +65,11 @@ def write_report(
             embed=config.report.embed_media,
         )
         write_run_page(path, about, scored)
-    # The page is of files that may be damaged in any way, and must not end a long training.
+    # The page is of files that may be damaged in any way, its place may be taken or the disk full;
+    # and all that was asked for is written.
     except Exception as error:
-        if isinstance(error, OSError):
-            raise  # a full disk, as for the other files
-        warn(f"{path}: could not be made ({type(error).__name__}: {cause(error)})")
+        said = f"{path}: could not be made ({type(error).__name__}: {cause(error)})"
+        warn(one_line(f"{said}; --mode=eval makes it again"))
 
 
 def _record(workdir: str) -> dict:

@@ -11,8 +11,11 @@ from etils import epath
 from avvp_jax.errors import cause, warn
 
 # [seeds_FIRST-LAST/][STAGE/]KIND/NAME, see training/progress.py.
-_NAME = re.compile(r"(?:seeds_(\d+)-(\d+)/)?(?:([^/]+)/)?(train|val|val_std)/(.+)", re.ASCII)
+_NAME = re.compile(
+    r"(?:seeds_(\d{1,9})-(\d{1,9})/)?(?:([^/]+)/)?(train|val|val_std)/(.+)", re.ASCII
+)
 _MOST_EPOCHS = 10_000
+_LARGEST = float(np.finfo(np.float32).max)  # of what is logged; JSON has integers beyond any float
 
 Group = tuple[int, int] | None  # the first and the last seed of a group; None for all seeds
 
@@ -77,7 +80,7 @@ def read_curves(path: str) -> list[StageCurves]:
             continue
         for key, value in record.items():
             found = _NAME.fullmatch(key)
-            if not found or type(value) not in (int, float) or not math.isfinite(value):
+            if not found or type(value) not in (int, float) or not abs(value) <= _LARGEST:
                 continue
             first, last, stage, kind, name = found.groups()
             group = None if first is None else (int(first), int(last))

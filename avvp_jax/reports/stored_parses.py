@@ -1,7 +1,6 @@
 """Reads back what --mode=parse wrote, for the page that shows all videos of a folder."""
 
 import json
-import math
 import os
 
 import numpy as np
@@ -105,10 +104,11 @@ def _described(stored: dict) -> Parse:
     """
     name, duration, remarks = stored["video"], stored["duration"], stored["remarks"]
     starts = [window["start"] for window in stored["windows"]]
-    numbers = all(type(x) in (int, float) and math.isfinite(x) for x in (duration, *starts))
+    # Compared, because an integer of JSON may be too large for a float; NaN is less than nothing.
+    numbers = all(type(x) in (int, float) and 0 <= x < _LONGEST for x in (duration, *starts))
     texts = all(isinstance(text, str) for text in (name, *remarks))
     video_filter = stored.get("video_filter", VIDEO_FILTERS[0])
-    if not numbers or not texts or not name or not 0 <= duration < _LONGEST:
+    if not numbers or not texts or not name:
         raise ValueError("a name, a number or a remark is none")
     if type(stored["zero_shot"]) is not bool or video_filter not in VIDEO_FILTERS:
         raise ValueError("zero_shot or video_filter is none")

@@ -210,6 +210,17 @@ def test_a_folder_in_the_place_of_results_is_said_in_one_line(small_config, work
         run(small_config("jomold"), str(workdir), "eval")
 
 
+def test_a_page_that_cannot_be_written_is_a_warning(small_config, workdir, capsys):
+    """It comes last, after a training of hours: the scores are written and printed."""
+    (workdir / "report.html").unlink(missing_ok=True)
+    (workdir / "report.html").mkdir()
+    run(small_config("jomold"), str(workdir), "eval")
+    out, err = capsys.readouterr()
+    assert "not comparable with published scores" in out
+    (line,) = [line for line in err.splitlines() if "report.html" in line]
+    assert line.startswith("warning: ") and line.endswith("--mode=eval makes it again")
+
+
 def test_a_full_disk_is_said_in_one_line_and_the_last_state_kept(config, tmp_path, monkeypatch):
     """Files may not grow beyond a size, from the second epoch's checkpoint on."""
     config.train.epochs = 3

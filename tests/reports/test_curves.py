@@ -41,8 +41,14 @@ def test_stages_and_groups_of_seeds_stay_apart(tmp_path):
 @pytest.mark.parametrize(
     "line",
     ["\0\xff", "[" * 10_000, "3", '{"step": "1", "train/loss": 1}', '{"train/loss": 1}']
-    + ['{"step": 1, "train/loss": NaN}', '{"step": -1, "train/loss": 1}', '{"step": 1, "x": 2}'],
+    + ['{"step": 1, "train/loss": NaN}', '{"step": -1, "train/loss": 1}', '{"step": 1, "x": 2}']
+    + [f'{{"step": 1, "train/loss": {number}}}' for number in (10**400, "1e308", "-1e39", "true")],
 )
 def test_what_is_no_epoch_is_passed_over(tmp_path, line):
     assert read(tmp_path, line) == {}
     assert read_curves(str(tmp_path / "gone.jsonl")) == []
+
+
+def test_a_number_of_seeds_beyond_any_float_weighs_nothing_down(tmp_path):
+    (found,) = read(tmp_path, {"step": 1, f"seeds_0-{10**400}/train/loss": 1.5}).values()
+    assert found.mean("train/loss") == [1.5]

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from avvp_jax.reports.parses import write_parse
 from avvp_jax.reports.stored_parses import stored_parses
 from tests.reports.pages.parsed import a_parse, write
@@ -39,3 +41,15 @@ def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
     text = (tmp_path / "report.html").read_text()
     assert "7 of the videos in this folder are not shown" in text and '"five"' in text
     assert text.index('"name":"five"') < text.index('"name":"one"')
+
+
+@pytest.mark.parametrize("number", ["1" + 400 * "0", "1e400", "NaN", "-1", "1e7", "true", '"1"'])
+@pytest.mark.parametrize("key", ["duration", "start"])
+def test_a_time_that_is_none_is_damage(tmp_path, key, number):
+    """An integer of JSON may be too large for a float."""
+    write_parse(str(tmp_path), a_parse("one"))
+    stored = json.loads((tmp_path / "one.json").read_text())
+    (stored if key == "duration" else stored["windows"][0])[key] = "HERE"
+    (tmp_path / "one.json").write_text(json.dumps(stored).replace('"HERE"', number))
+    found, problems = stored_parses(tmp_path)
+    assert found == [] and problems[0].startswith("one.json: is not as --mode=parse writes it")

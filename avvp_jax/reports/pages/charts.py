@@ -10,16 +10,21 @@ from collections.abc import Sequence
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 240, 150, 44, 8, 10, 22
 # Of a dot plot.
 DOTS_WIDTH, DOTS_LEFT, DOTS_RIGHT, ROW = 560, 118, 14, 34
+_FINEST = 1e-4  # of a scale: its span beside the largest number on it
+_SMALLEST = 1e-200  # of a span; a power of ten below is no number
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About `count` round numbers from below `low` to above `high`."""
-    span = high - low or abs(high) or 1.0
+    """About `count` round numbers from below `low` to above `high`, different from one another."""
+    largest = max(abs(low), abs(high))
+    # What differs by less is drawn as one: labels have six digits.
+    span = max(high - low, largest * _FINEST) if high > low else largest
+    span = span if span > _SMALLEST else 1.0
     power = 10.0 ** math.floor(math.log10(span / count))
     step = power * next(x for x in (1, 2, 5, 10) if x * power >= span / count * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     last = max(last, first + 1)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def line_chart(
