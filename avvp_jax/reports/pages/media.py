@@ -6,7 +6,8 @@ import stat
 import urllib.parse
 from dataclasses import dataclass, field
 
-from avvp_jax.errors import cause
+from avvp_jax.errors import UserError, cause
+from avvp_jax.media import opening
 from avvp_jax.reports.pages.page import encoded
 from avvp_jax.storage.writing import on_cloud
 
@@ -76,7 +77,8 @@ class Embedded:
 
     def _read(self, path: str) -> tuple[bytes | None, str]:
         try:
-            # A pipe in its place would be waited for.
+            # A pipe in its place would be waited for. The path may be what a file of another's
+            # making says, and the page be sent away: only media become part of it.
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
                 return None, "no file"
@@ -84,7 +86,11 @@ class Embedded:
                 return None, f"more than {LARGEST >> 20} MB"
             if self.size + status.st_size > MOST:
                 return None, f"beyond the {MOST >> 20} MB that a page may hold"
+            with opening.opened(path):
+                pass
             with open(path, "rb") as file:
                 return file.read(LARGEST + 1)[:LARGEST], ""
+        except UserError:
+            return None, "no media, or damaged"
         except (OSError, ValueError) as error:
             return None, f"cannot be read: {cause(error)}"
