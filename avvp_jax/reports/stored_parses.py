@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 
 import numpy as np
 from etils import epath
@@ -23,11 +24,16 @@ _OWN += ("remarks", "events", "windows")
 _PROBS = (("frame_prob", "global_prob"), ("frame_prob", "audio_prob", "visual_prob"))
 
 
-def stored_parses(folder: str | os.PathLike) -> tuple[list[Parse], list[str]]:
+def stored_parses(
+    folder: str | os.PathLike, but: Collection[str] = ()
+) -> tuple[list[Parse], list[str]]:
     """The parses in a folder by name, and why others cannot be used, a line each.
 
     A parse is a NAME.json with a NAME.npz; other files are nobody's business. The probabilities
     of windows are not read.
+
+    Args:
+      but: file names, without endings, of those that are not read.
     """
     try:
         names = sorted(path.name for path in epath.Path(folder).iterdir())
@@ -36,7 +42,7 @@ def stored_parses(folder: str | os.PathLike) -> tuple[list[Parse], list[str]]:
     found, problems, there = [], [], set(names)
     for name in names:
         stem, ending = os.path.splitext(name)
-        if ending != ".json" or name.startswith(".") or f"{stem}.npz" not in there:
+        if ending != ".json" or stem in but or name.startswith(".") or f"{stem}.npz" not in there:
             continue
         try:
             found.append(read_parse(folder, stem))

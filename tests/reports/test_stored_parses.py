@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from avvp_jax.reports.pages.parse_page import ParsePage
 from avvp_jax.reports.parses import write_parse
 from avvp_jax.reports.stored_parses import stored_parses
-from tests.reports.pages.parsed import a_parse, write
+from tests.reports.pages.parsed import a_parse, videos_in_page, write
 
 
 def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
@@ -53,3 +54,20 @@ def test_a_time_that_is_none_is_damage(tmp_path, key, number):
     (tmp_path / "one.json").write_text(json.dumps(stored).replace('"HERE"', number))
     found, problems = stored_parses(tmp_path)
     assert found == [] and problems[0].startswith("one.json: is not as --mode=parse writes it")
+
+
+def test_what_another_command_parses_in_the_folder_is_on_the_page(tmp_path, capsys):
+    """Videos may be shared out among commands; of these the last one writes the page."""
+    page = ParsePage(str(tmp_path))
+    page.add(a_parse("one"))
+    write_parse(str(tmp_path), a_parse("other"))
+    page.write()
+    assert videos_in_page(tmp_path) == ["one", "other"]
+    write_parse(str(tmp_path), a_parse("last"))
+    (tmp_path / "other.json").write_text("overwritten, but it is known")
+    (tmp_path / "bad.json").write_text("damaged")
+    (tmp_path / "bad.npz").write_text("damaged")
+    for _ in range(2):
+        page.write()
+    assert videos_in_page(tmp_path) == ["one", "other", "last"]
+    assert capsys.readouterr().err.count("bad.json") == 1

@@ -47,11 +47,19 @@ class ParsePage:
         self._earlier: dict[str, _Shown] = {}
         self._size = self._left_out = 0
         self._due = time.monotonic() + _PATIENCE
-        found, self._damaged = stored_parses(folder)
+        self._known: set[str] = set()  # the names of all that were read or added
+        self._damaged: list[str] = []
+        self._read_others()
+
+    def _read_others(self) -> None:
+        """Reads what is in the folder and not known: also what another command parses there."""
+        found, damaged = stored_parses(self._folder, self._known)
         for parse in found:
+            self._known.add(parse.file_name)
             self._keep(self._earlier, parse.file_name, _show(parse))
-        if self._damaged:
-            warn(f"{folder}/{NAME} leaves out {first_ten(self._damaged)}")
+        if new := [line for line in damaged if line not in self._damaged]:
+            warn(f"{self._folder}/{NAME} leaves out {first_ten(new)}")
+        self._damaged = damaged
 
     def add(self, parse: Parse) -> None:
         """Adds a video in the place of one of the same name; sometimes writes the page."""
@@ -61,6 +69,7 @@ class ParsePage:
         while self._earlier and self._size + len(shown.content) > LARGEST:
             self._size -= len(self._earlier.popitem()[1].content)
             self._left_out += 1
+        self._known.add(parse.file_name)
         self._keep(self._shown, parse.file_name, shown)
         if time.monotonic() > self._due:
             self.write()
@@ -74,12 +83,11 @@ class ParsePage:
 
     def write(self) -> None:
         """Writes the page, if there is any video; never fails, because all else is written."""
-        videos = [*self._shown.values(), *self._earlier.values()]
-        if not videos:
-            return
         started = time.monotonic()
         try:
-            self._write(videos)
+            self._read_others()
+            if videos := [*self._shown.values(), *self._earlier.values()]:
+                self._write(videos)
         except Exception as error:  # whatever it is, the parses are what was asked for
             warn(one_line(f"{self._folder}/{NAME}: cannot be written ({cause(error)})"))
         now = time.monotonic()
