@@ -197,3 +197,10 @@ def test_an_hour_of_forty_classes_is_drawn_for_what_is_seen_of_it(page):
     assert page.run(counted % part)[0] <= near * 2 * 3 * 62
     moved = "for (let k = 0; k < 50; k++) parsed.player.seek(1000 + k);"
     assert page.run(counted % moved)[0] == 0
+
+
+def test_the_cursor_can_be_seen_where_the_system_forces_colours(page):
+    forced = {"features": [{"name": "forced-colors", "value": "active"}]}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", forced)
+    colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+    assert page.run(colour, ".cursor") != page.run(colour, "html")

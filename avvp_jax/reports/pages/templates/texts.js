@@ -1,4 +1,5 @@
-// The events of a video as the texts that people take away, equal to those of reports/parses.py.
+// The events of a video as the texts that people take away, equal to those of reports/parses.py;
+// but probabilities in json are of codes, which may be lower by 0.0001.
 
 /** What is downloaded of a video: ending -> [type, text]. */
 function textsOf(video, events, threshold) {
