@@ -14,7 +14,7 @@ from avvp_jax.reports.pages.charts import line_chart
 from avvp_jax.reports.pages.names import visible
 from avvp_jax.reports.pages.page import json_text, packed, write_page
 from avvp_jax.reports.pages.run_classes import cell, class_table, confusion_tables
-from avvp_jax.reports.pages.run_scores import score_tables
+from avvp_jax.reports.pages.run_scores import kept_seeds, score_tables
 from avvp_jax.reports.pages.run_videos import described, files_in
 from avvp_jax.reports.published_scores import Published
 from avvp_jax.reports.results import Scored
@@ -78,6 +78,7 @@ def write_run_page(path: str, about: About, scored: Sequence[Scored]) -> None:
     facts = {
         "about": about,
         "splits": [_split_facts(each) for each in scored],
+        "several": len(kept_seeds(about.seeds)) > 1,
         "scores": score_tables(scored, about.published),
         "curves": [_stage(each, about) for each in curves],
         "classes": [class_table(each) for each in reversed(scored)],
@@ -110,7 +111,12 @@ def _in(about: About, name: str) -> str:
 
 def _split_facts(scored: Scored) -> dict:
     split = scored.split
-    return {"name": split.name, "videos": len(split), "dense": split.dense_videos}
+    return {
+        "name": split.name,
+        "videos": len(split),
+        "dense": split.dense_videos,
+        "seconds": split.task.seconds,
+    }
 
 
 def _stage(curves: StageCurves, about: About) -> dict:

@@ -24,13 +24,18 @@ _WHOLE = {"video": "in the video", "audio": "heard", "visual": "seen"}
 Numbers = Mapping[str, dict]
 
 
+def kept_seeds(seeds: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+    """Those whose scores are shown: without those that diverged, unless all have."""
+    return [each for each in seeds if not each.get("diverged")] or seeds
+
+
 def numbers_of(scored: Scored) -> Numbers:
     """Each score's {"value", "low", "high"}: the mean over seeds, and the ends of its interval.
 
     Of several seeds, it is that of the mean over seeds; of one, that over videos, which scores of
-    whole videos have none of. Seeds that diverged are left out, unless all have.
+    whole videos have none of. Of the seeds, see kept_seeds.
     """
-    kept = [result for result in scored.results if not result.get("diverged")] or scored.results
+    kept = kept_seeds(scored.results)
     stats = summary(kept)
     if len(kept) > 1:
         return {

@@ -178,6 +178,26 @@ def test_intervals_hold_the_scores():
         assert 0 <= one["low"] < one["value"] < one["high"] <= 100
 
 
+@pytest.mark.parametrize(
+    "diverged, over", [((), "over the seeds"), ((1,), "over videos"), ((0, 1), "over the seeds")]
+)
+def test_captions_say_what_intervals_are_of(tmp_path, diverged, over):
+    """Where one seed of several is left, its intervals are over videos; segments may be short."""
+    scored = made_up(seeds=2)
+    for seed in diverged:
+        scored.results[seed]["diverged"] = True
+    path = tmp_path / "report.html"
+    write_run_page(str(path), about(tmp_path, scored), [scored])
+    text = path.read_text()
+    said = {"over the seeds", "over videos"}
+    assert {x for x in said if f"intervals {x}" in text or f"of the mean {x}" in text} == {over}
+    assert "is in segments of" not in text
+    short = dataclasses.replace(scored.split.spec.task, seconds=0.96)
+    short = dataclasses.replace(scored.split, spec=data_spec("base", short))
+    write_run_page(str(path), about(tmp_path, scored), [scored._replace(split=short)])
+    assert "is in segments of 0.96 s" in path.read_text()
+
+
 def test_the_largest_gains_come_first():
     scored = [made_up("val", 40), made_up("test", 45)]
     found = largest_gains(scored)
