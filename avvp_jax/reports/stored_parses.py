@@ -20,8 +20,15 @@ _LONGEST = 1e7  # seconds
 # What `record` says of a video itself; all else are facts.
 _OWN = ("video", "duration", "segment_seconds", "segments", "zero_shot", "video_filter")
 _OWN += ("remarks", "events", "windows")
-# What the filters of VIDEO_FILTERS take.
-_PROBS = (("frame_prob", "global_prob"), ("frame_prob", "audio_prob", "visual_prob"))
+# What each of VIDEO_FILTERS takes.
+_OF_MODALITIES = ("audio_prob", "visual_prob")
+_PROBS = {
+    "global": ("global_prob",),
+    "per_modality": _OF_MODALITIES,
+    "union": _OF_MODALITIES,
+    "mixed": ("global_prob", "visual_prob"),
+}
+_OLDER = ("global", "per_modality")  # the filters of files that do not name theirs
 
 
 def stored_parses(
@@ -75,11 +82,10 @@ def read_parse(folder: str | os.PathLike, stem: str) -> Parse:
         raise DamagedFile("has a NAME.npz without names of classes") from None
     if segments.dtype != bool or segments.shape != (task.segments, 2, len(task.classes)):
         raise DamagedFile("does not have as many segments as its NAME.npz")
-    kinds = (parse.video_filter,) if "video_filter" in stored else VIDEO_FILTERS
+    kinds = (parse.video_filter,) if "video_filter" in stored else _OLDER
     for kind in kinds:
         try:
-            names = _PROBS[VIDEO_FILTERS.index(kind)]
-            probs = read_npz(f"{base}.npz", names, way_out)
+            probs = read_npz(f"{base}.npz", ("frame_prob", *_PROBS[kind]), way_out)
             _check(probs, segments.shape)
         except (UserError, DamagedFile):
             if kind == kinds[-1]:

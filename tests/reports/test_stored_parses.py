@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from avvp_jax.metrics.events import VIDEO_FILTERS
+from avvp_jax.metrics.windows import predicted
+from avvp_jax.reports.pages import parse_page
 from avvp_jax.reports.pages.parse_page import ParsePage
 from avvp_jax.reports.parses import write_parse
 from avvp_jax.reports.stored_parses import stored_parses
@@ -44,6 +47,16 @@ def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
     assert text.index('"name":"five"') < text.index('"name":"one"')
 
 
+@pytest.mark.parametrize("kind", VIDEO_FILTERS)
+def test_a_parse_of_every_filter_is_read_back(tmp_path, kind):
+    parse = a_parse("one", video_filter=kind)
+    write_parse(str(tmp_path), parse)
+    (found,), problems = stored_parses(tmp_path)
+    assert found.video_filter == kind and problems == []
+    again = predicted(found.probs, found.video_filter)
+    assert (again == parse.segments).all() and found.events == parse.events
+
+
 @pytest.mark.parametrize("number", ["1" + 400 * "0", "1e400", "NaN", "-1", "1e7", "true", '"1"'])
 @pytest.mark.parametrize("key", ["duration", "start"])
 def test_a_time_that_is_none_is_damage(tmp_path, key, number):
@@ -71,3 +84,13 @@ def test_what_another_command_parses_in_the_folder_is_on_the_page(tmp_path, caps
         page.write()
     assert videos_in_page(tmp_path) == ["one", "other", "last"]
     assert capsys.readouterr().err.count("bad.json") == 1
+
+
+def test_whatever_is_in_a_folder_ends_no_parse(tmp_path, monkeypatch, capsys):
+    def failing(*args):
+        raise IndexError("out of\nrange")
+
+    monkeypatch.setattr(parse_page, "stored_parses", failing)
+    write(tmp_path, a_parse("one"))
+    assert videos_in_page(tmp_path) == ["one"]
+    assert capsys.readouterr().err.endswith("parsed before (IndexError: out of range)\n")

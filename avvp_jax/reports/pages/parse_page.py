@@ -53,10 +53,13 @@ class ParsePage:
 
     def _read_others(self) -> None:
         """Reads what is in the folder and not known: also what another command parses there."""
-        found, damaged = stored_parses(self._folder, self._known)
-        for parse in found:
-            self._known.add(parse.file_name)
-            self._keep(self._earlier, parse.file_name, _show(parse))
+        try:
+            found, damaged = stored_parses(self._folder, self._known)
+            for parse in found:
+                self._known.add(parse.file_name)
+                self._keep(self._earlier, parse.file_name, _show(parse))
+        except Exception as error:  # of files that may be damaged in any way; see `write`
+            damaged = [one_line(f"what was parsed before ({type(error).__name__}: {cause(error)})")]
         if new := [line for line in damaged if line not in self._damaged]:
             warn(f"{self._folder}/{NAME} leaves out {first_ten(new)}")
         self._damaged = damaged

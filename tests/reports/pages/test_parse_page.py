@@ -10,6 +10,7 @@ import urllib.parse
 import numpy as np
 import pytest
 
+from avvp_jax.metrics.events import VIDEO_FILTERS
 from avvp_jax.reports.pages import media, parse_page
 from avvp_jax.reports.parses import label_track, subtitles, write_parse
 from avvp_jax.task import LLP
@@ -71,8 +72,8 @@ def test_events_are_those_of_python_at_every_threshold(browser, tmp_path):
     """And so are the texts that one can take away."""
     parses = [
         a_parse(f"{kind} {at}", segments, task, at, video_filter=kind, duration=duration)
-        for kind in ("global", "per_modality")
-        for at, (task, segments, duration) in enumerate(TASKS)
+        for kinds in (VIDEO_FILTERS, VIDEO_FILTERS[::-1])
+        for at, (kind, (task, segments, duration)) in enumerate(zip(kinds, TASKS, strict=True))
     ]
     parses[0] = dataclasses.replace(parses[0], zero_shot=True, name='"quoted"')
     ready(browser, write(tmp_path, *parses))
