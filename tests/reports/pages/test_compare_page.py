@@ -142,6 +142,7 @@ def test_without_dense_labels_whole_videos_are_compared(browser, tmp_path):
     assert "how many labels of a video are missed or found wrongly" in text
     assert "found " in text and "Segments and events" not in text
     assert browser.find_all(".bars li") and "in the video" in browser.find(".bars").text
+    assert "Whole videos, in percent" in text  # average precision is among them
 
 
 def test_the_same_one_twice_and_other_data(browser, tmp_path, runs):
