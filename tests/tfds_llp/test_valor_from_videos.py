@@ -160,7 +160,7 @@ def test_a_parser_learns_from_them_and_parses_new_videos(undisturbed):
         f"new{n}.{kind}" for n in range(2) for kind in ("json", "labels.txt", "npz", "png", "vtt")
     ]
     assert sorted(path.name for path in parses.iterdir()) == sorted(
-        [*names, "events_audio.csv", "events_visual.csv"]
+        [*names, "events_audio.csv", "events_visual.csv", "report.html"]
     )
     for name in ("new0", "new1"):
         record = json.loads((parses / f"{name}.json").read_text())
