@@ -34,7 +34,8 @@ class Field:
       needs: choice -> the keys of the same section that this choice needs.
       path: whether it names a file or a folder; the empty string names none.
       each_network: whether networks that train together may have a value each, by name.
-      divides_width: whether it must divide `model.width`.
+      divides_width: whether it must divide a width of the model.
+      width: which one, a key of `model`.
       weightless: whether no weight depends on it, so that trained weights fit any value.
       free_on_resume: whether a run may resume with another value, because results do not
         depend on it.
@@ -48,6 +49,7 @@ class Field:
     path: bool = False
     each_network: bool = False
     divides_width: bool = False
+    width: str = "width"
     weightless: bool = False
     free_on_resume: bool = False
     free_in_pairs: bool = False

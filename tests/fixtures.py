@@ -55,10 +55,16 @@ def golden():
     return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
 
 
+def golden_shapes() -> dict[str, dict[str, list[int]]]:
+    """Name of a network -> the names and shapes of its published tensors."""
+    files = ("shapes.json", "next/shapes_next.json")
+    return {k: x for file in files for k, x in json.loads((GOLDEN / file).read_text()).items()}
+
+
 @pytest.fixture(scope="session")
 def published_state():
     """(method, seed) -> a published state_dict, recreated by the recipe."""
-    shapes = json.loads((GOLDEN / "shapes.json").read_text())
+    shapes = golden_shapes()
     shapes["dhhn"] = shapes["dhhn_hcmn"]  # the network in each of DHHN's files
 
     def state(method: str, seed: int) -> dict[str, np.ndarray]:
@@ -85,7 +91,8 @@ def published_network(published_state):
 
 def without_dropout(layout: Layout) -> Network:
     """The network of a published file, without dropout."""
-    model = {**layout.model, "dropout": 0.0, "visual_dropout": 0.0}
+    still = dict.fromkeys({"dropout", "visual_dropout"} & set(layout.model), 0.0)
+    model = {**layout.model, **still}
     return dataclasses.replace(layout, model=model).file_network()
 
 
@@ -196,6 +203,8 @@ def small_config(published_folder, data_dir):
         for section in [config, config.base] if "base" in config else [config]:
             section.train.epochs = section.train.batch_size = 2
         config.model.width, config.model.layers = 16, 1
+        if "class_width" in config.model:
+            config.model.class_width = 8
         config.train.save_seconds = 0.0
         still(config)
         return config

@@ -23,7 +23,7 @@ def model_of_file(layout: Layout, given: object) -> dict[str, object]:
     model = {**layout.model, **given}
     for key, field in METHODS[layout.method].model.items():
         if field.divides_width and key in model:
-            check_heads(f"model.{key}", model[key], model["width"])
+            check_heads(f"model.{key}", model[key], field.width, model[field.width])
     return model
 
 

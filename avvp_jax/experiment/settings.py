@@ -47,7 +47,7 @@ def check_config(config: ConfigDict) -> None:
     _check_select(config)
     for key, field in fields_of(config.method).items():
         if field.divides_width:
-            check_heads(key, values[key], config.model.width)
+            check_heads(key, values[key], field.width, config.model[field.width])
     # The streams of another data set are only known when it is opened.
     held = DATASETS.get(config.data.dataset, (config.data.streams,))
     if config.data.streams not in held:
@@ -102,14 +102,14 @@ def _shown(value) -> str:
         return "(too long to show)"
 
 
-def check_heads(key: str, heads: int, width: int) -> None:
-    """Checks that a number of heads divides the width.
+def check_heads(key: str, heads: int, name: str, width: int) -> None:
+    """Checks that a number of heads divides the width of this name.
 
     Raises:
       UserError: it does not.
     """
     if width % heads:
-        raise UserError(f"config.model.width={width} must be a multiple of config.{key}={heads}")
+        raise UserError(f"config.model.{name}={width} must be a multiple of config.{key}={heads}")
 
 
 def _check_method(config: ConfigDict) -> None:

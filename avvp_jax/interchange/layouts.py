@@ -29,7 +29,8 @@ class Layout:
       options: settings that the published program can load with other values than the
         published ones: keys of `model`, and "streams".
       wrapped: whether the state_dict is under the key `model` in a dict of training states.
-      words: our word -> the published one, for the words of this network alone.
+      words: our word -> the published one, for the words of this network alone; see
+        state_dicts.WORDS and state_dicts.EACH.
     """
 
     method: str

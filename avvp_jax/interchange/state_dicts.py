@@ -1,9 +1,10 @@
 """Converts variables to and from the PyTorch state_dict of a published checkpoint.
 
 A published name is our path with the words below exchanged; matrices and convolutions are
-transposed. A model may be in several files, one for each of its parts (DHHN). Modules that the
-published programs build but never call are kept, so that those programs load our files with
-strict=True. A file that is read and written again is unchanged.
+transposed. What is one array here may be a tensor for each class there. A model may be in several
+files, one for each of its parts (DHHN). Modules that the published programs build but never call
+are kept, so that those programs load our files with strict=True. A file that is read and written
+again is unchanged.
 """
 
 import sys
@@ -19,7 +20,8 @@ from avvp_jax.nn.functional import Variables
 from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP, Task
 
-# Our word -> the published one; an empty string leaves the word out. A layout may add to these.
+# Our word -> the published one; an empty string leaves the word out. A layout may add to these,
+# also several words in a row, joined by dots.
 WORDS = {
     "encoder": "hat_encoder",
     "self_attention": "self_attn",
@@ -37,13 +39,28 @@ WORDS = {
 # The layer of every published parser that has a row for each class.
 CLASSIFIER = "fc_prob.weight"
 TRANSPOSED = ("kernel", "in_kernel", "taps")
+# In a published word: each index of our first axis, which has a tensor of its own.
+EACH = "*"
 
 
 def published_name(path: tuple, layout: Layout) -> str:
     """The published name of a variable, e.g. ("params", "fc_a", "kernel") -> "fc_a.weight"."""
     known = WORDS | layout.words
-    words = (known.get(word, str(word)) for word in path[1:])
+    ours, words = [str(word) for word in path[1:]], []
+    while ours:
+        runs = (".".join(ours[:count]) for count in range(len(ours), 0, -1))
+        run = next((run for run in runs if run in known), ours[0])
+        words.append(known.get(run, run))
+        ours = ours[run.count(".") + 1 :]
     return ".".join(word for word in words if word)
+
+
+def published_names(path: tuple, shape: tuple[int, ...], layout: Layout) -> list[str]:
+    """The published names of a variable: one, or those of the slices of its first axis."""
+    name = published_name(path, layout)
+    if EACH not in name:
+        return [name]
+    return [name.replace(EACH, str(index)) for index in range(shape[0])]
 
 
 def part_of(variables: Variables, part: str) -> Variables:
@@ -64,7 +81,9 @@ def to_published(
         value = np.asarray(value)
         # PyTorch counts batches in 64 bits.
         value = value.astype(np.int64) if value.dtype.kind == "i" else value
-        state[published_name(path, layout)] = value.T if path[-1] in TRANSPOSED else value
+        slices = value if EACH in published_name(path, layout) else [value]
+        for name, each in zip(published_names(path, value.shape, layout), slices, strict=True):
+            state[name] = each.T if path[-1] in TRANSPOSED else each
     for name, shape in _unused(layout, variables).items():
         state[name] = unused[name] if name in unused else _initial(name, shape, seed)
     return state
@@ -103,9 +122,10 @@ def from_published(
         )
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
     for ours_path, leaf in ours.items():
-        value = state[published_name(ours_path, layout)]
-        value = value.T if ours_path[-1] in TRANSPOSED else value
-        variables[ours_path] = value.astype(leaf.dtype)
+        values = [state[name] for name in published_names(ours_path, leaf.shape, layout)]
+        values = [value.T if ours_path[-1] in TRANSPOSED else value for value in values]
+        together = EACH in published_name(ours_path, layout)
+        variables[ours_path] = (np.stack(values) if together else values[0]).astype(leaf.dtype)
     kept = {name: state[name] for name in unused}
     if "norm" in layout.options and not all(_untouched(name, kept[name]) for name in kept):
         print(
@@ -188,12 +208,12 @@ def _classes_of(state: Mapping[str, np.ndarray], task: Task) -> str:
 
 def _shapes(variables: Variables, layout: Layout) -> Shapes:
     """Published name -> published shape of our variables."""
-    return {
-        published_name(path, layout): tuple(
-            leaf.shape[::-1] if path[-1] in TRANSPOSED else leaf.shape
-        )
-        for path, leaf in flatten_dict(variables).items()
-    }
+    shapes = {}
+    for path, leaf in flatten_dict(variables).items():
+        shape = leaf.shape[1:] if EACH in published_name(path, layout) else leaf.shape
+        shape = tuple(shape[::-1] if path[-1] in TRANSPOSED else shape)
+        shapes |= dict.fromkeys(published_names(path, leaf.shape, layout), shape)
+    return shapes
 
 
 def _unused(layout: Layout, variables: Variables) -> Shapes:

@@ -15,8 +15,15 @@ from avvp_jax.nn.time_mask import Lengths, present
 
 # Steps of a sequence up to which a TPU multiplies it by sums, see _small.
 _FEW_STEPS = 16
-# Steps from which heads come first, see Attention._mixed_of_many. Parsers' sequences are shorter.
+# Steps from which heads come first, see Attention._mixed_of_many. Parsers' sequences of segments
+# are shorter; those of classes may be as long.
 _MANY_STEPS = 64
+
+# What comes of an attention: its output alone, or with it the weights of all heads averaged.
+Attended = (
+    Float[Array, "*batch time width"]
+    | tuple[Float[Array, "*batch time width"], Float[Array, "*batch time steps"]]
+)
 
 
 class Attention(nnx.Module):
@@ -43,25 +50,29 @@ class Attention(nnx.Module):
         drop: Dropout = NO_DROPOUT,
         bias: Float[ArrayLike, "..."] | None = None,
         lengths: Lengths = None,
-    ) -> Float[Array, "*batch time width"]:
+        weights: bool = False,
+    ) -> Attended:
         """Self-attention of every stream; streams may be stacked on a batch axis.
 
         Args:
           bias: is added to the logits, whose shape [*batch, heads, time, time] it is broadcast to.
           lengths: how many steps of a video are attended to, here and below.
+          weights: whether to return the weights too, here and below: after dropout, averaged over
+            the heads, float32, with a row for each query.
         """
         q, k, v = jnp.split(self._project(x, 0, 3 * x.shape[-1]), 3, axis=-1)
-        return self._attend(q, k, v, drop, bias, lengths)
+        return self._attend(q, k, v, drop, bias, lengths, weights)
 
     def to_each_other(
         self,
-        pair: Float[Array, "videos 2 time width"],
+        pair: Float[Array, "videos 2 *more time width"],
         drop: Dropout = NO_DROPOUT,
         lengths: Lengths = None,
-    ) -> Float[Array, "videos 2 time width"]:
+        weights: bool = False,
+    ) -> Attended:
         """Cross-attention of two stacked streams: each attends to the other."""
         q, k, v = jnp.split(self._project(pair, 0, 3 * pair.shape[-1]), 3, axis=-1)
-        return self._attend(q, k[:, ::-1], v[:, ::-1], drop, None, lengths)
+        return self._attend(q, k[:, ::-1], v[:, ::-1], drop, None, lengths, weights)
 
     def to_context(
         self,
@@ -74,7 +85,7 @@ class Attention(nnx.Module):
         width = query.shape[-1]
         q = self._project(query, 0, width)
         k, v = jnp.split(self._project(context, width, 3 * width), 2, axis=-1)
-        return self._attend(q, k, v, drop, None, lengths)
+        return self._attend(q, k, v, drop, None, lengths, False)
 
     def _attend(
         self,
@@ -84,13 +95,15 @@ class Attention(nnx.Module):
         drop: Dropout,
         bias: Float[ArrayLike, "..."] | None,
         lengths: Lengths,
-    ) -> Float[Array, "*batch time width"]:
+        averaged: bool,
+    ) -> Attended:
         """Scaled dot-product attention for each head, and the output projection."""
         shape = q.shape
         q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
         if k.shape[-3] >= _MANY_STEPS:
-            mixed = self._mixed_of_many(q, k, v, drop, bias, lengths)
-            return self.out_proj(mixed.reshape(shape))
+            mixed, weights = self._mixed_of_many(q, k, v, drop, bias, lengths)
+            mixed = self.out_proj(mixed.reshape(shape))
+            return (mixed, _over_heads(weights())) if averaged else mixed
         einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
         products = functools.partial(einsum, "...thd,...shd->...hts")
         logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
@@ -100,8 +113,8 @@ class Attention(nnx.Module):
         weights = jax.nn.softmax(logits, axis=-1, where=there).astype(q.dtype)
         weights = drop(weights, self.dropout)
         products = functools.partial(einsum, "...hts,...shd->...thd")
-        mixed = _small(products, _mixed_by_sums, weights, v)
-        return self.out_proj(mixed.reshape(shape))
+        mixed = self.out_proj(_small(products, _mixed_by_sums, weights, v).reshape(shape))
+        return (mixed, _over_heads(weights)) if averaged else mixed
 
     def _mixed_of_many(
         self,
@@ -111,8 +124,10 @@ class Attention(nnx.Module):
         drop: Dropout,
         bias: Float[ArrayLike, "..."] | None,
         lengths: Lengths,
-    ) -> Float[Array, "*batch time heads part"]:
+    ) -> tuple[Float[Array, "*batch time heads part"], Callable[[], Array]]:
         """The values of long sequences mixed, in an order that a CPU computes in half the time.
+
+        Also a function that returns the weights [*batch, heads, time, steps].
 
         Heads come before time, so that no product needs a transposed copy, and what is scaled and
         divided is smaller than the logits and their softmax.
@@ -128,7 +143,7 @@ class Attention(nnx.Module):
         sums = weights.sum(axis=-1, keepdims=True)
         weights = drop(weights.astype(q.dtype), self.dropout)
         mixed = einsum("...ts,...sd->...td", weights, v) / sums
-        return jnp.swapaxes(mixed.astype(q.dtype), -3, -2)
+        return jnp.swapaxes(mixed.astype(q.dtype), -3, -2), lambda: weights / sums
 
     def _project(
         self, x: Float[Array, "*batch time width"], start: int, stop: int
@@ -137,6 +152,12 @@ class Attention(nnx.Module):
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
         x, kernel, bias = (y.astype(self.arithmetic.dtype) for y in (x, kernel, bias))
         return product(x, kernel, self.arithmetic.precision) + bias
+
+
+def _over_heads(
+    weights: Float[Array, "*batch heads time steps"],
+) -> Float[Array, "*batch time steps"]:
+    return weights.astype(jnp.float32).mean(axis=-3)
 
 
 def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:

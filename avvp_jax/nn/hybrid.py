@@ -227,7 +227,7 @@ def through_layers(
 
         return jax.lax.scan(body, streams, (states, jnp.arange(len(layers))))[0]
 
-    if len(layers) == 1:
+    if len(layers) < 2:
         return one_by_one(streams)
     return jax.lax.platform_dependent(streams, tpu=in_a_loop, default=one_by_one)
 

@@ -3,6 +3,7 @@
 Tian, Li and Xu, ECCV 2020, section 4.3 (HAN).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,8 @@ from avvp_jax.nn.time_mask import Lengths, cleared, present
 PROBABILITIES = ("frame_prob", "global_prob", "audio_prob", "visual_prob")
 
 Stream = Float[Array, "videos segments width"]
+# As MMIL takes it: a head may read the same of all classes, or of each class its own.
+Pooled = Float[Array, "videos segments *classes width"]
 
 
 class SegmentScores(NamedTuple):
@@ -34,9 +37,9 @@ class SegmentScores(NamedTuple):
 
 
 def segment_scores(
-    x: Float[Array, "videos segments *modalities width"],
-    classifier: nnx.Linear,
-    attention: nnx.Linear,
+    x: Float[Array, "videos segments ..."],
+    classifier: Callable,
+    attention: Callable,
     lengths: Lengths = None,
 ) -> SegmentScores:
     """Class scores of segments, with attention weights over time applied to `share`."""
@@ -63,15 +66,28 @@ class SegmentPooling(nnx.Module):
 
 
 class MMIL(nnx.Module):
-    """Attentive pooling over time for each modality, and over time and modalities together."""
+    """Attentive pooling over time for each modality, and over time and modalities together.
 
-    def __init__(self, width: int, classes: int, *, arithmetic: Arithmetic, rngs: nnx.Rngs):
-        self.fc_prob = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
-        self.fc_frame_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
-        self.fc_av_att = linear(width, classes, arithmetic=arithmetic, rngs=rngs)
+    Args:
+      head: (width, classes, arithmetic=, rngs=) -> a module that makes a logit for each class of
+        what it is called with; see ClassHead for streams that have features of each class.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        *,
+        head: Callable[..., nnx.Module] = linear,
+        arithmetic: Arithmetic,
+        rngs: nnx.Rngs,
+    ):
+        self.fc_prob = head(width, classes, arithmetic=arithmetic, rngs=rngs)
+        self.fc_frame_att = head(width, classes, arithmetic=arithmetic, rngs=rngs)
+        self.fc_av_att = head(width, classes, arithmetic=arithmetic, rngs=rngs)
 
     def __call__(
-        self, audio: Stream, visual: Stream, lengths: Lengths = None
+        self, audio: Pooled, visual: Pooled, lengths: Lengths = None
     ) -> PyTree[Float[Array, "videos ... classes"]]:
         """Logits and probabilities, always float32.
 

@@ -9,8 +9,6 @@ from avvp_jax.metrics.scores import per_class, scores
 from avvp_jax.reports.class_tables import ClassTable
 from avvp_jax.task import MODALITIES
 
-PSEUDO_LABEL_SOURCE = "CLIP.zip and CLAP.zip of huggingface.co/datasets/NTUBarista/valor_features"
-
 
 def teachers_table(
     classes: Sequence[str],

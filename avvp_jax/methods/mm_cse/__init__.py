@@ -1,0 +1,1 @@
+"""MM-CSE: class-aware semantic enhancement (Zhao et al., AAAI 2025)."""
