@@ -1,24 +1,37 @@
 """MM-CSE: golden numbers of its network, attention maps, losses, training and scores."""
 
 import dataclasses
+import runpy
 
 import jax
 import numpy as np
 import pytest
+import recipe
 
 from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.mm_cse.losses import (
     MAPS,
+    cooccurrence_targets,
     orthogonality,
     reconstruction,
 )
-from tests.fixtures import without_dropout
+from avvp_jax.methods.mm_cse.stages import stages
+from avvp_jax.metrics.events import predicted_segments
+from avvp_jax.metrics.scores import scores
+from avvp_jax.training import keys
+from avvp_jax.training.optimizer import make_optimizer, make_schedule
+from avvp_jax.training.step import make_step
+from configs.mm_cse import get_config
+from tests.first_states import begin
+from tests.fixtures import GOLDEN, without_dropout
+from tests.weights import assert_weights
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.usefixtures("on_a_cpu")]
 
 LAYOUT = METHODS["mm_cse"].layout
 STREAMS = {"mm_cse": "clip_clap", "mm_cse_base": "base"}
+stored_labels = runpy.run_path(str(GOLDEN / "make_llp_dense.py"))["stored_labels"]
 PREFIXES = {"mm_cse": "forward", "mm_cse_base": "forward_base"}
 
 
@@ -57,3 +70,71 @@ def test_forward_equals_the_published_program(numbers, published_state, recipe_b
     for which in MAPS if name == "mm_cse" else ():
         found = output["maps"][which][:, [0, 3, 6, 9]]
         assert_of_largest(found, numbers[f"forward/map/{which}"], which)
+
+
+SQUARED = ("audio_audio", "audio_visual", "visual_visual", "visual_audio")
+
+
+def test_training_equals_the_published_program(numbers, published_state, recipe_batch):
+    """Five steps, and two from sharper attention, which shows which map meets which target."""
+    config, seed = get_config(), int(numbers["seed"])
+    network, state, variables, unused = imported(published_state, "mm_cse", seed)
+    optimizer = make_optimizer(config.optimizer)
+    rates = make_schedule(config.schedule, config.train.epochs)(1)
+    (stage,) = stages(config)
+    step = jax.jit(make_step(network, stage.loss, optimizer))
+
+    def trained(variables, steps: int):
+        state, logged = begin(optimizer, variables), []
+        for index in range(steps):
+            batch = recipe_batch(8, 1000 * seed + index + 1, "clip_clap")
+            state, values = step(state, batch, keys.root_key(0), rates)
+            logged.append(values)
+        return state, {key: np.array([values[key] for values in logged]) for key in logged[0]}
+
+    after, losses = trained(variables, 5)
+    assert_losses(losses, numbers, "train")
+    np.testing.assert_allclose(losses["loss/global"], numbers["train/video_losses"], rtol=1e-4)
+    np.testing.assert_allclose(losses["gradient_norm"], numbers["train/gradient_norms"], rtol=1e-3)
+    means = {"video": "global", "valor_v": "teacher_visual", "valor_a": "teacher_audio"}
+    for published, ours in means.items():
+        expected = numbers[f"train/mean_loss_{published}"]
+        np.testing.assert_allclose(np.mean(losses[f"loss/{ours}"]), expected, rtol=1e-4)
+    moved = 1e-4 * 5
+    assert_weights(
+        after.variables, LAYOUT, unused, numbers, "train/after/", moved=moved, entries=2e-4
+    )
+    gain = np.float32(numbers["sharp/gain"])
+    sharp = {n: x * gain if n.endswith("attn.in_proj_weight") else x for n, x in state.items()}
+    variables, _ = from_published(sharp, network.shapes(), LAYOUT, "recipe")
+    _, losses = trained(variables, 2)
+    assert_losses(losses, numbers, "sharp")
+
+
+def assert_losses(losses: dict, numbers: dict, prefix: str) -> None:
+    """The squared errors of each step, and the mean of the whole loss."""
+    names = [f"reconstruction_{modality}" for modality in ("audio", "visual")]
+    names += [f"cooccurrence_{which}" for which in SQUARED]
+    found = np.stack([losses[f"loss/{name}"] for name in names], axis=1)
+    np.testing.assert_allclose(found, numbers[f"{prefix}/squared_errors"], rtol=1e-4)
+    expected = numbers[f"{prefix}/mean_loss_all"]
+    np.testing.assert_allclose(np.mean(losses["loss"]), expected, rtol=1e-4)
+
+
+def test_cooccurrence_targets_are_the_published_ones(numbers, recipe_batch):
+    batch = recipe_batch(8, 1000 * int(numbers["seed"]) + 1, "clip_clap")
+    targets = cooccurrence_targets(batch["pseudo_label"])
+    short = {"audio_audio": "aa", "visual_visual": "vv", "audio_visual": "av", "visual_audio": "va"}
+    assert targets.keys() == short.keys() == set(MAPS)
+    for which, name in short.items():
+        found = np.asarray(targets[which], np.float64).sum(axis=1)
+        np.testing.assert_array_equal(found, numbers[f"train/step0/{name}_map_sum"])
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_scores_equal_the_published_program(numbers, split):
+    weak, true = stored_labels(split)
+    probs = recipe.predictions(weak.astype(float), int(numbers["seed"]))
+    found = scores(predicted_segments(probs, get_config().eval.video_filter), true)
+    assert tuple(numbers["scores/names"]) == tuple(found)
+    np.testing.assert_allclose(list(found.values()), numbers[f"scores/{split}"], rtol=0, atol=1e-9)

@@ -57,7 +57,7 @@ def cooccurrence(
 
 def cooccurrence_targets(
     pseudo_label: PyTree[Float[ArrayLike, "videos segments classes"]],
-) -> PyTree[Float[Array, "videos segments classes classes"]]:
+) -> PyTree[Float[ArrayLike, "videos segments classes classes"]]:
     """1 where the teacher of the first modality labels the row's class, and the other the column's.
 
     Args:
