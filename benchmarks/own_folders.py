@@ -35,6 +35,7 @@ from tfds_llp.synthetic_folder import class_names, clip, write_clip, write_folde
 from tfds_llp.synthetic_labels import PSEUDO_FALSE_ALARM, PSEUDO_HIT_RATE
 
 METHODS = ("han", "ma", "jomold", "dhhn", "dhhn:origin", "valor", "valor:plus", "valor:plus_plus")
+METHODS += ("mm_cse",)
 FOLDERS = {
     "features": {"classes": 7, "segments": 6, "segment_seconds": 2.0, "dense": True, "videos": 210},
     "videos": {"classes": 8, "segments": 10, "segment_seconds": 1.0, "videos": 210},

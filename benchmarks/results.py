@@ -39,7 +39,7 @@ from avvp_jax.training.run import all_seeds
 from tfds_llp.synthetic_labels import PSEUDO_FALSE_ALARM, PSEUDO_HIT_RATE
 
 TITLES = {"han": "HAN", "ma": "MA", "jomold": "JoMoLD", "dhhn": "DHHN", "valor": "VALOR"}
-TITLES |= {"valor:plus": "VALOR+", "valor:plus_plus": "VALOR++"}
+TITLES |= {"valor:plus": "VALOR+", "valor:plus_plus": "VALOR++", "mm_cse": "MM-CSE"}
 DATA_SEEDS, TRAINING_SEEDS = [0, 1, 2], 3
 NOISE_FINDERS = ("ma", "jomold")
 # Exit codes of launch.py after which the same command goes on.

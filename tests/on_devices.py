@@ -50,6 +50,7 @@ METHODS = {
     "valor-plus-plus": ("valor", "plus_plus"),
     "dhhn": ("dhhn", "refinement"),
     "dhhn-origin": ("dhhn", "origin"),
+    "mm_cse": ("mm_cse", ""),
 }
 # The batches of six do not divide over four devices, and the last has two videos.
 VIDEOS, BATCH, SEEDS = {"train": 14, "val": 7}, 6, 2
@@ -98,6 +99,8 @@ def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
     for name in {"audio_net", "video_net"} & set(config):
         config[name].repeats = 1
     config.model.width, config.num_seeds = 16, SEEDS
+    if "class_width" in config.model:
+        config.model.class_width = 8
     config.train.epochs, config.train.batch_size = 2, BATCH
     if module != "han":
         still(config)

@@ -19,7 +19,7 @@ SHARE = 0.6
 # again while a checkpoint is written, and the gradient. The fewest: without the checkpoint.
 COPIES, FEWEST_COPIES = 9, 5
 # Numbers that a training step stores per token, as a multiple of the network's width, and for each
-# head and each segment that the token attends to: a conservative estimate, and the fewest.
+# head and each token that it attends to: a conservative estimate, and the fewest.
 ACTIVATIONS, FEWEST_ACTIVATIONS = 60, 8
 ATTENDED, FEWEST_ATTENDED = 12, 1
 
@@ -50,17 +50,22 @@ def fitting(config: ConfigDict, spec: DataSpec, stage: Training, free: float) ->
     """How many seeds of a stage fit into `free` bytes; at least one."""
     count, settings = parameters(config, spec, stage), stage.settings(config)
     videos = max(settings.train.batch_size, settings.eval.batch_size)
-    stored = activations(settings.model, spec, videos, ACTIVATIONS, ATTENDED)
+    stored = activations(stage, settings, spec, videos, ACTIVATIONS, ATTENDED)
     return max(1, int(free / (4 * (COPIES * count + stored))))
 
 
 def activations(
-    model: ConfigDict, spec: DataSpec, videos: int, of_width: int, of_attended: int
+    stage: Training,
+    settings: ConfigDict,
+    spec: DataSpec,
+    videos: int,
+    of_width: int,
+    of_attended: int,
 ) -> int:
     """Numbers that a step of so many videos stores; attention's grow with segments squared."""
-    segments = spec.task.segments
-    of_token = model.width * of_width + model.heads * segments * of_attended
-    return 2 * segments * videos * model.layers * of_token
+    model, tokens = settings.model, stage.tokens(settings, spec)
+    of_token = tokens.width * of_width + model.heads * tokens.attended * of_attended
+    return tokens.count * videos * model.layers * of_token
 
 
 def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
@@ -80,7 +85,8 @@ def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
     for stage in stages:
         settings = stage.settings(config)
         model, batch = settings.model, min(settings.train.batch_size, len(run.train))
-        stored = activations(model, spec, batch, FEWEST_ACTIVATIONS, FEWEST_ATTENDED) // share
+        fewest = FEWEST_ACTIVATIONS, FEWEST_ATTENDED
+        stored = activations(stage, settings, spec, batch, *fewest) // share
         needed = 4 * (FEWEST_COPIES * parameters(config, spec, stage) * seeds + stored)
         if needed > there:
             raise UserError(

@@ -6,6 +6,7 @@ methods/.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -31,6 +32,26 @@ def no_demands(run: Run) -> None:
     """Accepts any data."""
 
 
+class Tokens(NamedTuple):
+    """What the layers of a network store numbers of, for one clip.
+
+    Attributes:
+      count: how many tokens there are.
+      attended: to how many of them each attends, in itself or in the other modality.
+      width: numbers in one.
+    """
+
+    count: int
+    attended: int
+    width: int
+
+
+def tokens_of_segments(config: ConfigDict, spec: DataSpec) -> Tokens:
+    """Those of a network with a token for each segment of both modalities."""
+    segments = spec.task.segments
+    return Tokens(2 * segments, segments, config.model.width)
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """A stage that trains a network from scratch.
@@ -49,6 +70,7 @@ class Training:
       network: builds the network that is trained; None is the parser of `config.model`.
       result: builds the parser that results; None is the network that is trained.
       keep: converts the trained variables to those of the result.
+      tokens: what the network's layers store numbers of, by which memory is estimated.
     """
 
     name: str
@@ -62,6 +84,7 @@ class Training:
     network: Callable[[ConfigDict, DataSpec], Network] | None = None
     result: Callable[[ConfigDict, DataSpec], Network] | None = None
     keep: Callable[[Variables], Variables] = lambda variables: variables
+    tokens: Callable[[ConfigDict, DataSpec], Tokens] = tokens_of_segments
 
     def settings(self, config: ConfigDict) -> ConfigDict:
         """The config with this stage's changes."""

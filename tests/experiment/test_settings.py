@@ -208,6 +208,13 @@ REFUSED_ELSEWHERE = {
         "optimizer.name": "sgd",
         "schedule.kind": "linear",
     },
+    "mm_cse": {
+        "mm_cse.cooccurrence": -0.1,
+        "model.heads": 256,  # divides the tokens' width
+        "model.class_width": 100,
+        "model.feed_forward": 0,
+        "eval.video_filter": "mix",
+    },
     "dhhn": {
         "dhhn.mode": "both",
         "schedule.learning_rate.audio_net": 0.0,
@@ -221,6 +228,12 @@ REFUSED_ELSEWHERE = {
         "eval.video_filter": "global",
     },
 }
+
+
+def test_a_choice_that_a_config_has_the_values_of_needs_no_more():
+    config = config_of("mm_cse")
+    config.schedule.kind = "warmup_cosine"
+    check_config(config)
 
 
 @pytest.mark.parametrize("method", REFUSED_ELSEWHERE)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import recipe
 
+from avvp_jax.experiment.settings import flat_config
 from avvp_jax.interchange.state_dicts import from_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.mm_cse.losses import (
@@ -19,12 +20,15 @@ from avvp_jax.methods.mm_cse.losses import (
 from avvp_jax.methods.mm_cse.stages import stages
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import scores
+from avvp_jax.nn.class_parser import ClassParser
+from avvp_jax.nn.functional import make_network
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.step import make_step
 from configs.mm_cse import get_config
 from tests.first_states import begin
 from tests.fixtures import GOLDEN, without_dropout
+from tests.short_clips import variables_of
 from tests.weights import assert_weights
 
 pytestmark = [pytest.mark.golden, pytest.mark.usefixtures("on_a_cpu")]
@@ -33,6 +37,37 @@ LAYOUT = METHODS["mm_cse"].layout
 STREAMS = {"mm_cse": "clip_clap", "mm_cse_base": "base"}
 stored_labels = runpy.run_path(str(GOLDEN / "make_llp_dense.py"))["stored_labels"]
 PREFIXES = {"mm_cse": "forward", "mm_cse_base": "forward_base"}
+
+
+SMALL = LAYOUT.model | {"width": 8, "class_width": 4, "heads": 2, "feed_forward": 6, "layers": 1}
+SMALL |= {"dropout": 0.0}
+
+# What the program uses where it is told nothing else.
+DEFAULTS = {
+    "seed": 87,
+    "data.streams": "clip_clap",
+    "train.epochs": 60,
+    "train.batch_size": 64,
+    "model.width": 256,
+    "model.class_width": 128,
+    "model.heads": 8,
+    "model.feed_forward": 512,
+    "model.layers": 4,
+    "mm_cse.reconstruction": 0.5,
+    "mm_cse.orthogonality": 0.1,
+    "mm_cse.cooccurrence": 0.1,
+    "optimizer.b1": 0.5,
+    "optimizer.b2": 0.999,
+    "optimizer.weight_decay": 1e-3,
+    "optimizer.clip_norm": 1.0,
+    "schedule.kind": "step",
+    "schedule.learning_rate": 1e-4,
+    "schedule.factor": 0.1,
+    "schedule.every_epochs": 10,
+    "eval.video_filter": "mixed",
+    "eval.select": "segment/type",
+    "eval.ties": "earlier",
+}
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +173,23 @@ def test_scores_equal_the_published_program(numbers, split):
     found = scores(predicted_segments(probs, get_config().eval.video_filter), true)
     assert tuple(numbers["scores/names"]) == tuple(found)
     np.testing.assert_allclose(list(found.values()), numbers[f"scores/{split}"], rtol=0, atol=1e-9)
+
+
+def test_the_config_has_the_values_of_the_program():
+    flat = flat_config(get_config())
+    assert {key: flat[key] for key in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize("key", ["reconstruction", "orthogonality", "cooccurrence"])
+def test_a_loss_counts_as_much_as_the_config_says(published_state, recipe_batch, key):
+    """All of its terms, which are logged as they are."""
+    network = make_network(ClassParser, (768, 768, 512), 25, **SMALL)
+    parser = network.module(variables_of(network))
+    batch, config = recipe_batch(2, 5, "clip_clap"), get_config()
+    totals = []
+    for weight in (0.0, 2.0):
+        config.mm_cse[key] = weight
+        total, parts = stages(config)[0].loss(parser, batch, jax.random.key(0))
+        totals.append(total)
+    terms = sum(value for name, value in parts.items() if name.startswith(f"loss/{key}"))
+    np.testing.assert_allclose(totals[1] - totals[0], 2 * terms, rtol=1e-4)

@@ -26,6 +26,7 @@ METHODS = {
     "dhhn": ("dhhn", "refinement"),
     "valor": ("valor", ""),
     "valor_plus_plus": ("valor", "plus_plus"),
+    "mm_cse": ("mm_cse", ""),
 }
 
 

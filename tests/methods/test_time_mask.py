@@ -20,8 +20,10 @@ from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.ma.estimation import repeated, views
+from avvp_jax.methods.mm_cse import stages as mm_cse
 from avvp_jax.methods.targets import targets
 from avvp_jax.methods.valor import stages as valor
+from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import Network, make_network, parser_network
 from avvp_jax.nn.hierarchy import JointNetworks
 from tests.programs import still
@@ -44,7 +46,11 @@ def network_of(method: str, variant: str = "", **changes) -> Network:
     for name in SECTIONS & set(config):
         config[name].feed_forward, config[name].layers = 12, 1
         config[name].heads = min(config[name].heads, 2)
-    model = config.model.to_dict() | {"width": 8, "visual_dropout": 0.0} | changes
+    small = {"width": 8, "visual_dropout": 0.0, "class_width": 6}
+    model = config.model.to_dict()
+    model |= {name: small[name] for name in small if name in model} | changes
+    if method == "mm_cse":
+        return make_network(ClassParser, tuple(WIDTHS.values()), CLASSES, **model)
     if method != "dhhn":
         return parser_network(tuple(WIDTHS.values()), CLASSES, model)
     guides = [config[name].to_dict() for name in GUIDES]
@@ -110,6 +116,7 @@ CASES = {
     "ma": (ma.loss, "ma", ""),
     "jomold's estimator": (jomold.estimator_loss, "jomold", ""),
     "valor": (valor.loss, "valor", ""),
+    "mm_cse": (mm_cse.Objective(0.5, 0.1, 0.1), "mm_cse", ""),
 }
 
 

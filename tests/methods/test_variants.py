@@ -22,7 +22,7 @@ from tests.kills import run_and_kill, when_saved
 from tests.run_files import last_state
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
-VARIANTS += [("dhhn", ""), ("dhhn", "origin")]
+VARIANTS += [("dhhn", ""), ("dhhn", "origin"), ("mm_cse", "")]
 
 
 @pytest.mark.parametrize(("method", "variant"), VARIANTS)
@@ -67,15 +67,16 @@ def published_files(tmp_path, published_state):
     return write
 
 
-@pytest.mark.parametrize("method", ["valor", "valor_plus_plus", "dhhn"])
+@pytest.mark.parametrize("method", ["valor", "valor_plus_plus", "dhhn", "mm_cse"])
 def test_published_checkpoints_are_evaluated_and_exported_unchanged(
     published_files, published_folder, data_dir, tmp_path, method
 ):
     torch = pytest.importorskip("torch")
     import importlib
 
-    module, variant = ("dhhn", "") if method == "dhhn" else ("valor", method[6:])
-    config = importlib.import_module(f"configs.{module}").get_config(variant)
+    variant = method[6:] if method.startswith("valor") else ""
+    module = importlib.import_module(f"configs.{METHODS[method].config}")
+    config = module.get_config(variant)
     config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
     config.init_from, states = published_files(method)
     workdir = str(tmp_path / "W")

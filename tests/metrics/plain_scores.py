@@ -7,12 +7,13 @@ from avvp_jax.metrics.scores import PER_VIDEO_NAMES
 
 def predicted(probs, video_filter):
     """The segments whose own and whose video's probability reach 0.5, one after the other."""
+    whole = {"global": ("global", "global"), "mixed": ("global", "visual")}
+    names = whole.get(video_filter, ("audio", "visual"))
     active = np.zeros(probs["frame_prob"].shape, bool)
     for video, segment, modality, label in np.ndindex(active.shape):
-        name = "global" if video_filter == "global" else ("audio", "visual")[modality]
         both = (
             probs["frame_prob"][video, segment, modality, label],
-            probs[f"{name}_prob"][video, label],
+            probs[f"{names[modality]}_prob"][video, label],
         )
         active[video, segment, modality, label] = min(both) >= 0.5
     return active

@@ -8,8 +8,10 @@ from flax import nnx
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from avvp_jax.methods.mm_cse import method as mm_cse
 from avvp_jax.nn import attention
 from avvp_jax.nn.attention import Attention
+from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import make_network
 from avvp_jax.nn.hierarchy import SCALES, CombinedParser, HierarchicalParser, resized
 from avvp_jax.nn.hybrid import HybridEncoder
@@ -166,15 +168,17 @@ def test_a_scale_of_a_short_clip_is_that_of_the_clip_alone(scale):
 
 
 MODEL = SMALL_MODEL | {"dropout": 0.0, "width": 8, "feed_forward": 12, "layers": 1}
+CLASS_MODEL = {name: MODEL[name] for name in MODEL if name in mm_cse.MODEL} | {"class_width": 6}
 # The encoder's kinds are above.
 NETWORKS = {
     "parser": make_network(Parser, tuple(WIDTHS.values()), CLASSES, **MODEL),
     "hierarchy": make_network(HierarchicalParser, tuple(WIDTHS.values()), CLASSES, **MODEL),
     "combined": make_network(CombinedParser, tuple(WIDTHS.values()), CLASSES, MODEL),
+    "classes": make_network(ClassParser, tuple(WIDTHS.values()), CLASSES, **CLASS_MODEL),
 }
 
 
-@pytest.mark.parametrize("name", ["parser", "combined"])
+@pytest.mark.parametrize("name", ["parser", "combined", "classes"])
 def test_probabilities_of_a_short_clip_are_those_of_the_clip_alone(name):
     network, lengths = NETWORKS[name], np.array(FEW)
     variables, features = variables_of(network), drawn(WIDTHS, FEW)

@@ -21,7 +21,7 @@ import lowering  # noqa: E402
 from floors import numbers_of  # noqa: E402
 
 CASES = [("v5e:2x2", "han", 10), ("h100", "han", 10)]
-CASES += [("h100", "valor-plus", 10), ("h100", "valor-plus", 60)]
+CASES += [("h100", "valor-plus", 10), ("h100", "valor-plus", 60), ("h100", "mm_cse", 10)]
 TRAIN = 10_000  # LLP's training videos
 # The parameters, their two moments and the best model: once more while a checkpoint is written.
 STATE = 4

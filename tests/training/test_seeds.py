@@ -39,6 +39,7 @@ METHODS = {
     "jomold": ("jomold", ""),
     "valor": ("valor", ""),
     "dhhn": ("dhhn", ""),
+    "mm_cse": ("mm_cse", ""),
 }
 
 

@@ -59,7 +59,7 @@ def lowered_steps(config: ConfigDict, **more: np.ndarray) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("method", ["han", "jomold", "dhhn"])
+@pytest.mark.parametrize("method", ["han", "jomold", "dhhn", "mm_cse"])
 def test_programs_of_whole_clips_are_those_that_know_of_no_mask(method, small_config, monkeypatch):
     config = small_config(method)
     whole = lowered_steps(config)
@@ -94,7 +94,7 @@ def trained(config: ConfigDict, data_dir: pathlib.Path, workdir: pathlib.Path) -
     return dict(np.load(workdir / "predictions_test.npz"))
 
 
-METHODS = {"jomold": "denoise", "valor": "train", "dhhn": "train"}
+METHODS = {"jomold": "denoise", "valor": "train", "dhhn": "train", "mm_cse": "train"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -15,7 +15,7 @@ from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.run import Stage
-from avvp_jax.training.stages import Training
+from avvp_jax.training.stages import Tokens, Training
 from avvp_jax.training.step import LossAndParts
 
 
@@ -54,6 +54,7 @@ def stages(config: ConfigDict) -> list[Stage]:
             taught_arrays,
             demands=teachers_of_training,
             network=class_parser,
+            tokens=class_tokens,
         )
     ]
 
@@ -63,3 +64,9 @@ def class_parser(config: ConfigDict, spec: DataSpec) -> Network:
     return make_network(
         ClassParser, tuple(spec.widths), len(spec.task.classes), **config.model.to_dict()
     )
+
+
+def class_tokens(config: ConfigDict, spec: DataSpec) -> Tokens:
+    """Each class of a segment is one in the encoder, and attends to the classes of the segment."""
+    classes = len(spec.task.classes)
+    return Tokens(2 * spec.task.segments * classes, classes, config.model.class_width)
