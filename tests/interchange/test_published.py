@@ -2,8 +2,6 @@
 
 import collections
 import dataclasses
-import json
-import pathlib
 import random
 
 import jax
@@ -16,10 +14,11 @@ from avvp_jax.errors import UserError
 from avvp_jax.interchange.state_dicts import from_published, recognise, to_published
 from avvp_jax.interchange.torch_files import PublishedFile, read_published, write_published
 from avvp_jax.methods import METHODS
+from tests.fixtures import golden_shapes
 
 HAN = METHODS["han"].layout
 LAYOUTS = [method.layout for method in METHODS.values()]
-SHAPES = json.loads((pathlib.Path(__file__).parents[1] / "golden/shapes.json").read_text())
+SHAPES = golden_shapes()
 # DHHN's golden file is that of one part.
 GOLDEN = [method for method in METHODS if {method, f"{method}_hcmn"} & set(SHAPES)]
 
@@ -174,6 +173,23 @@ def test_a_wrapper_with_random_states_is_read(tmp_path, state):
     assert again.rest["random_rng"] == wrapped["random_rng"]
     np.testing.assert_array_equal(again.rest["numpy_rng"][1], wrapped["numpy_rng"][1])
     assert torch.equal(again.rest["torch_rng"], wrapped["torch_rng"])
+
+
+def test_a_missing_class_of_many_is_named(published_state):
+    """What is one array here has a tensor for each class there."""
+    layout, state = METHODS["mm_cse"].layout, published_state("mm_cse", 7)
+    template = layout.file_network().shapes()
+    del state["fc_prob.fc.24.bias"]
+    state["a_unmix.26.1.bias"] = np.zeros(128, np.float32)
+    says = r"x\.pt.*lacks fc_prob\.fc\.24\.bias and has unknown a_unmix\.26\.1\.bias"
+    with pytest.raises(UserError, match=says):
+        from_published(state, template, layout, "x.pt")
+    state = published_state("mm_cse", 7)
+    state["v_unmix.3.4.weight"] = state["v_unmix.3.4.weight"][:, :100]
+    with pytest.raises(
+        UserError, match=r"v_unmix\.3\.4\.weight is \(128, 100\).*needs \(128, 128\)"
+    ):
+        from_published(state, template, layout, "x.pt")
 
 
 def test_names_that_do_not_fit_are_listed(state, template):

@@ -65,6 +65,36 @@ def test_gradients_and_dropout_are_those_of_short_sequences(monkeypatch):
     np.testing.assert_allclose(long[1], short[1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_weights_are_those_of_the_heads_averaged_after_dropout(dropout, monkeypatch):
+    layer, x = made(dropout=dropout), jax.random.normal(jax.random.key(0), (2, TIME, WIDTH))
+
+    def attended():
+        drop = Dropout.drawn(jax.random.key(3), 2, HEADS * TIME * TIME)
+        return layer.to_itself(x, drop, weights=True)
+
+    (long, long_weights), (short, weights) = both(monkeypatch, attended)
+    np.testing.assert_allclose(long_weights, weights, rtol=1e-4, atol=1e-6)
+    drop = Dropout.drawn(jax.random.key(3), 2, HEADS * TIME * TIME)
+    np.testing.assert_array_equal(layer.to_itself(x, drop), short)
+    projected = x @ layer.in_kernel[...] + layer.in_bias[...]
+    q, k, _ = (y.reshape(2, TIME, HEADS, -1) for y in jnp.split(projected, 3, axis=-1))
+    heads = jax.nn.softmax(jnp.einsum("bthd,bshd->bhts", q, k) * (WIDTH / HEADS) ** -0.5)
+    drop = Dropout.drawn(jax.random.key(3), 2, HEADS * TIME * TIME)
+    np.testing.assert_allclose(weights, drop(heads, dropout).mean(axis=1), rtol=1e-4, atol=1e-6)
+    assert (weights.sum(axis=-1).std() > 0.01) == (dropout > 0)
+
+
+def test_weights_of_another_stream_have_a_row_for_each_own_step():
+    layer, pair = made(), jax.random.normal(jax.random.key(0), (2, 2, 5, 7, WIDTH))
+    mixed, weights = layer.to_each_other(pair, weights=True)
+    np.testing.assert_array_equal(mixed, layer.to_each_other(pair))
+    assert weights.shape == (2, 2, 5, 7, 7) and weights.dtype == jnp.float32
+    other = layer.to_each_other(pair.at[:, 1].set(0), weights=True)[1]
+    np.testing.assert_allclose(other[:, 0].std(axis=-1), 0, atol=1e-6)  # all keys are alike
+    assert weights[:, 0].std() > 0.01
+
+
 def test_long_sequences_of_bfloat16_stay_so(monkeypatch):
     x = jax.random.normal(jax.random.key(0), (2, TIME, WIDTH), jnp.bfloat16)
     long, short = both(monkeypatch, lambda: made("bfloat16").to_itself(x))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from avvp_jax.methods.mm_cse import method as mm_cse
 from avvp_jax.nn.attention import Attention
-from avvp_jax.nn.functional import parser_network
+from avvp_jax.nn.class_parser import ClassParser
+from avvp_jax.nn.functional import make_network, parser_network
 from avvp_jax.nn.layers import Arithmetic
 
 WIDTHS, CLASSES = (6, 7, 5), 25
@@ -16,18 +18,23 @@ MODELS = {
     "VALOR+": {"order": "sequential", "layers": 3},
     "pre-norm": {"norm": "pre", "layers": 2},
     "estimator": {"cross_attention": False, "layers": 2},
+    "MM-CSE": {"class_width": 8, "layers": 3},
 }
 
 
 def outputs_and_gradient(model: dict, key) -> dict:
-    network = parser_network(WIDTHS, CLASSES, model)
+    if "class_width" in model:
+        known = {name: model[name] for name in mm_cse.MODEL}
+        network = make_network(ClassParser, WIDTHS, CLASSES, **known)
+    else:
+        network = parser_network(WIDTHS, CLASSES, model)
     variables, rng = network.init(jax.random.key(0)), np.random.default_rng(0)
     roles = zip(("audio", "visual", "snippet"), WIDTHS, strict=True)
     features = {role: rng.standard_normal((3, 10, width), np.float32) for role, width in roles}
 
     def loss(params):
         output = network.module({"params": params, "stats": {}})(features, key)
-        return sum((x**2).sum() for x in output.values()), output
+        return sum((x**2).sum() for x in jax.tree.leaves(output)), output
 
     (_, output), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
     return {"output": output, "gradient": gradient}

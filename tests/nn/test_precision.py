@@ -7,6 +7,8 @@ import pytest
 from avvp_jax.methods.contrastive import contrastive_logits
 from avvp_jax.methods.dhhn.method import LAYOUT
 from avvp_jax.methods.ma.estimation import draw_partner, views
+from avvp_jax.methods.mm_cse import method as mm_cse
+from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import Network, make_network, parser_network
 from avvp_jax.nn.layers import PRECISIONS
 from avvp_jax.runtime.mesh import make_mesh
@@ -32,15 +34,17 @@ def asked(function, *arguments) -> list[str]:
     return precisions_of(jax.jit(function).lower(*arguments).as_text())
 
 
-def both_networks(model: dict) -> list[Network]:
-    """A parser, and DHHN's with its convolutions."""
+def all_networks(model: dict) -> list[Network]:
+    """A parser, DHHN's with its convolutions, and MM-CSE's with products of each class."""
     hierarchical = make_network(LAYOUT.parser, WIDTHS, CLASSES, **model)
-    return [parser_network(WIDTHS, CLASSES, model), hierarchical]
+    of_classes = {name: model[name] for name in mm_cse.MODEL if name in model}
+    of_classes = make_network(ClassParser, WIDTHS, CLASSES, **of_classes, class_width=8)
+    return [parser_network(WIDTHS, CLASSES, model), hierarchical, of_classes]
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_networks_and_their_gradients(name, small_model):
-    for network in both_networks(small_model | {"precision": name}):
+    for network in all_networks(small_model | {"precision": name}):
 
         def loss(params, stats, features, network=network):
             parser = network.module({"params": params, "stats": stats})
