@@ -25,6 +25,7 @@ from avvp_jax.experiment.weights import (
     read_all_weights,
     read_published_weights,
 )
+from avvp_jax.interchange.layouts import read_given
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.methods import stages_of
 from avvp_jax.metrics.events import events_of, predicted_segments
@@ -204,6 +205,7 @@ def load(
     *,
     seed: int = -1,
     task: Task | None = None,
+    label_embeddings: str | os.PathLike | None = None,
 ) -> TrainedParser:
     """A trained parser from a work directory or a published `.pt`.
 
@@ -217,6 +219,8 @@ def load(
       seed: which seed of a work directory with several; -1 is the best on val.
       task: the classes and segments of a `.pt` that was exported from another task than LLP. A work
         directory knows its own.
+      label_embeddings: the file of config.leap.label_embeddings, for a `.pt` of LEAP, which does
+        not hold them; a work directory does.
 
     Raises:
       UserError: nothing is there, it is damaged, or no known method fits it.
@@ -241,7 +245,9 @@ def load(
     layout = dataclasses.replace(layout, model=model_of_file(layout, model or {}))
     spec = data_spec(layout.streams, task)
     network = layout.network(spec)
-    weights = read_published_weights(path, network, layout)
+    options = {"label_embeddings": label_embeddings and _path("label_embeddings", label_embeddings)}
+    given = read_given(layout.given, network, options, task)
+    weights = read_published_weights(path, network, layout, given)
     return TrainedParser(network, weights, spec, layout.video_filter)
 
 

@@ -70,9 +70,14 @@ def _model() -> ConfigDict:
     model.order = None  # of the two streams' updates
     model.norm = None
     model.cross_attention = True
+    set_arithmetic(model)
+    return model
+
+
+def set_arithmetic(model: ConfigDict) -> None:
+    """Sets how a network computes, whichever it is."""
     model.dtype = "float32"  # or bfloat16: compute only, parameters stay float32
     model.precision = "highest"  # of float32 products; or high, fastest: see docs/performance.md
-    return model
 
 
 def _train() -> ConfigDict:

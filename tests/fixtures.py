@@ -19,6 +19,7 @@ import jax
 import numpy as np
 import pytest
 import recipe
+import recipe_next
 from jaxtyping import install_import_hook
 from ml_collections import ConfigDict
 
@@ -66,11 +67,13 @@ def published_state():
     """(method, seed) -> a published state_dict, recreated by the recipe."""
     shapes = golden_shapes()
     shapes["dhhn"] = shapes["dhhn_hcmn"]  # the network in each of DHHN's files
+    shapes |= json.loads((GOLDEN / "next/shapes_next.json").read_text())
 
     def state(method: str, seed: int) -> dict[str, np.ndarray]:
-        return {
-            name: recipe.weight(name, tuple(shape), seed) for name, shape in shapes[method].items()
-        }
+        draw = recipe_next.leap_weight if method == "leap" else recipe.weight
+        own = {name: tuple(shape) for name, shape in shapes[method].items()}
+        firsts = METHODS[method].layout.aliases(own) if method in METHODS else {}
+        return {name: draw(firsts.get(name, name), shape, seed) for name, shape in own.items()}
 
     return state
 
@@ -91,8 +94,8 @@ def published_network(published_state):
 
 def without_dropout(layout: Layout) -> Network:
     """The network of a published file, without dropout."""
-    still = dict.fromkeys({"dropout", "visual_dropout"} & set(layout.model), 0.0)
-    model = {**layout.model, **still}
+    rates = {name: 0.0 for name in layout.model if name.endswith("dropout")}
+    model = {**layout.model, **rates}
     return dataclasses.replace(layout, model=model).file_network()
 
 
@@ -206,6 +209,8 @@ def small_config(published_folder, data_dir):
         if "class_width" in config.model:
             config.model.class_width = 8
         config.train.save_seconds = 0.0
+        if "leap" in config:
+            config.leap.made_up_embeddings, config.model.levels = True, 2
         still(config)
         return config
 

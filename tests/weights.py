@@ -9,7 +9,10 @@ from avvp_jax.interchange.state_dicts import to_published
 from avvp_jax.interchange.torch_files import COUNTER
 
 # Biases before a softmax, which ignores them; heads of one class each have an index in their names.
-IGNORED = re.compile(r"fc_(frame|av)_att(\.fc\.\d+)?[./]bias")
+# Keys' biases too (LEAP), but where raw scores use them.
+IGNORED = re.compile(
+    r"fc_(frame|av)_att(\.fc\.\d+)?[./]bias|^(?!.*cma_network\.1).*linears\.1\.bias$"
+)
 
 
 def assert_weights(variables, layout, unused, numbers, prefix, moved, entries=5e-5):

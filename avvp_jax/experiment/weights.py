@@ -17,7 +17,7 @@ from avvp_jax.experiment.records import has_begun, recall, recall_spec, records_
 from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.settings import value_of
 from avvp_jax.interchange.folders import published_in
-from avvp_jax.interchange.layouts import Layout
+from avvp_jax.interchange.layouts import Layout, read_given
 from avvp_jax.interchange.state_dicts import from_published, part_of
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import layout_of, stages_of
@@ -25,7 +25,7 @@ from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.storage.reading import is_folder, is_there, odd_file
 from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import DataSpec
-from avvp_jax.task import Task
+from avvp_jax.task import LLP, Task
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import all_seeds, seed_groups, stage_folder
 from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
@@ -120,7 +120,9 @@ def read_all_weights(
     published = published_path(path, [layout])
     if published is None:
         return _weights_of_workdir(path, network, config, stage)
-    return [read_published_weights(published, network, layout)]
+    task = expected_spec(config.data).task if layout.given else LLP
+    given = read_given(layout.given, network, config.get(config.method, {}), task)
+    return [read_published_weights(published, network, layout, given)]
 
 
 def _own_layout(config: ConfigDict) -> Layout:
@@ -233,13 +235,19 @@ def refuse_other_model(path: str, trained: ConfigDict, asked: ConfigDict) -> Non
             raise UserError(f"{path} was trained with config.{key}={was!r}, not {now!r}")
 
 
-def read_published_weights(path: str, network: Network, layout: Layout) -> Weights:
-    """Reads a method's published weights, from one `.pt` or several (see Layout.paths)."""
+def read_published_weights(
+    path: str, network: Network, layout: Layout, given: Mapping[str, np.ndarray]
+) -> Weights:
+    """Reads a method's published weights, from one `.pt` or several (see Layout.paths).
+
+    Args:
+      given: what the network is given beside its files, see Layout.given.
+    """
     variables, leftovers = network.shapes(), {}
     for part, part_path in layout.paths(path).items():
         file = read_published(part_path)
         template = part_of(variables, part)
-        values, unused = from_published(file.state, template, layout, part_path)
+        values, unused = from_published(file.state, template, layout, part_path, given)
         if said := file.unwrapped.remark(layout.wrapped):
             print(f"{part_path}: read without {said}", file=sys.stderr)
         leftovers[part] = Leftover(unused, file.rest if layout.wrapped else None)

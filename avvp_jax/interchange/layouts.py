@@ -3,13 +3,22 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import numpy as np
 from flax import nnx
 
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.parser import Parser
 from avvp_jax.streams import DataSpec, data_spec
+from avvp_jax.task import Task
 
 Shapes = dict[str, tuple[int, ...]]
+# (options of a method's own section, task, shape) -> an array that a network is given; see Layout.
+Reader = Callable[[Mapping[str, object], Task, tuple[int, ...]], np.ndarray]
+
+
+def no_aliases(network: Shapes) -> dict[str, str]:
+    """Every tensor has one name."""
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +40,10 @@ class Layout:
       wrapped: whether the state_dict is under the key `model` in a dict of training states.
       words: our word -> the published one, for the words of this network alone; see
         state_dicts.WORDS and state_dicts.EACH.
+      aliases: from those shapes, second names of tensors -> their first names. A file holds such a
+        tensor twice; where the two differ, the one of the first name counts.
+      given: name of a variable that files do not hold, because the program reads it elsewhere ->
+        how to read it. It is one of `stats`, which come with models in work directories.
     """
 
     method: str
@@ -44,6 +57,8 @@ class Layout:
     options: tuple[str, ...] = ()
     wrapped: bool = False
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    aliases: Callable[[Shapes], dict[str, str]] = no_aliases
+    given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
 
     def file_network(self, spec: DataSpec | None = None) -> Network:
         """The network in one file, for data of `spec`; None is the published data."""
@@ -69,6 +84,23 @@ class Layout:
         for ending in (*self.files.values(), ".pt"):
             path = path.removesuffix(ending)
         return {part: path + ending for part, ending in self.files.items()}
+
+
+def read_given(
+    given: Mapping[str, Reader], network: Network, options: Mapping[str, object], task: Task
+) -> dict[str, np.ndarray]:
+    """What a network is given, by name; see Layout.given.
+
+    Args:
+      options: of the method's own section of a config.
+
+    Raises:
+      UserError: a reader cannot read it.
+    """
+    if not given:
+        return {}
+    shapes = network.shapes()["stats"]
+    return {name: read(options, task, shapes[name].shape) for name, read in given.items()}
 
 
 def encoder_layer(prefix: str, width: int, feed_forward: int) -> Shapes:

@@ -77,20 +77,26 @@ def to_published(
     are drawn from `seed` with the published initialisation.
     """
     state = {}
-    for path, value in flatten_dict(variables).items():
+    for path, value in _stored(variables, layout).items():
         value = np.asarray(value)
         # PyTorch counts batches in 64 bits.
         value = value.astype(np.int64) if value.dtype.kind == "i" else value
         slices = value if EACH in published_name(path, layout) else [value]
         for name, each in zip(published_names(path, value.shape, layout), slices, strict=True):
             state[name] = each.T if path[-1] in TRANSPOSED else each
+    for name, first in layout.aliases(_shapes(variables, layout)).items():
+        state[name] = state[first]
     for name, shape in _unused(layout, variables).items():
         state[name] = unused[name] if name in unused else _initial(name, shape, seed)
     return state
 
 
 def from_published(
-    state: Mapping[str, np.ndarray], template: Variables, layout: Layout, path: str
+    state: Mapping[str, np.ndarray],
+    template: Variables,
+    layout: Layout,
+    path: str,
+    given: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[Variables, dict[str, np.ndarray]]:
     """Converts a published state_dict to variables of a file's network.
 
@@ -99,6 +105,7 @@ def from_published(
       template: variables with the shapes that `state` must fit.
       layout: the layout of the configured method.
       path: of the file, for messages.
+      given: the variables that the file does not hold, see Layout.given.
 
     Returns:
       The variables, and the tensors of modules that the network does not have.
@@ -106,8 +113,8 @@ def from_published(
     Raises:
       UserError: names or shapes are not those of the network.
     """
-    ours, unused = flatten_dict(template), _unused(layout, template)
-    wanted = _shapes(template, layout) | unused
+    ours, unused = _stored(template, layout), _unused(layout, template)
+    wanted = _wanted(template, layout)
     found = {name: tuple(value.shape) for name, value in state.items()}
     if difference := _other_names(found, wanted):
         raise UserError(
@@ -126,6 +133,7 @@ def from_published(
         values = [value.T if ours_path[-1] in TRANSPOSED else value for value in values]
         together = EACH in published_name(ours_path, layout)
         variables[ours_path] = (np.stack(values) if together else values[0]).astype(leaf.dtype)
+    variables |= {("stats", name): value for name, value in (given or {}).items()}
     kept = {name: state[name] for name in unused}
     if "norm" in layout.options and not all(_untouched(name, kept[name]) for name in kept):
         print(
@@ -173,7 +181,7 @@ def recognise(
     wanted = {}
     for layout in layouts:
         template = layout.file_network(data_spec(layout.streams, task)).shapes()
-        wanted[layout.method] = _shapes(template, layout) | _unused(layout, template)
+        wanted[layout.method] = _wanted(template, layout)
         if found == wanted[layout.method]:
             return layout
     misfits = {
@@ -209,11 +217,24 @@ def _classes_of(state: Mapping[str, np.ndarray], task: Task) -> str:
 def _shapes(variables: Variables, layout: Layout) -> Shapes:
     """Published name -> published shape of our variables."""
     shapes = {}
-    for path, leaf in flatten_dict(variables).items():
+    for path, leaf in _stored(variables, layout).items():
         shape = leaf.shape[1:] if EACH in published_name(path, layout) else leaf.shape
         shape = tuple(shape[::-1] if path[-1] in TRANSPOSED else shape)
         shapes |= dict.fromkeys(published_names(path, leaf.shape, layout), shape)
     return shapes
+
+
+def _stored(variables: Variables, layout: Layout) -> dict[tuple, object]:
+    """Path -> variable, of those that a published file holds."""
+    flat = flatten_dict(variables)
+    return {path: leaf for path, leaf in flat.items() if path[-1] not in layout.given}
+
+
+def _wanted(variables: Variables, layout: Layout) -> Shapes:
+    """Name -> shape of everything in a published file."""
+    shapes = _shapes(variables, layout)
+    twice = {name: shapes[first] for name, first in layout.aliases(shapes).items()}
+    return shapes | twice | _unused(layout, variables)
 
 
 def _unused(layout: Layout, variables: Variables) -> Shapes:

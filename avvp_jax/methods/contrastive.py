@@ -25,8 +25,18 @@ def contrastive_logits(
     lengths: Lengths = None,
 ) -> Float[Array, "videos segments segments"]:
     """Cosine similarities divided by 0.2; row = audio segment, column = visual segment."""
+    return cosines(audio, visual, precision, lengths) / TEMPERATURE
+
+
+def cosines(
+    audio: Float[Array, "videos segments width"],
+    visual: Float[Array, "videos segments width"],
+    precision: jax.lax.Precision,
+    lengths: Lengths = None,
+) -> Float[Array, "videos segments segments"]:
+    """Cosine similarities; row = audio segment, column = visual segment."""
     audio, visual = (_unit(x.astype(jnp.float32), lengths) for x in (audio, visual))
-    return jnp.einsum("btd,bsd->bts", audio, visual, precision=precision) / TEMPERATURE
+    return jnp.einsum("btd,bsd->bts", audio, visual, precision=precision)
 
 
 def smoothed_cross_entropy(

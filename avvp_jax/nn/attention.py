@@ -104,16 +104,13 @@ class Attention(nnx.Module):
             mixed, weights = self._mixed_of_many(q, k, v, drop, bias, lengths)
             mixed = self.out_proj(mixed.reshape(shape))
             return (mixed, _over_heads(weights())) if averaged else mixed
-        einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
-        products = functools.partial(einsum, "...thd,...shd->...hts")
-        logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
-        logits = logits.astype(jnp.float32)
+        precision = self.arithmetic.precision
+        logits = attention_logits(q, k, precision)
         logits = logits if bias is None else logits + bias
         there = present(lengths, logits, -1)
         weights = jax.nn.softmax(logits, axis=-1, where=there).astype(q.dtype)
         weights = drop(weights, self.dropout)
-        products = functools.partial(einsum, "...hts,...shd->...thd")
-        mixed = self.out_proj(_small(products, _mixed_by_sums, weights, v).reshape(shape))
+        mixed = self.out_proj(mixed_values(weights, v, precision).reshape(shape))
         return (mixed, _over_heads(weights)) if averaged else mixed
 
     def _mixed_of_many(
@@ -160,6 +157,30 @@ def _over_heads(
     return weights.astype(jnp.float32).mean(axis=-3)
 
 
+def attention_logits(
+    q: Float[Array, "*queries time heads part"],
+    k: Float[Array, "*batch steps heads part"],
+    precision: jax.lax.Precision,
+) -> Float[Array, "*batch heads time steps"]:
+    """How much each query attends to each key, before the softmax: products scaled, in float32.
+
+    Queries may have axes of length 1 where keys have longer ones.
+    """
+    products = functools.partial(jnp.einsum, "...thd,...shd->...hts", precision=precision)
+    logits = _small(products, _logits_by_sums, q, k) * q.shape[-1] ** -0.5
+    return logits.astype(jnp.float32)
+
+
+def mixed_values(
+    weights: Float[Array, "*batch heads time steps"],
+    v: Float[Array, "*batch steps heads part"],
+    precision: jax.lax.Precision,
+) -> Float[Array, "*batch time heads part"]:
+    """The values, weighted by attention."""
+    products = functools.partial(jnp.einsum, "...hts,...shd->...thd", precision=precision)
+    return _small(products, _mixed_by_sums, weights, v)
+
+
 def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
     """Matrix products of attention: of a few segments for a TPU as sums that XLA fuses.
 
@@ -178,7 +199,7 @@ def _small(products: Callable, sums: Callable, x: Array, y: Array) -> Array:
 
 
 def _logits_by_sums(
-    q: Float[Array, "*batch time heads part"], k: Float[Array, "*batch steps heads part"]
+    q: Float[Array, "*queries time heads part"], k: Float[Array, "*batch steps heads part"]
 ) -> Float[Array, "*batch heads time steps"]:
     pairs = q[..., :, None, :, :] * k[..., None, :, :, :]
     return jnp.moveaxis(pairs.sum(axis=-1), -1, -3)

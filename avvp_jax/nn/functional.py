@@ -1,8 +1,9 @@
 """A network as a pure function: its structure and its variables are kept apart.
 
 Variables are plain nested dicts of arrays, {"params": ..., "stats": ...}. jit, vmap, Orbax and
-the optimizer accept them as they are. `stats` are the batch statistics, which a forward pass in
-training mode updates without a gradient; empty for networks without batch norm.
+the optimizer accept them as they are. `stats` are what has no gradient: batch statistics, which a
+forward pass in training mode updates, and what a network is given (LEAP's label embeddings); empty
+for most networks.
 """
 
 import dataclasses

@@ -99,10 +99,13 @@ def first_states(job: Job, trainer: Trainer) -> State:
 def _drawn(job: Job) -> Variables:
     """Every seed's initial variables: drawn on the host, the same for every kind of device.
 
-    One array after the other, because a program of all draws takes seconds to compile.
+    What a network is given is the same for all seeds. One array after the other, because a program
+    of all draws takes seconds to compile.
     """
     with jax.default_device(host_device()):
-        return jax.vmap(lambda root: job.model.network.init(keys.init_key(root)))(job.roots)
+        drawn = jax.vmap(lambda root: job.model.network.init(keys.init_key(root)))(job.roots)
+    given = {name: np.stack([x] * len(job.seeds)) for name, x in job.given().items()}
+    return drawn | {"stats": drawn["stats"] | given}
 
 
 def _starting(job: Job) -> Callable[[Variables], State]:

@@ -1,9 +1,10 @@
 """The description of one training run of several seeds, complete before training begins."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
@@ -63,6 +64,7 @@ class Job:
       mesh: the devices that they share.
       stopped: for each seed, whether it diverged in an earlier stage; such seeds do not train.
       start: returns the initial variables; None means that they are drawn.
+      given: returns those of `stats` that are not drawn then, by name.
       scope: prefix of the names of logged numbers.
       optimizer, schedule: made from `settings`.
 
@@ -78,6 +80,7 @@ class Job:
     mesh: Mesh
     stopped: Sequence[bool] = ()
     start: Callable[[], Variables | None] = lambda: None
+    given: Callable[[], Mapping[str, np.ndarray]] = dict
     scope: str = ""
     optimizer: optax.GradientTransformation = dataclasses.field(init=False)
     schedule: Schedule = dataclasses.field(init=False)

@@ -171,7 +171,7 @@ def keep_best(
 
     return Best(
         params=chosen(variables["params"], best.params),
-        # Without batch norm, stats is empty and has no parts.
+        # Of most networks, stats is empty and has no parts.
         stats=chosen(variables["stats"], best.stats) if variables["stats"] else best.stats,
         score=chosen(score, best.score),
         epoch=jax.tree.map(lambda better, old: jnp.where(better, epoch, old), better, best.epoch),

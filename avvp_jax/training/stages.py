@@ -5,7 +5,7 @@ methods/.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
-from avvp_jax.interchange.layouts import Layout
+from avvp_jax.interchange.layouts import Layout, Reader, read_given
 from avvp_jax.nn.functional import Network, Variables, parser_network
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
@@ -71,6 +71,7 @@ class Training:
       result: builds the parser that results; None is the network that is trained.
       keep: converts the trained variables to those of the result.
       tokens: what the network's layers store numbers of, by which memory is estimated.
+      given: as Layout.given: the variables of the network that are not drawn when training begins.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Training:
     result: Callable[[ConfigDict, DataSpec], Network] | None = None
     keep: Callable[[Variables], Variables] = lambda variables: variables
     tokens: Callable[[ConfigDict, DataSpec], Tokens] = tokens_of_segments
+    given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
 
     def settings(self, config: ConfigDict) -> ConfigDict:
         """The config with this stage's changes."""
@@ -154,6 +156,7 @@ class Training:
             run.mesh,
             stopped=self._stopped_before(run),
             start=run.start,
+            given=lambda: read_given(self.given, trained, run.options, run.spec.task),
             scope=run.scope + (f"{self.name}/" if several else ""),
         )
 
