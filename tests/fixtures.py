@@ -67,7 +67,6 @@ def published_state():
     """(method, seed) -> a published state_dict, recreated by the recipe."""
     shapes = golden_shapes()
     shapes["dhhn"] = shapes["dhhn_hcmn"]  # the network in each of DHHN's files
-    shapes |= json.loads((GOLDEN / "next/shapes_next.json").read_text())
 
     def state(method: str, seed: int) -> dict[str, np.ndarray]:
         draw = recipe_next.leap_weight if method == "leap" else recipe.weight

@@ -51,6 +51,7 @@ METHODS = {
     "dhhn": ("dhhn", "refinement"),
     "dhhn-origin": ("dhhn", "origin"),
     "mm_cse": ("mm_cse", ""),
+    "leap": ("leap", ""),
 }
 # The batches of six do not divide over four devices, and the last has two videos.
 VIDEOS, BATCH, SEEDS = {"train": 14, "val": 7}, 6, 2
@@ -104,6 +105,8 @@ def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
     config.train.epochs, config.train.batch_size = 2, BATCH
     if module != "han":
         still(config)
+    if module == "leap":
+        config.leap.made_up_embeddings, config.model.levels = True, 2
     parts = len(parts_of(config.eval.select))
     config.eval.select = "last" if parts == 1 else ("last",) * parts
     folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,8 @@ def activations(
     """Numbers that a step of so many videos stores; attention's grow with segments squared."""
     model, tokens = settings.model, stage.tokens(settings, spec)
     of_token = tokens.width * of_width + model.heads * tokens.attended * of_attended
-    return tokens.count * videos * model.layers * of_token
+    # A level of a pyramid encoder stores about as much as a hybrid layer.
+    return tokens.count * videos * (model.layers + model.get("levels", 0)) * of_token
 
 
 def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:

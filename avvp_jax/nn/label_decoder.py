@@ -50,7 +50,7 @@ class LabelDecoder(nnx.Module):
         looks a second time, and its raw scores are averaged over heads.
         """
         layers = self.audio_layers if modality == "audio" else self.visual_layers
-        seen = present(lengths, jnp.zeros((1, 1, 1, stream.shape[1])), axis=3)
+        seen = present(lengths, stream[:, None, None, :, 0], axis=3)
         for layer in layers:
             attended = layer.attended(labels, stream, seen, drop)
             labels = layer.fed(attended, drop)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 from avvp_jax.nn.attention import attention_logits, mixed_values
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic, layer_norm, linear
-from avvp_jax.nn.time_mask import Lengths, present
+from avvp_jax.nn.time_mask import Lengths
 
 QUERY, KEY, VALUE, OUTPUT = range(4)
 
@@ -165,5 +165,5 @@ def within_band(steps: int, reach: int, lengths: Lengths = None) -> Bool[Array, 
     near = jnp.asarray(np.abs(step[:, None] - step) <= reach)
     if lengths is None:
         return near
-    there = present(lengths, jnp.zeros((1, 1, 1, steps)), axis=3)
+    there = step < jnp.reshape(lengths, (-1, 1, 1, 1))
     return near & there | jnp.eye(steps, dtype=bool)

@@ -27,6 +27,7 @@ METHODS = {
     "valor": ("valor", ""),
     "valor_plus_plus": ("valor", "plus_plus"),
     "mm_cse": ("mm_cse", ""),
+    "leap": ("leap", ""),
 }
 
 

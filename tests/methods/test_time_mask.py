@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jaxtyping import PyTree
 
 from avvp_jax.methods.contrastive import (
     contrastive_logits,
@@ -18,6 +19,7 @@ from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.jomold import stages as jomold
 from avvp_jax.methods.jomold.denoising import denoise
+from avvp_jax.methods.leap import stages as leap
 from avvp_jax.methods.ma import stages as ma
 from avvp_jax.methods.ma.estimation import repeated, views
 from avvp_jax.methods.mm_cse import stages as mm_cse
@@ -26,11 +28,15 @@ from avvp_jax.methods.valor import stages as valor
 from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import Network, make_network, parser_network
 from avvp_jax.nn.hierarchy import JointNetworks
+from avvp_jax.nn.label_decoder import LabelParser
+from avvp_jax.task import MODALITIES
 from tests.programs import still
 from tests.short_clips import SEGMENTS, assert_close, cut, drawn, spoilt, variables_of
+from tests.weights import idle
 
 WIDTHS = {"audio": 6, "visual": 7, "snippet": 5}
 CLASSES = 4
+EXACT = jax.lax.Precision.HIGHEST
 SECTIONS = {"model", "audio_net", "video_net"}
 GUIDES = ("audio_net", "video_net")
 # Each other length is another program to compile; that of weight 0 is not.
@@ -46,6 +52,9 @@ def network_of(method: str, variant: str = "", **changes) -> Network:
     for name in SECTIONS & set(config):
         config[name].feed_forward, config[name].layers = 12, 1
         config[name].heads = min(config[name].heads, 2)
+    if method == "leap":
+        config.model.levels, config.model.label_width = 2, 6
+        return label_parser_of(config)
     small = {"width": 8, "visual_dropout": 0.0, "class_width": 6}
     model = config.model.to_dict()
     model |= {name: small[name] for name in small if name in model} | changes
@@ -55,6 +64,11 @@ def network_of(method: str, variant: str = "", **changes) -> Network:
         return parser_network(tuple(WIDTHS.values()), CLASSES, model)
     guides = [config[name].to_dict() for name in GUIDES]
     return make_network(JointNetworks, tuple(WIDTHS.values()), CLASSES, model, *guides)
+
+
+def label_parser_of(config) -> Network:
+    model = config.model.to_dict() | {"width": 8}
+    return make_network(LabelParser, tuple(WIDTHS.values()), CLASSES, **model)
 
 
 def batch_of(lengths, seed: int = 0) -> dict:
@@ -117,6 +131,7 @@ CASES = {
     "jomold's estimator": (jomold.estimator_loss, "jomold", ""),
     "valor": (valor.loss, "valor", ""),
     "mm_cse": (mm_cse.Objective(0.5, 0.1, 0.1), "mm_cse", ""),
+    "leap": (leap.LOSSES["program"], "leap", ""),
 }
 
 
@@ -127,8 +142,42 @@ def test_loss_and_gradients_are_those_of_each_clip_alone(case):
     network, batch = network_of(*config, **changes), batch_of(LENGTHS)
     variables, run = variables_of(network), slopes_of(network, loss)
     found = run(variables, batch)
-    assert_close(found, mean_alone(run, variables, batch), tolerance=5e-5)
+    wanted = mean_alone(run, variables, batch)
+    assert_close(with_gradients(found), with_gradients(wanted), tolerance=5e-5)
     jax.tree.map(np.testing.assert_array_equal, run(variables, with_garbage(batch)), found)
+
+
+def with_gradients(tree: PyTree) -> PyTree:
+    """Slopes without those that are 0 but for rounding, which is as large as others are."""
+
+    def one(path, x):
+        return 0 * x if idle(jax.tree_util.keystr(path, simple=True, separator="/")) else x
+
+    return jax.tree_util.tree_map_with_path(one, tree)
+
+
+@pytest.mark.parametrize("target", leap.TARGETS)
+def test_similarities_are_of_the_segments_of_the_own_clip(target):
+    rng, lengths = np.random.default_rng(0), np.array((5, 1, 3))
+    shape = (2, len(lengths), SEGMENTS)
+    streams = dict(zip(MODALITIES, rng.standard_normal((*shape, 4), np.float32), strict=True))
+    there = (np.arange(SEGMENTS) < lengths[:, None])[..., None]
+    labels = ((rng.random((*shape, CLASSES)) < 0.4) & there).astype(np.float32)
+    labels = dict(zip(MODALITIES, labels, strict=True))
+    options = {"precision": EXACT, "target": target}
+
+    def total(streams, labels, weight, lengths=None):
+        return leap.similarity_loss(streams, labels, weight, lengths=lengths, **options)
+
+    run, weight = jax.value_and_grad(total), np.ones(len(lengths), np.float32)
+    found, slopes = run(spoilt(streams, lengths, 1e6), labels, weight, lengths)
+    each = [
+        run(cut(streams, row, n), cut(labels, row, n), weight[:1]) for row, n in enumerate(lengths)
+    ]
+    np.testing.assert_allclose(found, np.mean([loss for loss, _ in each]), rtol=1e-5)
+    for row, (n, (_, wanted)) in enumerate(zip(lengths, each, strict=True)):
+        assert_close(cut(slopes, row, n), jax.tree.map(lambda x: x / len(lengths), wanted))
+        assert not any(x[row, n:].any() for x in slopes.values())
 
 
 def test_labels_are_removed_by_the_losses_of_each_clip_alone():

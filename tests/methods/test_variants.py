@@ -22,7 +22,7 @@ from tests.kills import run_and_kill, when_saved
 from tests.run_files import last_state
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
-VARIANTS += [("dhhn", ""), ("dhhn", "origin"), ("mm_cse", "")]
+VARIANTS += [("dhhn", ""), ("dhhn", "origin"), ("leap", ""), ("mm_cse", "")]
 
 
 @pytest.mark.parametrize(("method", "variant"), VARIANTS)

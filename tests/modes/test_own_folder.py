@@ -17,7 +17,8 @@ from tests.run_files import logged
 from tests.tfds_llp.own.runs import CLASSES, TASK, write_features, write_video, write_videos
 
 # DHHN's refinement begins with MA's first two stages.
-METHODS = {"han": "", "ma": "", "jomold": "", "dhhn": "origin", "valor": "", "mm_cse": ""}
+METHODS = {"han": "", "ma": "", "jomold": "", "dhhn": "origin", "valor": ""}
+METHODS |= {"leap": "", "mm_cse": ""}
 pytestmark = pytest.mark.usefixtures("on_a_cpu")
 # One clip in val, and a batch that is larger than train, in which Kettle_drum never is.
 FEW = {"train": (6, 3, 6, 1, 6), "val": (6,), "test": (4, 6)}

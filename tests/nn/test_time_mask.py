@@ -15,6 +15,7 @@ from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import make_network
 from avvp_jax.nn.hierarchy import SCALES, CombinedParser, HierarchicalParser, resized
 from avvp_jax.nn.hybrid import HybridEncoder
+from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.layers import NORM_EPSILON, STATISTICS_STEP, Arithmetic, BatchNorm, TimeConvolution
 from avvp_jax.nn.parser import Parser
 from avvp_jax.nn.pooling import PROBABILITIES
@@ -169,12 +170,19 @@ def test_a_scale_of_a_short_clip_is_that_of_the_clip_alone(scale):
 
 MODEL = SMALL_MODEL | {"dropout": 0.0, "width": 8, "feed_forward": 12, "layers": 1}
 CLASS_MODEL = {name: MODEL[name] for name in MODEL if name in mm_cse.MODEL} | {"class_width": 6}
+LABEL_MODEL = {
+    name: MODEL[name] for name in ("width", "heads", "feed_forward", "dtype", "precision")
+}
+LABEL_MODEL |= {"dropout": 0.0, "attention_dropout": 0.0, "label_width": 6}
 # The encoder's kinds are above.
 NETWORKS = {
     "parser": make_network(Parser, tuple(WIDTHS.values()), CLASSES, **MODEL),
     "hierarchy": make_network(HierarchicalParser, tuple(WIDTHS.values()), CLASSES, **MODEL),
     "combined": make_network(CombinedParser, tuple(WIDTHS.values()), CLASSES, MODEL),
     "classes": make_network(ClassParser, tuple(WIDTHS.values()), CLASSES, **CLASS_MODEL),
+    "labels": make_network(
+        LabelParser, tuple(WIDTHS.values()), CLASSES, **LABEL_MODEL, levels=4, layers=2
+    ),
 }
 
 

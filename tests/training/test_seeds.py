@@ -40,6 +40,7 @@ METHODS = {
     "valor": ("valor", ""),
     "dhhn": ("dhhn", ""),
     "mm_cse": ("mm_cse", ""),
+    "leap": ("leap", ""),
 }
 
 
