@@ -68,10 +68,8 @@ def get_config(variant: str = "") -> ConfigDict:
         config.model.width = config.model.feed_forward = 128
         config.schedule.learning_rate = 5e-4
         config.train.batch_size = 16
-        config.train.epochs = 10
+        config.train.epochs = 20
     if made_up == "synthetic_videos":
         config.data.streams = "plain"
         config.extract.fidelity = "direct"
-        config.train.epochs = 20
-        config.schedule.every_epochs = 20
     return config

@@ -9,7 +9,6 @@ from avvp_jax.interchange.state_dicts import to_published
 from avvp_jax.interchange.torch_files import COUNTER
 
 
-
 def assert_weights(variables, layout, unused, numbers, prefix, moved, entries=5e-5):
     """Variables against [norm, sum, first six entries] at `prefix` in golden numbers.
 

@@ -27,7 +27,7 @@ from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import LLP, Task
 from avvp_jax.training.checkpoints import restore_best
-from avvp_jax.training.run import all_seeds, seed_groups, stage_folder
+from avvp_jax.training.run import all_seeds, options_of, seed_groups, stage_folder
 from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
 from avvp_jax.training.sequence import final_stage
 
@@ -121,7 +121,7 @@ def read_all_weights(
     if published is None:
         return _weights_of_workdir(path, network, config, stage)
     task = expected_spec(config.data).task if layout.given else LLP
-    given = read_given(layout.given, network, config.get(config.method, {}), task)
+    given = read_given(layout.given, network, options_of(config), task)
     return [read_published_weights(published, network, layout, given)]
 
 

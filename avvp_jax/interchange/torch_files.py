@@ -2,7 +2,7 @@
 
 No code in a file is ever run: PyTorch's restricted unpickler only builds tensors, containers
 and numbers, and refuses every other name. NumPy arrays are allowed too, because JoMoLD's
-checkpoints hold NumPy random states.
+checkpoints hold NumPy random states, and vectors may be arrays.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ def _torch():
 def _numpy_globals() -> list:
     """The names that a pickled NumPy array of numbers needs, in old and new NumPy."""
     reconstruct = np.empty(0).__reduce__()[0]
-    dtypes = [type(np.dtype(code)) for code in ("u4", "i8", "u8", "f8", "i4")]
+    dtypes = [type(np.dtype(code)) for code in ("u4", "i8", "u8", "f4", "f8", "i4")]
     return [
         (reconstruct, "numpy.core.multiarray._reconstruct"),
         (reconstruct, "numpy._core.multiarray._reconstruct"),

@@ -127,6 +127,11 @@ def seed_groups(seeds: Sequence[int], at_once: int) -> list[Sequence[int]]:
     return [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
 
 
+def options_of(config: ConfigDict) -> dict[str, object]:
+    """The values of the section of a config's method; none where it has no section."""
+    return config.get(config.method, ConfigDict()).to_dict()
+
+
 def scope_of(config: ConfigDict, seeds: Sequence[int]) -> str:
     """Prefix of logged names for a group of a config's seeds; empty for all of them."""
     if list(seeds) == all_seeds(config):

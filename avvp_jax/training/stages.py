@@ -22,7 +22,7 @@ from avvp_jax.streams import DataSpec
 from avvp_jax.training.checkpoints import is_finished, restore_best
 from avvp_jax.training.fit import fit
 from avvp_jax.training.job import Data, Job, Model
-from avvp_jax.training.run import Run
+from avvp_jax.training.run import Run, options_of
 from avvp_jax.training.selection import Best, add_seeds_axis, diverged, no_best, usable
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import Loss
@@ -156,7 +156,7 @@ class Training:
             run.mesh,
             stopped=self._stopped_before(run),
             start=run.start,
-            given=lambda: read_given(self.given, trained, run.options, run.spec.task),
+            given=lambda: read_given(self.given, trained, options_of(run.config), run.spec.task),
             scope=run.scope + (f"{self.name}/" if several else ""),
         )
 

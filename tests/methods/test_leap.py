@@ -1,5 +1,6 @@
 """LEAP: golden numbers of its network, its losses and its training, and how it starts."""
 
+import dataclasses
 import runpy
 
 import jax
@@ -8,14 +9,19 @@ import numpy as np
 import pytest
 import recipe
 import recipe_next
+import torch
 
-from avvp_jax.interchange.state_dicts import from_published
+from avvp_jax.api import load
+from avvp_jax.errors import UserError
+from avvp_jax.interchange.state_dicts import from_published, to_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.leap import stages as leap
-from avvp_jax.methods.leap.label_embeddings import NAME
+from avvp_jax.methods.leap.label_embeddings import NAME, made_up
+from avvp_jax.methods.losses import bce
 from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
-from avvp_jax.task import MODALITIES
+from avvp_jax.modes import run
+from avvp_jax.task import LLP, MODALITIES
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.step import make_step
@@ -122,3 +128,80 @@ def test_scores_are_those_of_the_published_filter(numbers, split):
     found = scores(predicted_segments(probs, LAYOUT.video_filter), true)
     assert tuple(numbers["scores/names"]) == NAMES == tuple(found)
     np.testing.assert_allclose(list(found.values()), numbers[f"scores/{split}"], rtol=0, atol=1e-9)
+
+
+SMALL = {"width": 16, "feed_forward": 12, "label_width": 5}
+
+
+def test_it_starts_from_copies_as_the_published_program():
+    layout = dataclasses.replace(LAYOUT, model=LAYOUT.model | SMALL)
+    params = jax.device_get(layout.file_network().init(jax.random.key(0)))["params"]
+    pyramid, decoder = params["pyramid"], params["decoder"]
+    blocks = [
+        level[name]
+        for level in pyramid["levels"].values()
+        for name in ("audio_self", "visual_self", "cross")
+    ]
+    decoding = [*decoder["audio_layers"].values(), *decoder["visual_layers"].values()]
+    fusions = [pyramid["audio_fusion"], pyramid["visual_fusion"]]
+    for block in (*blocks, *decoding, *fusions):
+        assert_equal(*block["attention"]["linears"].values())
+        assert block["attention"]["linears"][0]["bias"].any()
+    assert_equal(*(block["feed_forward"] for block in blocks))
+    assert_equal(*decoding)
+    assert_equal(*fusions)
+    queries = [block["attention"]["linears"][0]["kernel"] for block in (*blocks, decoding[0])]
+    assert len(np.unique([*queries, fusions[0]["attention"]["linears"][0]["kernel"]], axis=0)) == 14
+    gates = [x for name, x in pyramid["levels"][0].items() if name.endswith("gate")]
+    assert len({float(gate["bias"][0]) for gate in gates}) == 4
+
+
+def assert_equal(first, *others) -> None:
+    for other in others:
+        jax.tree.map(np.testing.assert_array_equal, first, other)
+
+
+def test_where_two_names_of_a_tensor_differ_the_first_counts():
+    layout = dataclasses.replace(LAYOUT, model=LAYOUT.model | SMALL)
+    shapes = layout.file_network().shapes()
+    state = to_published(jax.tree.map(lambda x: np.zeros(x.shape), shapes), layout, {})
+    for number, name in enumerate(("net.2", "conv2"), start=1):
+        state[f"MMP.capture.vnetwork.1.{name}.bias"] = np.full(16, number, np.float32)
+    variables, unused = from_published(state, shapes, layout, "x.pt")
+    convolution = variables["params"]["pyramid"]["visual_convolutions"][1]["narrow"]
+    assert set(convolution["bias"]) == {1}
+    written = to_published(variables, layout, unused)
+    assert written.keys() == state.keys() and written["MMP.capture.vnetwork.1.conv2.bias"][0] == 1
+
+
+def test_the_loss_of_a_hard_probability_is_logged_and_has_no_gradient():
+    label = np.array([[1, 0, 1, 0]], np.float32)
+    found = bce(jnp.array([[0.0, 1.0, 1.0, 0.0]]), label, np.ones(1, np.float32))
+    np.testing.assert_allclose(found, (16.118 + 15.942) / 4, atol=1e-3)
+
+
+def test_an_exported_model_says_the_same_when_it_is_read_again(finished, tmp_path, monkeypatch):
+    """With embeddings that come with the work directory, and from a file beside the .pt."""
+    config, workdir, _ = finished("leap")
+    model = config.model.to_dict()
+    for key in model:
+        monkeypatch.setitem(LAYOUT.model, key, model[key])
+    config = config.copy_and_resolve_references()
+    config.export_to, config.init_from = str(tmp_path / "out.pt"), str(workdir)
+    run(config, str(tmp_path / "X"), "export")
+    embeddings = made_up(LLP, model["label_width"])
+    vectors = dict(zip(LLP.classes, map(torch.from_numpy, embeddings), strict=True))
+    torch.save(vectors, tmp_path / "e.pt")
+    with pytest.raises(UserError, match="load's label_embeddings"):
+        load(config.export_to)
+    rng = np.random.default_rng(0)
+    widths = {"vggish": 128, "resnet152": 2048, "r2plus1d": 512}
+    inputs = {name: rng.standard_normal((2, 10, w), np.float32) for name, w in widths.items()}
+    ours, theirs = load(workdir), load(config.export_to, label_embeddings=tmp_path / "e.pt")
+    found, wanted = (parser.predict(inputs) for parser in (theirs, ours))
+    np.testing.assert_array_equal(found.frame_prob, wanted.frame_prob)
+    assert set(np.unique(found.global_prob)) <= {0, 1}
+    config.init_from, config.leap.made_up_embeddings = config.export_to, False
+    config.leap.label_embeddings = str(tmp_path / "e.pt")
+    run(config, str(tmp_path / "Y"), "predict")
+    assert (tmp_path / "Y/predictions_test.npz").exists()

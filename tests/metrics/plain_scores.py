@@ -7,15 +7,18 @@ from avvp_jax.metrics.scores import PER_VIDEO_NAMES
 
 def predicted(probs, video_filter):
     """The segments whose own and whose video's probability reach 0.5, one after the other."""
-    whole = {"global": ("global", "global"), "mixed": ("global", "visual")}
-    names = whole.get(video_filter, ("audio", "visual"))
     active = np.zeros(probs["frame_prob"].shape, bool)
     for video, segment, modality, label in np.ndindex(active.shape):
-        both = (
-            probs["frame_prob"][video, segment, modality, label],
-            probs[f"{names[modality]}_prob"][video, label],
-        )
-        active[video, segment, modality, label] = min(both) >= 0.5
+        own = ("audio", "visual")[modality]
+        names = {
+            "global": ["global"],
+            "per_modality": [own],
+            "union": ["audio", "visual"],
+            "mixed": [("global", "visual")[modality]],
+        }[video_filter]
+        of_video = max(probs[f"{name}_prob"][video, label] for name in names)
+        own_prob = probs["frame_prob"][video, segment, modality, label]
+        active[video, segment, modality, label] = min(own_prob, of_video) >= 0.5
     return active
 
 

@@ -170,23 +170,20 @@ def test_a_scale_of_a_short_clip_is_that_of_the_clip_alone(scale):
 
 MODEL = SMALL_MODEL | {"dropout": 0.0, "width": 8, "feed_forward": 12, "layers": 1}
 CLASS_MODEL = {name: MODEL[name] for name in MODEL if name in mm_cse.MODEL} | {"class_width": 6}
-LABEL_MODEL = {
-    name: MODEL[name] for name in ("width", "heads", "feed_forward", "dtype", "precision")
-}
-LABEL_MODEL |= {"dropout": 0.0, "attention_dropout": 0.0, "label_width": 6}
+SHARED = ("width", "heads", "feed_forward", "dropout", "dtype", "precision")
+LABEL_MODEL = {name: MODEL[name] for name in SHARED}
+LABEL_MODEL |= {"attention_dropout": 0.0, "label_width": 6, "levels": 2, "layers": 2}
 # The encoder's kinds are above.
 NETWORKS = {
     "parser": make_network(Parser, tuple(WIDTHS.values()), CLASSES, **MODEL),
     "hierarchy": make_network(HierarchicalParser, tuple(WIDTHS.values()), CLASSES, **MODEL),
     "combined": make_network(CombinedParser, tuple(WIDTHS.values()), CLASSES, MODEL),
     "classes": make_network(ClassParser, tuple(WIDTHS.values()), CLASSES, **CLASS_MODEL),
-    "labels": make_network(
-        LabelParser, tuple(WIDTHS.values()), CLASSES, **LABEL_MODEL, levels=4, layers=2
-    ),
+    "labels": make_network(LabelParser, tuple(WIDTHS.values()), CLASSES, **LABEL_MODEL),
 }
 
 
-@pytest.mark.parametrize("name", ["parser", "combined", "classes"])
+@pytest.mark.parametrize("name", ["parser", "combined", "classes", "labels"])
 def test_probabilities_of_a_short_clip_are_those_of_the_clip_alone(name):
     network, lengths = NETWORKS[name], np.array(FEW)
     variables, features = variables_of(network), drawn(WIDTHS, FEW)

@@ -21,7 +21,7 @@ from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.time_mask import Lengths, cleared, present
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES
-from avvp_jax.training.run import Run, Stage
+from avvp_jax.training.run import Run, Stage, options_of
 from avvp_jax.training.stages import Training
 from avvp_jax.training.step import Loss, LossAndParts
 
@@ -135,7 +135,7 @@ def demands(run: Run) -> None:
     valor.teachers_of_training(run)
     if not run.config.init_from:
         shape = len(run.spec.task.classes), run.config.model.label_width
-        label_embeddings(run.options, run.spec.task, shape)
+        label_embeddings(options_of(run.config), run.spec.task, shape)
 
 
 def label_parser(config: ConfigDict, spec: DataSpec) -> Network:
