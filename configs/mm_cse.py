@@ -66,8 +66,8 @@ def get_config(variant: str = "") -> ConfigDict:
 
     if made_up:
         config.data.dataset = f"llp/{made_up}"
-        # Unlike published: so large a network takes half an hour on two cores, and with batches of
-        # 64 an epoch of 1,200 or 400 videos has only 19 steps or 7.
+        # Unlike published: so large a network takes some twenty minutes on two cores, and with
+        # batches of 64 an epoch of 1,200 or 400 videos has only 19 steps or 7.
         config.model.width, config.model.class_width = 128, 32
         config.model.heads, config.model.feed_forward, config.model.layers = 4, 128, 2
         config.train.batch_size, config.train.steps_per_call = 16, 32

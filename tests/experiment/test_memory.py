@@ -50,3 +50,18 @@ def test_features_count_with_segments(tmp_path):
     """By these bytes feed=auto decides."""
     few, many = (run_of(segments, tmp_path)[0].spec.video_bytes for segments in (10, 60))
     assert many == 6 * few
+
+
+def test_classes_count_where_each_is_a_token(tmp_path):
+    """MM-CSE's step of the published size takes 3.1 GB."""
+    config = importlib.import_module("configs.mm_cse").get_config()
+    (stage,) = stages_of(config)
+    spec = made_up_split("train", "clip_clap").spec
+    stored = [
+        4 * memory.activations(stage, config, spec, 64, *numbers)
+        for numbers in (
+            (memory.FEWEST_ACTIVATIONS, memory.FEWEST_ATTENDED),
+            (memory.ACTIVATIONS, memory.ATTENDED),
+        )
+    ]
+    assert stored[0] < 3.1 * GB < stored[1] < 2 * 3.1 * GB
