@@ -49,7 +49,7 @@ def trained(request, small_config, tmp_path_factory, on_a_cpu):
     root = tmp_path_factory.mktemp(request.param)
     data = with_labels(write_features(root / "DATA", lengths=FEW))
     config = small_config(request.param, METHODS[request.param])
-    config = configured(config, data, root, segments=6, segment_seconds=2.0)
+    config = configured(config, data, root, segments=6, segment_seconds=2.0, streams="base")
     still(config)
     config.train.batch_size = 16
     for section in [config, config.base] if "base" in config else [config]:
