@@ -39,7 +39,8 @@ from avvp_jax.training.run import all_seeds
 from tfds_llp.synthetic_labels import PSEUDO_FALSE_ALARM, PSEUDO_HIT_RATE
 
 TITLES = {"han": "HAN", "ma": "MA", "jomold": "JoMoLD", "dhhn": "DHHN", "valor": "VALOR"}
-TITLES |= {"valor:plus": "VALOR+", "valor:plus_plus": "VALOR++", "mm_cse": "MM-CSE"}
+TITLES |= {"valor:plus": "VALOR+", "valor:plus_plus": "VALOR++"}
+TITLES |= {"leap": "LEAP", "mm_cse": "MM-CSE"}
 DATA_SEEDS, TRAINING_SEEDS = [0, 1, 2], 3
 NOISE_FINDERS = ("ma", "jomold")
 # Exit codes of launch.py after which the same command goes on.
@@ -61,9 +62,9 @@ SPREAD = f"""Test F-scores in percent: means ± standard deviations over the run
 are {TRAINING_SEEDS} training seeds on each data set, the same on all. It is the sample standard
 deviation of single runs, where data set and training seed both differ, and not the error of the
 mean."""
-KINDS = f"""DHHN is the refinement. VALOR's rows see more than the others: teachers' labels of
-segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%} false), and VALOR++
-the clearer features of CLAP and CLIP."""
+KINDS = f"""DHHN is the refinement. The rows of VALOR and LEAP see more than the others: teachers'
+labels of segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%} false),
+and VALOR++ the clearer features of CLAP and CLIP."""
 COMMAND = f"""Each run. The seeds of a data set train together, each as it would alone (`python
 launch.py --config=configs/METHOD.py:synthetic --config.data.synthetic_seed=DATA
 --config.num_seeds={TRAINING_SEEDS} --workdir=W`):"""

@@ -103,6 +103,8 @@ def write_artefacts(run: Run) -> None:
     if config.method == "jomold":
         config.jomold.noise_ratios = f"{folder}/noise_ratios.npz"
         write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.3)))
+    if config.method == "leap":
+        config.leap.made_up_embeddings = True
     if config.method in ("ma", "dhhn"):
         nothing = RemovedLabels(*np.zeros((2, *run.train.weak_label.shape), bool))
         config[config.method].removed_labels = f"{folder}/removed_labels.npz"

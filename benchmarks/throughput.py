@@ -23,7 +23,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 CONFIGS = ("han", "ma", "jomold", "valor", "valor:plus", "valor:plus_plus", "dhhn", "dhhn:origin")
-CONFIGS += ("mm_cse",)
+CONFIGS += ("leap", "mm_cse")
 PRECISIONS = ("highest", "high", "fastest")  # of config.model
 COLUMNS = {
     "peak_gflops": ("peak GFLOP/s", ".0f"),

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from avvp_jax.methods.contrastive import cosines
 from avvp_jax.methods.leap.label_embeddings import NAME, label_embeddings
 from avvp_jax.methods.losses import bce, cross_entropy, weighted_mean
-from avvp_jax.methods.valor import stages as valor
+from avvp_jax.methods.taught import taught_arrays, teachers_of_training
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.time_mask import Lengths, cleared, present
@@ -89,7 +89,7 @@ def loss(
     as published.
 
     Args:
-      batch: `targets` with `video`, the weak label, and `pseudo_label`, see valor.taught_arrays.
+      batch: `targets` with `video`, the weak label, and `pseudo_label`, see taught_arrays.
       target: of the similarity, one of TARGETS.
     """
     weight, lengths = batch["weight"], batch.get("lengths")
@@ -118,7 +118,7 @@ def stages(config: ConfigDict) -> list[Stage]:
         Training(
             "train",
             LOSSES[config.leap.similarity],
-            valor.taught_arrays,
+            taught_arrays,
             demands=demands,
             network=label_parser,
             given=GIVEN,
@@ -132,7 +132,7 @@ def demands(run: Run) -> None:
     Raises:
       UserError: says what is missing, and how to get it.
     """
-    valor.teachers_of_training(run)
+    teachers_of_training(run)
     if not run.config.init_from:
         shape = len(run.spec.task.classes), run.config.model.label_width
         label_embeddings(options_of(run.config), run.spec.task, shape)
