@@ -15,8 +15,9 @@ from avvp_jax.nn.layers import Arithmetic, linear
 from avvp_jax.nn.pooling import MMIL
 from avvp_jax.nn.time_mask import Lengths, cleared
 
-# By role. A type checker looks at one value of a dict, and at all leaves of a tree.
-Features = PyTree[Float[ArrayLike, "videos segments _"]]
+# By role: [videos, segments, width], visual ones also [videos, segments, frames, width]. A type
+# checker looks at one value of a dict, and at all leaves of a tree.
+Features = PyTree[Float[ArrayLike, "videos segments ..."]]
 
 
 class VisualTokens(nnx.Module):
@@ -37,10 +38,15 @@ class VisualTokens(nnx.Module):
 
     def __call__(
         self,
-        frames: Float[ArrayLike, "videos segments frame_width"],
+        frames: Float[ArrayLike, "videos segments *frames frame_width"],
         snippets: Float[ArrayLike, "videos segments snippet_width"],
     ) -> Float[Array, "videos segments width"]:
-        """Projects both streams, concatenates them and projects the result."""
+        """Projects both streams, concatenates them and projects the result.
+
+        The frames of a segment are averaged, where they are not yet. That the published programs
+        do so after the projection is the same, because it is linear.
+        """
+        frames = frames if frames.ndim == 3 else frames.mean(axis=2)
         fused = [self.fc_v(frames), self.fc_st(snippets)]
         return self.fc_fusion(jnp.concatenate(fused, axis=-1))
 

@@ -67,6 +67,8 @@ def take_batch(
     rows: Int[ArrayLike, " batch"],
     step: Int[ArrayLike, ""],
     sharding: NamedSharding | None = None,
+    *,
+    step_of_epoch: Int[ArrayLike, ""] = 0,
 ) -> dict:
     """Takes the batch of some videos from the arrays of all.
 
@@ -75,13 +77,14 @@ def take_batch(
       rows: the videos of the batch; -1 is padding.
       step: number of the step in the whole training, from 0.
       sharding: of the batch's axis of videos.
+      step_of_epoch: number of the step in its epoch, from 0.
 
     Returns:
       The rows of every array of `arrays.videos` (targets, features, lengths); `arrays.shared`;
-      `weight` [batch], which is 1 for a video and 0 for padding; and `step`.
+      `weight` [batch], which is 1 for a video and 0 for padding; `step` and `step_of_epoch`.
     """
     batch = take_videos(arrays.videos, jnp.maximum(rows, 0))
     batch["weight"] = (rows >= 0).astype(jnp.float32)
     if sharding is not None:
         batch = jax.lax.with_sharding_constraint(batch, sharding)
-    return batch | arrays.shared | {"step": step}
+    return batch | arrays.shared | {"step": step, "step_of_epoch": step_of_epoch}

@@ -194,7 +194,8 @@ def _one_step(
     """
     key = keys.dropout_key(data.root, state.epoch + 1, index)
     number = state.epoch * steps + index
-    batch = take_batch(arrays | data.own, data.order[index], number, by_video(mesh))
+    rows, videos = data.order[index], by_video(mesh)
+    batch = take_batch(arrays | data.own, rows, number, videos, step_of_epoch=index)
     if data.block:
         batch["features"] = jax.tree.map(lambda x: x[index - start], data.block)
     return step(state, batch, key, rates)

@@ -6,12 +6,14 @@ Video Parsing", ECCV 2022, sections 3.2 and 3.3.
 
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from avvp_jax.methods.losses import cross_entropy
+from avvp_jax.methods.losses import cross_entropy, weighted_mean
 
 WARMUPS = ("published", "linear")
 
@@ -77,6 +79,49 @@ def removal_counts(
         progress = np.minimum(np.arange(steps) / (WARMUP_EPOCHS * steps), 1.0)
     share = np.append(progress, 1.0)[:, None] * ratio.astype(np.float64)
     return np.floor(share[:, :, None] * np.arange(batch_size + 1)).astype(np.int32)
+
+
+def edited_targets(
+    parser: nnx.Module, batch: dict, key: PRNGKeyArray
+) -> PyTree[Float[ArrayLike, "videos classes"]]:
+    """The targets of a training batch without the labels that are noise.
+
+    A forward pass of the network being trained ranks the losses. It has no gradient and no
+    cross-modal attention, but it has dropout.
+
+    Args:
+      parser: has without_cross_attention, as Parser.
+      batch: beside what losses read, `removal_counts` by modality, see removal_counts.
+      key: for dropout.
+    """
+    ranking = parser.without_cross_attention(batch["features"], key, lengths=batch.get("lengths"))
+    counts = batch["removal_counts"]
+    # Each step of the first epoch has a table of its own; later steps share the last one.
+    row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)
+    return denoise(
+        jax.lax.stop_gradient(ranking["audio_prob"]),
+        jax.lax.stop_gradient(ranking["visual_prob"]),
+        batch["targets"],
+        counts["audio"][row],
+        counts["visual"][row],
+        batch["weight"],
+    )
+
+
+def removed_shares(
+    before: PyTree[Float[ArrayLike, "videos classes"]],
+    after: PyTree[Float[ArrayLike, "videos classes"]],
+    weight: Float[ArrayLike, " videos"],
+) -> PyTree[Float[Array, ""]]:
+    """The share of a batch's labels that was removed from each modality, to log."""
+    labels = weighted_mean(before["video"].sum(axis=1), weight)
+    return {
+        f"removed/{modality}": weighted_mean(
+            (before[modality] != after[modality]).sum(axis=1).astype(jnp.float32), weight
+        )
+        / labels
+        for modality in ("audio", "visual")
+    }
 
 
 def denoise(

@@ -11,15 +11,22 @@ Video Parsing", ECCV 2022.
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from flax import nnx
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from avvp_jax.methods.contrastive import contrastive_logits, expected_probability
-from avvp_jax.methods.jomold.denoising import NoiseRatios, denoise, noise_ratios, removal_counts
+from avvp_jax.methods.jomold.denoising import (
+    NoiseRatios,
+    edited_targets,
+    noise_ratios,
+    removal_counts,
+    removed_shares,
+)
 from avvp_jax.methods.jomold.noise_ratios import read_noise_ratios, write_noise_ratios
-from avvp_jax.methods.losses import mmil_losses, weighted_mean
+from avvp_jax.methods.losses import mmil_losses
 from avvp_jax.methods.targets import targets, weak_targets
 from avvp_jax.nn.parser import Parser
 from avvp_jax.reports.class_tables import ClassTable, beside
@@ -38,55 +45,38 @@ AUDIO_WEIGHT = 2.0
 
 def estimator_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     """The MMIL loss, and the contrastive loss of both streams after the encoder."""
-    parts = _losses(parser, batch, key, batch["targets"])
+    output = parser(batch["features"], key, lengths=batch.get("lengths"))
+    parts = losses(output, parser, batch, batch["targets"])
     return sum(parts.values()), parts
 
 
 def denoised_loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
-    """The same loss on denoised targets, with the audio loss counted twice.
-
-    A first forward pass of the network being trained ranks the losses, which decides the labels
-    to remove. That pass has no gradient and no cross-modal attention, but it has dropout.
-    """
+    """The same loss on denoised targets, with the audio loss counted twice."""
     rank_key, key = jax.random.split(key)
-    ranking = parser.without_cross_attention(
-        batch["features"], rank_key, lengths=batch.get("lengths")
-    )
-    counts = batch["removal_counts"]
-    # Each step of the first epoch has a table of its own; later steps share the last one.
-    row = jnp.minimum(batch["step"], len(counts["audio"]) - 1)
-    edited = denoise(
-        jax.lax.stop_gradient(ranking["audio_prob"]),
-        jax.lax.stop_gradient(ranking["visual_prob"]),
-        batch["targets"],
-        counts["audio"][row],
-        counts["visual"][row],
-        batch["weight"],
-    )
-    parts = _losses(parser, batch, key, edited)
+    edited = edited_targets(parser, batch, rank_key)
+    output = parser(batch["features"], key, lengths=batch.get("lengths"))
+    parts = losses(output, parser, batch, edited)
     total = sum(parts.values()) + (AUDIO_WEIGHT - 1) * parts["loss/audio"]
-    return total, parts | _removed_shares(batch["targets"], edited, batch["weight"])
+    return total, parts | removed_shares(batch["targets"], edited, batch["weight"])
 
 
-def _losses(parser, batch, key, batch_targets):
+def losses(
+    output: PyTree[Float[Array, "videos ..."]],
+    parser: nnx.Module,
+    batch: dict,
+    batch_targets: PyTree[Float[ArrayLike, "videos classes"]],
+) -> PyTree[Float[Array, ""]]:
+    """The MMIL losses, and the contrastive loss of both streams after the encoder.
+
+    Args:
+      output: of the parser, for the batch.
+      batch_targets: those of the batch, perhaps edited.
+    """
     weight, lengths = batch["weight"], batch.get("lengths")
-    output = parser(batch["features"], key, lengths=lengths)
     parts = mmil_losses(output, batch_targets, weight)
     streams = output["audio_stream"], output["visual_stream"]
     logits = contrastive_logits(*streams, parser.arithmetic.precision, lengths)
     return parts | {"loss/contrastive": expected_probability(logits, weight, lengths)}
-
-
-def _removed_shares(before, after, weight):
-    """The share of a batch's labels that was removed from each modality."""
-    labels = weighted_mean(before["video"].sum(axis=1), weight)
-    return {
-        f"removed/{modality}": weighted_mean(
-            (before[modality] != after[modality]).sum(axis=1).astype(jnp.float32), weight
-        )
-        / labels
-        for modality in ("audio", "visual")
-    }
 
 
 def stages(config: ConfigDict) -> list[Stage]:
@@ -160,7 +150,7 @@ def show_ratios(run: Run, ratios: NoiseRatios, chart: str, index: int, writer: W
 
 
 def read_ratios(run: Run, index: int) -> NoiseRatios:
-    """One seed's noise ratios, from `config.jomold.noise_ratios` or from stage 2.
+    """One seed's noise ratios, from the method's `noise_ratios` or from stage 2.
 
     Args:
       index: of the seed in `run.seeds`.
@@ -184,7 +174,7 @@ def denoising_arrays(run: Run, index: int) -> BatchArrays:
     ratios, size = read_ratios(run, index), min(config.train.batch_size, len(run.train))
     steps = -(-len(run.train) // size)
     counts = {
-        modality: removal_counts(ratio, size, steps, config.jomold.warmup)
+        modality: removal_counts(ratio, size, steps, run.options.warmup)
         for modality, ratio in ratios._asdict().items()
     }
     return BatchArrays(shared={"removal_counts": jax.tree.map(np.asarray, counts)})
