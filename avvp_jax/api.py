@@ -28,7 +28,7 @@ from avvp_jax.experiment.weights import (
 from avvp_jax.interchange.layouts import read_given
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.methods import stages_of
-from avvp_jax.metrics.events import events_of, predicted_segments
+from avvp_jax.metrics.events import Decision, events_of, predicted_segments
 from avvp_jax.modes.parsing import ByNetwork, VideoParser, extractor_for
 from avvp_jax.nn.functional import Network
 from avvp_jax.reports.parses import Parse
@@ -38,6 +38,7 @@ from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import DataSpec, Stream, data_spec
 from avvp_jax.task import LLP, MODALITIES, Task
 from avvp_jax.training.predictor import Predictor
+from avvp_jax.training.run import decision_of
 from avvp_jax.training.sequence import final_stage
 
 
@@ -87,7 +88,7 @@ class TrainedParser:
         network: Network,
         weights: Weights,
         spec: DataSpec,
-        video_filter: str,
+        decision: Decision,
         fidelity: str = PUBLISHED,
     ):
         self.streams = tuple(stream.name for stream in spec.streams)
@@ -95,8 +96,8 @@ class TrainedParser:
         self._extractors: dict[tuple, Extractor] = {}
         self._spec = spec
         self._variables = weights.variables
-        self._filter = video_filter
-        self._predictor = Predictor(network, video_filter, 32, own_mesh())
+        self._decision = decision
+        self._predictor = Predictor(network, decision, 32, own_mesh())
 
     @no_type_check  # it refuses wrong arguments itself, in words for users
     def predict(
@@ -138,7 +139,7 @@ class TrainedParser:
         if lengths is not None:
             lengths = _lengths(lengths, *counts, self._spec.task)
         probs = self._predictor.predict(self._variables, ResidentFeatures(pooled), lengths)
-        segments = predicted_segments(probs, self._filter)
+        segments = predicted_segments(probs, self._decision)
         return Prediction(**probs, segments=segments, task=self._spec.task)
 
     @no_type_check  # as above
@@ -180,7 +181,7 @@ class TrainedParser:
             self._extractors[key],
             ByNetwork(self._predictor, self._variables, self._spec),
             self._spec.task,
-            self._filter,
+            self._decision,
             fidelity or self._fidelity,
             hop or None,
             any_length=self._spec.any_length,
@@ -236,7 +237,7 @@ def load(
             raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
         network = final_stage(config, stages_of(config)).result_network(config, spec)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
-        settings = config.eval.video_filter, config.extract.fidelity
+        settings = weights.decision or decision_of(config), config.extract.fidelity
         return TrainedParser(network, weights, spec, *settings)
     path, task = published, task or LLP
     layout = layout_of_file(published, method, task)
@@ -248,7 +249,7 @@ def load(
     options = {"label_embeddings": label_embeddings and _path("label_embeddings", label_embeddings)}
     given = read_given(layout.given, network, options, task)
     weights = read_published_weights(path, network, layout, given)
-    return TrainedParser(network, weights, spec, layout.video_filter)
+    return TrainedParser(network, weights, spec, layout.decision)
 
 
 def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:

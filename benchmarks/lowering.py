@@ -13,6 +13,7 @@ from avvp_jax.runtime.mesh import whole_batch
 from avvp_jax.training import keys
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import compiled_prediction
+from avvp_jax.training.run import decision_of
 from avvp_jax.training.selection import add_seeds_axis, no_best, parts_of
 from avvp_jax.training.state import BatchArrays, EpochData, State, flat, init_state
 from avvp_jax.training.step import make_step, take_batch
@@ -56,7 +57,7 @@ def first_state(job: Job) -> State:
 def evaluation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     """The prediction of all seeds' segments for so many videos, as validation does it."""
     settings, result = job.settings.eval, job.model.result
-    compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
+    compiled = compiled_prediction(result, decision_of(job.settings), settings.batch_size, mesh)
     variables = add_seeds_axis(result.shapes(), len(job.seeds))
     features = of_videos(flat(job.data.train.features.arrays), videos, axis=0)
     return compiled[1].lower(variables, features, None)
@@ -65,7 +66,7 @@ def evaluation(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
 def prediction(job: Job, mesh: Mesh, videos: int) -> jax.stages.Lowered:
     """One seed's probabilities for so many videos, as in predicting and JoMoLD's estimation."""
     settings, result = job.settings.eval, job.model.result
-    compiled = compiled_prediction(result, settings.video_filter, settings.batch_size, mesh)
+    compiled = compiled_prediction(result, decision_of(job.settings), settings.batch_size, mesh)
     features = of_videos(flat(job.data.train.features.arrays), videos, axis=0)
     return compiled[0].lower(result.shapes(), features)
 

@@ -95,6 +95,8 @@ def _eval() -> ConfigDict:
     evaluation = ConfigDict()
     evaluation.splits = ("val", "test")
     evaluation.video_filter = None
+    evaluation.segment_threshold = 0.5  # that a segment's probability must reach
+    evaluation.video_threshold = 0.5  # and its video's
     evaluation.select = None  # the val score that picks the epoch
     evaluation.ties = None  # which of several epochs with equal scores: "earlier" or "later"
     evaluation.batch_size = 64  # no effect on results except rounding

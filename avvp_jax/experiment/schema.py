@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from avvp_jax.data.prepared import DATASETS, FEEDS
 from avvp_jax.media.windows import FIDELITIES
 from avvp_jax.methods import METHODS
-from avvp_jax.metrics.events import VIDEO_FILTERS
+from avvp_jax.metrics.events import THRESHOLD, VIDEO_FILTERS
 from avvp_jax.nn.layers import PRECISIONS
 from avvp_jax.schema import (
     COUNT,
@@ -116,6 +116,8 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
     "eval": {
         "splits": Field(NAMES, free_on_resume=True),
         "video_filter": Field(choice(*VIDEO_FILTERS)),
+        "segment_threshold": Field(number(0, 1), before=THRESHOLD),
+        "video_threshold": Field(number(0, 1), before=THRESHOLD),
         "select": Field(SELECT),
         "ties": Field(choice("later", "earlier")),
         "batch_size": Field(COUNT, free_on_resume=True),

@@ -13,7 +13,7 @@ from avvp_jax.schema import Field, Overrides
 from avvp_jax.storage.writing import absolute
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.selection import SELECTIONS, parts_of
-from avvp_jax.training.sequence import names
+from avvp_jax.training.sequence import final_stage, names
 
 DEEPEST = 3  # nested sections, as in base.schedule.learning_rate
 
@@ -152,7 +152,7 @@ def _check_rates(config: ConfigDict) -> None:
 
 def _check_select(config: ConfigDict) -> None:
     """Checks that `eval.select` has a known score for each part of the model."""
-    final = METHODS[config.method].stages(config)[-1]
+    final = final_stage(config, METHODS[config.method].stages(config), "")
     parts = len(MODALITIES) if final.result else 1
     wanted = {"eval.select": parts}
     for section in overrides_of(config.method):

@@ -21,6 +21,7 @@ from avvp_jax.interchange.layouts import Layout, read_given
 from avvp_jax.interchange.state_dicts import from_published, part_of
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import layout_of, stages_of
+from avvp_jax.metrics.events import Decision
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.storage.reading import is_folder, is_there, odd_file
 from avvp_jax.storage.writing import on_cloud
@@ -28,7 +29,7 @@ from avvp_jax.streams import DataSpec
 from avvp_jax.task import LLP, Task
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import all_seeds, options_of, seed_groups, stage_folder
-from avvp_jax.training.selection import add_seeds_axis, no_best, take_seed
+from avvp_jax.training.selection import add_seeds_axis, take_seed
 from avvp_jax.training.sequence import final_stage
 
 
@@ -54,6 +55,7 @@ class Weights:
         separately; None for a published file.
       seed: of the run; None for a published file.
       score: on val, NaN if the run diverged; None for a published file.
+      decision: how the model decides, if it has thresholds of its own; None is by the config.
       leftovers: part of the model -> the unused parts of its published file, kept for export.
     """
 
@@ -61,6 +63,7 @@ class Weights:
     epoch: int | dict[str, int] | None = None
     seed: int | None = None
     score: float | None = None
+    decision: Decision | None = None
     leftovers: Mapping[str, Leftover] = dataclasses.field(default_factory=dict)
 
     @property
@@ -119,10 +122,13 @@ def read_all_weights(
     layout = _own_layout(config)
     published = published_path(path, [layout])
     if published is None:
-        return _weights_of_workdir(path, network, config, stage)
-    task = expected_spec(config.data).task if layout.given else LLP
-    given = read_given(layout.given, network, options_of(config), task)
-    return [read_published_weights(published, network, layout, given)]
+        found = _weights_of_workdir(path, network, config, stage)
+    else:
+        task = expected_spec(config.data).task if layout.given else LLP
+        given = read_given(layout.given, network, options_of(config), task)
+        found = [read_published_weights(published, network, layout, given)]
+    decision = final_stage(config, stages_of(config)).decision(config, None, None)
+    return [dataclasses.replace(one, decision=decision or one.decision) for one in found]
 
 
 def _own_layout(config: ConfigDict) -> Layout:
@@ -164,7 +170,7 @@ def _weights_of_workdir(
     refuse_other_model(
         path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
     )
-    one = no_best(network.shapes(), left.settings(source).eval.select)
+    one = left.no_best(source, network.shapes())
     seeds, weights = all_seeds(source), []
     for group in seed_groups(seeds, source.seeds_at_once or len(seeds)):
         folder = stage_folder(path, left.name, source, group)
@@ -173,7 +179,8 @@ def _weights_of_workdir(
         best = restore_best(folder, add_seeds_axis(one, len(group)))
         for index, seed in enumerate(group):
             variables, epoch, score = take_seed(best, index)
-            weights.append(Weights(variables, epoch, seed, score))
+            decision = left.decision(source, path, seed)
+            weights.append(Weights(variables, epoch, seed, score, decision))
     return weights
 
 

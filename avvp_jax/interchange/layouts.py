@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from flax import nnx
 
+from avvp_jax.metrics.events import THRESHOLD, Decision
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.parser import Parser
 from avvp_jax.streams import DataSpec, data_spec
@@ -44,6 +45,7 @@ class Layout:
         tensor twice; where the two differ, the one of the first name counts.
       given: name of a variable that files do not hold, because the program reads it elsewhere ->
         how to read it. It is one of `stats`, which come with models in work directories.
+      thresholds: of segments and of videos at test time.
     """
 
     method: str
@@ -59,6 +61,12 @@ class Layout:
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
     aliases: Callable[[Shapes], dict[str, str]] = no_aliases
     given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
+    thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD)
+
+    @property
+    def decision(self) -> Decision:
+        """How the published model decides."""
+        return Decision(self.video_filter, *self.thresholds)
 
     def file_network(self, spec: DataSpec | None = None) -> Network:
         """The network in one file, for data of `spec`; None is the published data."""

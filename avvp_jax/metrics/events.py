@@ -4,6 +4,7 @@ An event is a maximal run of segments in which one class is active in one modali
 Source: Tian, Li and Xu, ECCV 2020, sections 3 and 6 and the published evaluation program.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -17,28 +18,65 @@ from avvp_jax.task import MODALITIES
 THRESHOLD = 0.5
 VIDEO_FILTERS = ("global", "per_modality", "union", "mixed")
 
+# One for all, or one for each class of each modality.
+Threshold = float | tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """How probabilities become predicted segments; it can be hashed.
+
+    Attributes:
+        video_filter: which probability of a video counts, see video_probabilities.
+        segment: what a segment's own probability must reach.
+        video: what its video's probability must reach.
+    """
+
+    video_filter: str
+    segment: Threshold = THRESHOLD
+    video: Threshold = THRESHOLD
+
+    @property
+    def plain(self) -> bool:
+        """Whether one number decides everything, that of most methods."""
+        return self.segment == self.video == THRESHOLD
+
 
 def predicted_segments(
     probs: Mapping[str, Shaped[Array | np.ndarray, "videos ..."]],
-    video_filter: str,
-    threshold: float = THRESHOLD,
+    decision: Decision | str,
 ) -> Bool[Array | np.ndarray, "videos segments 2 classes"]:
     """The segments predicted active: their own and their video's probability reach a threshold.
 
     Args:
         probs: `frame_prob` [videos, segments, 2, classes], and what `video_probabilities` takes.
             All NumPy or all JAX arrays (traced ones too); they are compared in their own dtype.
-        video_filter: see video_probabilities.
-        threshold: of both.
+        decision: the filter and the thresholds; the name of a filter alone has those of 0.5.
 
     Returns:
         A boolean array of the same library as `frame_prob`.
 
     Raises:
-        UserError: `video_filter` is unknown.
+        UserError: the filter is unknown, or thresholds are of another number of classes.
     """
-    of_video = video_probabilities(probs, video_filter)
-    return (probs["frame_prob"] >= threshold) & (of_video >= threshold)[..., None, :, :]
+    decision = Decision(decision) if isinstance(decision, str) else decision
+    own, of_video = probs["frame_prob"], video_probabilities(probs, decision.video_filter)
+    whole = of_video >= _limits(decision.video, of_video)
+    return (own >= _limits(decision.segment, own)) & whole[..., None, :, :]
+
+
+def _limits(
+    threshold: Threshold, probs: Shaped[Array | np.ndarray, "*shape"]
+) -> float | Shaped[Array | np.ndarray, "2 classes"]:
+    """A threshold as what probabilities are compared with."""
+    if isinstance(threshold, tuple):
+        if len(threshold[0]) != probs.shape[-1]:
+            raise UserError(
+                f"there are thresholds for {len(threshold[0])} classes, and probabilities of "
+                f"{probs.shape[-1]}; give the thresholds that were chosen for this task"
+            )
+        return probs.__array_namespace__().asarray(threshold, dtype=probs.dtype)
+    return threshold
 
 
 def video_probabilities(

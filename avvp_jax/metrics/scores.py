@@ -38,9 +38,9 @@ OF_ANY_SIZE = "_ _ 2 _"
 class Counts(NamedTuple):
     """True positives, false positives and false negatives, by LEVELS and STREAMS."""
 
-    tp: Int[ArrayLike, "videos 2 4 classes"]
-    fp: Int[ArrayLike, "videos 2 4 classes"]
-    fn: Int[ArrayLike, "videos 2 4 classes"]
+    tp: Int[ArrayLike, "videos *levels_and_streams classes"]
+    fp: Int[ArrayLike, "videos *levels_and_streams classes"]
+    fn: Int[ArrayLike, "videos *levels_and_streams classes"]
 
 
 def counts(
@@ -132,7 +132,7 @@ def per_video(
     true: Bool[np.ndarray, OF_ANY_SIZE],
 ) -> Float[np.ndarray, "videos 8"]:
     """Each video's F-scores (0 to 1, float64) in the order of PER_VIDEO_NAMES."""
-    return _f_per_video(_host_counts(pred, true))
+    return _f_per_video(host_counts(pred, true))
 
 
 def ten_per_video(
@@ -153,7 +153,7 @@ def per_class(
     NaN for a class that is neither predicted nor annotated. These numbers differ from the ten
     scores, which are F-scores of single videos, averaged.
     """
-    tp, fp, fn = (count.sum(axis=0, dtype=np.int64) for count in _host_counts(pred, true))
+    tp, fp, fn = (count.sum(axis=0, dtype=np.int64) for count in host_counts(pred, true))
     total = 2 * tp + fp + fn
     f = np.where(total > 0, 200 * tp / np.maximum(total, 1), np.nan)
     return dict(zip(PER_VIDEO_NAMES, f.reshape(len(PER_VIDEO_NAMES), -1), strict=True))
@@ -162,9 +162,12 @@ def per_class(
 _compiled_counts = jax.jit(counts)
 
 
-def _host_counts(
-    pred: Bool[np.ndarray, OF_ANY_SIZE], true: Bool[np.ndarray, OF_ANY_SIZE]
-) -> Counts:
+def host_counts(pred: Bool[np.ndarray, OF_ANY_SIZE], true: Bool[np.ndarray, OF_ANY_SIZE]) -> Counts:
+    """`counts` as NumPy arrays.
+
+    Raises:
+      UserError: shapes differ, or there is no video.
+    """
     _check(pred, true)
     return jax.device_get(_compiled_counts(np.asarray(pred, bool), np.asarray(true, bool)))
 
@@ -180,16 +183,20 @@ def _check(pred: Bool[ArrayLike, OF_ANY_SIZE], true: Bool[ArrayLike, OF_ANY_SIZE
 
 
 def _f_per_video(count: Counts) -> Float[ArrayLike, "videos 8"]:
+    mean = mean_f(count)
+    return mean.reshape(len(mean), len(PER_VIDEO_NAMES))
+
+
+def mean_f(count: Counts) -> Float[ArrayLike, "*counted"]:
     """F-scores averaged over the classes that are predicted or annotated; 1 if there are none.
 
-    NumPy counts give float64, JAX counts float32.
+    NumPy counts give float64, JAX counts float32. The last axis of counts is that of classes.
     """
     xp = count.tp.__array_namespace__()
     total = 2 * count.tp + count.fp + count.fn
     f = 2 * count.tp / xp.maximum(total, 1)  # 0 for an absent class, so it adds nothing below
     classes = (total > 0).sum(axis=-1)
-    mean = xp.where(classes > 0, f.sum(axis=-1) / xp.maximum(classes, 1), 1.0)
-    return mean.reshape(len(mean), len(PER_VIDEO_NAMES))
+    return xp.where(classes > 0, f.sum(axis=-1) / xp.maximum(classes, 1), 1.0)
 
 
 def _ten(means: Float[ArrayLike, "8"]) -> Float[ArrayLike, "10"]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from avvp_jax.metrics.events import THRESHOLD, predicted_segments
+from avvp_jax.metrics.events import Decision, predicted_segments
 
 _NO_SHARE = 1e-6  # of a segment: rounding
 
@@ -53,15 +53,13 @@ def joined(
 
 def predicted(
     probs: Mapping[str, Shaped[np.ndarray, "segments ..."]],
-    video_filter: str,
-    threshold: float = THRESHOLD,
+    decision: Decision | str,
 ) -> Bool[np.ndarray, "segments 2 classes"]:
     """The segments predicted active, by the rule of `predicted_segments`.
 
     Args:
       probs: of every segment, as `joined` gives them.
-      video_filter: one of VIDEO_FILTERS; the probability of the windows around a segment counts.
-      threshold: see predicted_segments.
+      decision: see predicted_segments; the probability of the windows around a segment counts.
     """
     alone = {name: x[:, None] if name == "frame_prob" else x for name, x in probs.items()}
-    return predicted_segments(alone, video_filter, threshold)[:, 0]
+    return predicted_segments(alone, decision)[:, 0]

@@ -15,6 +15,7 @@ from avvp_jax.media.folders import name_of
 from avvp_jax.media.opening import MediaError
 from avvp_jax.media.windows import Window
 from avvp_jax.media.workers import cores, read_all
+from avvp_jax.metrics.events import Decision
 from avvp_jax.metrics.windows import joined, predicted
 from avvp_jax.nn.functional import Variables
 from avvp_jax.reports.parses import Parse
@@ -85,7 +86,7 @@ class VideoParser:
       judge: says from them how probable each class is in each segment of each window, and takes
         how many segments of each are there.
       task: what is parsed.
-      video_filter: see predicted_segments.
+      decision: see predicted_segments.
       fidelity, hop: see media/windows.Wanted.
       facts: about the model, for the files.
       zero_shot: whether the judge has learnt nothing of this task.
@@ -96,7 +97,7 @@ class VideoParser:
     extractor: Extractor
     judge: Callable[[Sequence[Rows], Int[np.ndarray, " windows"] | None], Probabilities]
     task: Task
-    video_filter: str
+    decision: Decision
     fidelity: str
     hop: float | None = None
     facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
@@ -156,7 +157,7 @@ class _Video:
         duration = min(max(last.found), last.start + task.duration)
         count = length or max(1, math.ceil(duration / task.seconds - _SLIVER))
         probs = joined(by_name, [start / task.seconds for start in starts])
-        segments = predicted(probs, parser.video_filter)
+        segments = predicted(probs, parser.decision)
         whole = {name: x for name, x in by_name.items() if name != "frame_prob"}
         return Parse(
             name=name_of(path),
@@ -170,7 +171,8 @@ class _Video:
             remarks=_remarks(self._windows, lacks),
             facts={"path": os.path.abspath(path), "fidelity": parser.fidelity, **parser.facts},
             zero_shot=parser.zero_shot,
-            video_filter=parser.video_filter,
+            video_filter=parser.decision.video_filter,
+            thresholds=(parser.decision.segment, parser.decision.video),
         )
 
 

@@ -38,7 +38,8 @@ from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import absolute, make_folder
 from avvp_jax.task import LLP
 from avvp_jax.training.predictor import Predictor
-from avvp_jax.training.run import make_predictor
+from avvp_jax.training.run import decision_of, make_predictor
+from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.stages import Training
 
 Probabilities = dict[str, np.ndarray]
@@ -74,7 +75,7 @@ def parse_split(
 ) -> tuple[Probabilities, Segments]:
     """The probabilities of one model on a split, by name, and the segments it predicts."""
     probs = predictor.predict(weights.variables, split.features, split.lengths)
-    return probs, predicted_segments(probs, config.eval.video_filter)
+    return probs, predicted_segments(probs, weights.decision or decision_of(config))
 
 
 def score_models(
@@ -176,7 +177,7 @@ def _notes(config: ConfigDict, splits: Sequence[Split], published: bool) -> list
 
 def results_folder(config: ConfigDict, workdir: str, stage: Training) -> str:
     """Where results go: the work directory, or the stage's own folder if it is not the last."""
-    if stage.name == stages_of(config)[-1].name:
+    if stage.name == final_stage(config, stages_of(config), "").name:
         return workdir
     folder = os.path.join(workdir, stage.name)
     make_folder(folder)

@@ -12,6 +12,7 @@ from avvp_jax.encoders.extractor import Extractor, logits_stream
 from avvp_jax.encoders.teachers import Teacher
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.versions import commit, versions
+from avvp_jax.metrics.events import Decision
 from avvp_jax.modes.parsing import Probabilities, Rows, VideoParser
 from avvp_jax.task import LLP, MODALITIES, Task
 
@@ -70,7 +71,7 @@ def teachers_parser(config: ConfigDict) -> VideoParser:
         extractor=extractor,
         judge=ByTeachers(teachers),
         task=task,
-        video_filter="per_modality",
+        decision=Decision("per_modality"),
         fidelity=extract.fidelity,
         hop=config.parse.hop or None,
         facts={"model": model, "hop": config.parse.hop, "versions": versions(), "commit": commit()},

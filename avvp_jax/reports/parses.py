@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avvp_jax.errors import UserError, one_line
-from avvp_jax.metrics.events import VIDEO_FILTERS, events_of
+from avvp_jax.metrics.events import THRESHOLD, VIDEO_FILTERS, Decision, Threshold, events_of
 from avvp_jax.reports.csv_files import csv_line
 from avvp_jax.storage.reading import DamagedFile, is_there, read_bytes
 from avvp_jax.storage.writing import write_lines, write_npz
@@ -54,6 +54,7 @@ class Parse:
       facts: about the model and the software, for the json file.
       zero_shot: whether teachers say this, without a parser that was trained. All files say so.
       video_filter: that of `segments`, see metrics/events.py.
+      thresholds: what its segments' and its video's probabilities had to reach, see Decision.
     """
 
     name: str
@@ -66,6 +67,12 @@ class Parse:
     facts: Mapping[str, object] = field(default_factory=dict)
     zero_shot: bool = False
     video_filter: str = VIDEO_FILTERS[0]
+    thresholds: tuple[Threshold, Threshold] = (THRESHOLD, THRESHOLD)
+
+    @property
+    def decision(self) -> Decision:
+        """How its probabilities became its segments."""
+        return Decision(self.video_filter, *self.thresholds)
 
     @property
     def title(self) -> str:
@@ -118,6 +125,7 @@ def record(parse: Parse) -> dict:
         "segments": frames,
         "zero_shot": parse.zero_shot,
         "video_filter": parse.video_filter,
+        "thresholds": dict(zip(("segment", "video"), parse.thresholds, strict=True)),
         "remarks": list(parse.remarks),
         "events": [
             {

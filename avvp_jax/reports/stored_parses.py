@@ -1,6 +1,7 @@
 """Reads back what --mode=parse wrote, for the page that shows all videos of a folder."""
 
 import json
+import math
 import os
 from collections.abc import Collection
 
@@ -9,17 +10,17 @@ from etils import epath
 from jaxtyping import Shaped
 
 from avvp_jax.errors import UserError, cause, one_line
-from avvp_jax.metrics.events import VIDEO_FILTERS
+from avvp_jax.metrics.events import THRESHOLD, VIDEO_FILTERS, Decision, Threshold
 from avvp_jax.metrics.windows import predicted
 from avvp_jax.reports.parses import Parse
 from avvp_jax.storage.reading import DamagedFile, read_bytes, read_npz
-from avvp_jax.task import Task
+from avvp_jax.task import MODALITIES, Task
 
 _LARGEST = 64 << 20  # bytes of a NAME.json; an hour of 25 classes takes one million
 _LONGEST = 1e7  # seconds
 # What `record` says of a video itself; all else are facts.
 _OWN = ("video", "duration", "segment_seconds", "segments", "zero_shot", "video_filter")
-_OWN += ("remarks", "events", "windows")
+_OWN += ("thresholds", "remarks", "events", "windows")
 # What each of VIDEO_FILTERS takes.
 _OF_MODALITIES = ("audio_prob", "visual_prob")
 _PROBS = {
@@ -87,14 +88,16 @@ def read_parse(folder: str | os.PathLike, stem: str) -> Parse:
         try:
             probs = read_npz(f"{base}.npz", ("frame_prob", *_PROBS[kind]), way_out)
             _check(probs, segments.shape)
+            decision = Decision(kind, *_thresholds(stored, len(task.classes)))
         except (UserError, DamagedFile):
             if kind == kinds[-1]:
                 raise
             continue
         # An older file does not say by which filter; its segments do.
-        if (predicted(probs, kind) == segments).all() or kind == kinds[-1]:
+        if (predicted(probs, decision) == segments).all() or kind == kinds[-1]:
             break
     kept = {"task": task, "probs": probs, "segments": segments, "video_filter": kind}
+    kept["thresholds"] = decision.segment, decision.video
     return Parse(**{**vars(parse), **kept})
 
 
@@ -137,6 +140,28 @@ def _described(stored: dict) -> Parse:
         zero_shot=stored["zero_shot"],
         video_filter=video_filter,
     )
+
+
+def _thresholds(stored: dict, classes: int) -> tuple[Threshold, Threshold]:
+    """What NAME.json says that probabilities had to reach; an older one says nothing.
+
+    Raises:
+      DamagedFile: it says something else.
+    """
+    given = stored.get("thresholds", {"segment": THRESHOLD, "video": THRESHOLD})
+
+    def one(value: object) -> Threshold:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+        rows = np.array(value, np.float64)
+        if rows.shape != (len(MODALITIES), classes) or not np.isfinite(rows).all():
+            raise ValueError("they are no numbers for each class")
+        return tuple(map(tuple, rows.tolist()))
+
+    try:
+        return one(given["segment"]), one(given["video"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamagedFile(f"has thresholds that are none ({cause(error)})") from None
 
 
 def _check(probs: dict[str, Shaped[np.ndarray, "..."]], shape: tuple[int, ...]) -> None:

@@ -198,29 +198,33 @@ class Checkpoints:
 
 
 def _mark(best: Best | None) -> tuple[int, int]:
-    """Identifies a best model: the latest epoch of all seeds and parts, and the diverged seeds.
+    """Identifies best models: the latest epoch of all seeds and parts, and the diverged seeds.
+
+    The epoch of the model that is kept whatever its scores is among them.
 
     Returns:
       That epoch, which numbers the checkpoint, and how many seeds have diverged.
     """
     if best is None:
         return 0, 0
-    epochs = jax.tree.leaves(best.epoch)
+    fixed = () if best.fixed is None else best.fixed["epoch"]
+    epochs = jax.tree.leaves((best.epoch, fixed))
     return max(int(epoch.max()) for epoch in epochs), int(diverged(best).sum())
 
 
 def as_dicts(tree: object) -> object:
-    """Converts dataclasses, also nested ones, to dicts, which Orbax can store."""
+    """Converts dataclasses, also nested ones, to dicts, which Orbax can store, without None."""
     if not dataclasses.is_dataclass(tree):
         return tree
-    return {field.name: as_dicts(getattr(tree, field.name)) for field in dataclasses.fields(tree)}
+    values = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
+    return {name: as_dicts(value) for name, value in values.items() if value is not None}
 
 
 def from_dicts(template: object, stored: object) -> object:
     """The inverse of `as_dicts`; `template` has the dataclasses to make."""
     if not dataclasses.is_dataclass(template):
         return stored
-    names = [field.name for field in dataclasses.fields(template)]
+    names = [field.name for field in dataclasses.fields(template) if field.name in stored]
     values = {name: from_dicts(getattr(template, name), stored[name]) for name in names}
     return type(template)(**values)
 

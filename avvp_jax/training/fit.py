@@ -111,7 +111,7 @@ def _drawn(job: Job) -> Variables:
 def _starting(job: Job) -> Callable[[Variables], State]:
     """The compiled function from all seeds' initial variables to their states."""
     select, model = tuple(parts_of(job.settings.eval.select)), job.model
-    return _compiled_start(model.keep, job.optimizer, select, job.mesh)
+    return _compiled_start(model.keep, job.optimizer, select, job.fixed_epoch > 0, job.mesh)
 
 
 @functools.lru_cache(64)
@@ -119,10 +119,11 @@ def _compiled_start(
     keep: Callable[[Variables], Variables],
     optimizer: optax.GradientTransformation,
     select: tuple[str, ...],
+    fixed: bool,
     mesh: Mesh,
 ) -> Callable[[Variables], State]:
     def first_state(variables):
-        state = init_state(optimizer, variables, no_best(keep(variables), select))
+        state = init_state(optimizer, variables, no_best(keep(variables), select, fixed))
         # Layers may start as the same array. A compiled call takes over the buffers of its state,
         # each of which can be taken only once.
         return jax.tree.map(jnp.copy, state)

@@ -66,6 +66,7 @@ class Job:
       start: returns the initial variables; None means that they are drawn.
       given: returns those of `stats` that are not drawn then, by name.
       scope: prefix of the names of logged numbers.
+      fixed_epoch: the epoch whose model is kept beside the best, see Best.fixed; 0 is none.
       optimizer, schedule: made from `settings`.
 
     Raises:
@@ -82,6 +83,7 @@ class Job:
     start: Callable[[], Variables | None] = lambda: None
     given: Callable[[], Mapping[str, np.ndarray]] = dict
     scope: str = ""
+    fixed_epoch: int = 0
     optimizer: optax.GradientTransformation = dataclasses.field(init=False)
     schedule: Schedule = dataclasses.field(init=False)
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PyTree
 
 from avvp_jax.data.features import SplitFeatures
-from avvp_jax.metrics.events import predicted_segments
+from avvp_jax.metrics.events import Decision, predicted_segments
 from avvp_jax.metrics.video_scores import whole_probabilities
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.nn.parser import Features
@@ -62,9 +62,9 @@ def probabilities(
 class Predictor:
     """Compiled prediction with one network, on the devices of a mesh."""
 
-    def __init__(self, network: Network, video_filter: str, batch_size: int, mesh: Mesh):
+    def __init__(self, network: Network, decision: Decision, batch_size: int, mesh: Mesh):
         self._probabilities, self._segments, self._judged = compiled_prediction(
-            network, video_filter, batch_size, mesh
+            network, decision, batch_size, mesh
         )
         self._batch_size = batch_size
 
@@ -99,11 +99,15 @@ class Predictor:
     ) -> dict[str, np.ndarray]:
         videos = len(features["audio"])
         surplus = -videos % min(self._batch_size, max(videos, FEWEST))
-        padded = {name: np.pad(x, ((0, surplus), (0, 0), (0, 0))) for name, x in features.items()}
+        padded = {name: _padded(x, surplus) for name, x in features.items()}
         if lengths is not None:
             lengths = np.pad(np.asarray(lengths, np.int32), (0, surplus), constant_values=1)
         probs = jax.device_get(self._probabilities(variables, flat(padded), lengths))
         return {name: x[:videos] for name, x in probs.items()}
+
+
+def _padded(x: Float[np.ndarray, "videos ..."], surplus: int) -> Float[np.ndarray, "padded ..."]:
+    return np.pad(x, [(0, surplus), *[(0, 0)] * (x.ndim - 1)])
 
 
 def with_lengths(parts: Iterable[PyTree], lengths: Lengths) -> Iterator[tuple[PyTree, Lengths]]:
@@ -116,7 +120,7 @@ def with_lengths(parts: Iterable[PyTree], lengths: Lengths) -> Iterator[tuple[Py
 
 @functools.lru_cache(64)
 def compiled_prediction(
-    network: Network, video_filter: str, batch_size: int, mesh: Mesh
+    network: Network, decision: Decision, batch_size: int, mesh: Mesh
 ) -> tuple[Callable, Callable, Callable]:
     """Compiled: probabilities with one seed's variables, and with several seeds' segments alone or
     segments and the probabilities of whole videos.
@@ -128,14 +132,14 @@ def compiled_prediction(
 
     def segments(variables, features, lengths):
         def segments_of_one(variables):
-            return predicted_segments(one_seed(variables, features, lengths), video_filter)
+            return predicted_segments(one_seed(variables, features, lengths), decision)
 
         return over_seeds(mesh, segments_of_one, variables)
 
     def judged(variables, features, lengths):
         def judged_by_one(variables):
             probs = one_seed(variables, features, lengths)
-            return predicted_segments(probs, video_filter), whole_probabilities(probs)
+            return predicted_segments(probs, decision), whole_probabilities(probs)
 
         return over_seeds(mesh, judged_by_one, variables)
 

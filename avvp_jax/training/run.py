@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
+from avvp_jax.metrics.events import Decision
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime.mesh import make_mesh
@@ -96,9 +97,7 @@ class Run:
         Args:
           index: of the seed in `seeds`.
         """
-        stem, ending = os.path.splitext(name)
-        name = f"{stem}_{self.seeds[index]}{ending}" if self.several else name
-        return os.path.join(self.folder(stage), name)
+        return file_of_seed(self.folder(stage), name, self.config, self.seeds[index])
 
     def artefact(self, stage: str, name: str, index: int) -> str:
         """The path of one seed's file from an earlier stage.
@@ -144,7 +143,28 @@ def stage_folder(workdir: str, stage: str, config: ConfigDict, seeds: Sequence[i
     return os.path.join(absolute(workdir), stage, scope_of(config, seeds)).rstrip("/")
 
 
+def file_of_seed(folder: str, name: str, config: ConfigDict, seed: int) -> str:
+    """The path of one seed's file in a stage's folder."""
+    stem, ending = os.path.splitext(name)
+    return os.path.join(folder, f"{stem}_{seed}{ending}" if config.num_seeds > 1 else name)
+
+
+def left_by(config: ConfigDict, workdir: str, stage: str, name: str, seed: int) -> str:
+    """The path of the file that a stage leaves for one of a config's seeds."""
+    seeds = all_seeds(config)
+    groups = seed_groups(seeds, config.seeds_at_once or len(seeds))
+    group = next(group for group in groups if seed in group)
+    return file_of_seed(stage_folder(workdir, stage, config, group), name, config, seed)
+
+
 def make_predictor(config: ConfigDict, network: Network) -> Predictor:
     """A predictor for one seed's variables at a time, on all devices."""
     mesh = make_mesh(**config.mesh)
-    return Predictor(network, config.eval.video_filter, config.eval.batch_size, mesh)
+    return Predictor(network, decision_of(config), config.eval.batch_size, mesh)
+
+
+def decision_of(config: ConfigDict) -> Decision:
+    """How a model decides by `config.eval`, the same for all classes."""
+    evaluation = config.eval
+    thresholds = evaluation.segment_threshold, evaluation.video_threshold
+    return Decision(evaluation.video_filter, *map(float, thresholds))

@@ -26,7 +26,8 @@ INSTEAD = "video/ap"
 INSTEAD_BY_PART = tuple(f"video/{modality}_ap" for modality in MODALITIES)
 # Names of the mean of a stream's segment-level and event-level score.
 MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
-SELECTIONS = (*NAMES, *MEANS, *VIDEO_NAMES, LAST)
+MEAN = "mean"  # of all ten scores
+SELECTIONS = (*NAMES, *MEANS, MEAN, *VIDEO_NAMES, LAST)
 
 Ties = Literal["later", "earlier"]
 Select = str | tuple[str, ...]
@@ -46,12 +47,15 @@ class Best:
         in params and stats too.
       epoch: int32 [], the selected epoch, or one for each part as in `score`; 0 before the
         first.
+      fixed: the model after a fixed epoch, whatever its scores, where a stage keeps one beside the
+        best: `params`, `stats` and `epoch`, int32 [], which is 0 until then. Else None.
     """
 
     params: PyTree
     stats: PyTree
     score: PyTree
     epoch: PyTree
+    fixed: PyTree = None
 
     @property
     def variables(self) -> Variables:
@@ -92,14 +96,19 @@ def names_for(select: Select, dense: bool) -> tuple[str, ...]:
     return (NAMES if dense else ()) + (VIDEO_NAMES if of_videos else ())
 
 
-def no_best(variables: Variables, select: Select) -> Best:
-    """The best model before the first epoch, with score -inf, so that any epoch beats it."""
+def no_best(variables: Variables, select: Select, fixed: bool = False) -> Best:
+    """The best model before the first epoch, with score -inf, so that any epoch beats it.
+
+    Args:
+      fixed: whether the model after a fixed epoch is kept too.
+    """
     parts = parts_of(select)
     return Best(
         params=variables["params"],
         stats=variables["stats"],
         score=_by_part([jnp.float32(-jnp.inf) for _ in parts]),
         epoch=_by_part([jnp.int32(0) for _ in parts]),
+        fixed={**variables, "epoch": jnp.int32(0)} if fixed else None,
     )
 
 
@@ -122,6 +131,8 @@ def selection_score(
     def one(name: str):
         if name == LAST:
             return epoch + LESS_THAN_ONE * scores[names.index(beside)]
+        if name == MEAN:
+            return sum(scores[names.index(each)] for each in NAMES) / len(NAMES)
         level, stream = name.split("/")
         levels = ("segment", "event") if level == "mean" else (level,)
         return sum(scores[names.index(f"{each}/{stream}")] for each in levels) / len(levels)
@@ -155,10 +166,12 @@ def keep_best(
     score: PyTree[Float[ArrayLike, ""]],
     epoch: Int[Array, ""],
     ties: Ties,
+    fixed_epoch: int = 0,
 ) -> Best:
     """The best model after an epoch; parts whose score is better are replaced.
 
     ties="later": an equal score replaces a part too; "earlier": it does not.
+    The model after `fixed_epoch` is kept beside, where `best` has a place for it.
     """
     beats = jnp.greater_equal if ties == "later" else jnp.greater
     better = jax.tree.map(beats, score, best.score)
@@ -169,12 +182,16 @@ def keep_best(
     def chosen(new, old):
         return jax.tree.map(choose, better, new, old)
 
+    fixed = best.fixed
+    if fixed is not None:
+        fixed = choose(epoch == fixed_epoch, {**variables, "epoch": epoch}, fixed)
     return Best(
         params=chosen(variables["params"], best.params),
         # Of most networks, stats is empty and has no parts.
         stats=chosen(variables["stats"], best.stats) if variables["stats"] else best.stats,
         score=chosen(score, best.score),
         epoch=jax.tree.map(lambda better, old: jnp.where(better, epoch, old), better, best.epoch),
+        fixed=fixed,
     )
 
 

@@ -35,13 +35,13 @@ def final_stage(config: ConfigDict, stages: Sequence[Stage], name: str | None = 
     """The stage whose model is the result.
 
     Args:
-      name: of the stage; None takes `config.eval.stage`, and empty is the method's last stage.
+      name: of the stage; None takes `config.eval.stage`, and empty is the last that trains.
 
     Raises:
       UserError: the method trains no such stage.
     """
     trained = {stage.name: stage for stage in stages if isinstance(stage, Training)}
-    name = (config.eval.stage if name is None else name) or stages[-1].name
+    name = (config.eval.stage if name is None else name) or list(trained)[-1]
     if name not in trained:
         raise UserError(f"config.eval.stage={name!r}: {config.method} trains {', '.join(trained)}")
     return trained[name]

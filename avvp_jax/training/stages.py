@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.layouts import Layout, Reader, read_given
+from avvp_jax.metrics.events import Decision
 from avvp_jax.nn.functional import Network, Variables, parser_network
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
@@ -72,6 +73,10 @@ class Training:
       keep: converts the trained variables to those of the result.
       tokens: what the network's layers store numbers of, by which memory is estimated.
       given: as Layout.given: the variables of the network that are not drawn when training begins.
+      fixed_epoch: config -> the epoch whose model is kept beside the best, whatever its scores.
+      decision: (config, work directory, seed) -> how a seed's model decides, where it has
+        thresholds of its own; None is by `config.eval`. Without a work directory and a seed, only
+        by files that the config names.
     """
 
     name: str
@@ -87,6 +92,8 @@ class Training:
     keep: Callable[[Variables], Variables] = lambda variables: variables
     tokens: Callable[[ConfigDict, DataSpec], Tokens] = tokens_of_segments
     given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
+    fixed_epoch: Callable[[ConfigDict], int] = lambda config: 0
+    decision: Callable[[ConfigDict, str | None, int | None], Decision | None] = lambda *_: None
 
     def settings(self, config: ConfigDict) -> ConfigDict:
         """The config with this stage's changes."""
@@ -110,7 +117,12 @@ class Training:
     def best(self, config: ConfigDict, spec: DataSpec, seeds: int) -> Best:
         """The shapes of the best models of `seeds` seeds."""
         shapes = self.result_network(config, spec).shapes()
-        return add_seeds_axis(no_best(shapes, self.settings(config).eval.select), seeds)
+        return add_seeds_axis(self.no_best(config, shapes), seeds)
+
+    def no_best(self, config: ConfigDict, variables: Variables) -> Best:
+        """The best model of one seed before the first epoch, or its shapes."""
+        select = self.settings(config).eval.select
+        return no_best(variables, select, self.fixed_epoch(self.settings(config)) > 0)
 
     def models(self, run: Run) -> Best:
         """The stored best models of all seeds of a run.
@@ -158,6 +170,7 @@ class Training:
             start=run.start,
             given=lambda: read_given(self.given, trained, options_of(run.config), run.spec.task),
             scope=run.scope + (f"{self.name}/" if several else ""),
+            fixed_epoch=self.fixed_epoch(settings),
         )
 
     def _arrays(self, run: Run) -> BatchArrays:

@@ -17,6 +17,7 @@ from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime.mesh import by_seed, everywhere, over_seeds, place
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import Predictor, with_lengths
+from avvp_jax.training.run import decision_of
 from avvp_jax.training.selection import (
     Best,
     Ties,
@@ -43,9 +44,8 @@ class Validation:
     def __init__(self, job: Job):
         val, evaluation, mesh = job.data.val, job.settings.eval, job.mesh
         self._keep = job.model.keep
-        self._predictor = Predictor(
-            job.model.result, evaluation.video_filter, evaluation.batch_size, mesh
-        )
+        decision = decision_of(job.settings)
+        self._predictor = Predictor(job.model.result, decision, evaluation.batch_size, mesh)
         select = tuple(parts_of(evaluation.select))
         self.names = names_for(select, val.truth is not None)
         self._features, whole = val.features, everywhere(mesh)
@@ -56,7 +56,8 @@ class Validation:
         self._label = place(val.weak_label > 0, whole) if of_videos else None
         self._arrays = place(flat(val.features.arrays), whole)
         self._score = _compiled_scores(mesh)
-        self._select = _compiled_selection(self._keep, select, evaluation.ties, self.names, mesh)
+        how = select, evaluation.ties, job.fixed_epoch
+        self._select = _compiled_selection(self._keep, *how, self.names, mesh)
 
     def scores(self, state: State) -> Scores:
         """The val scores of each seed's model, in the order of `names`."""
@@ -111,6 +112,7 @@ def _compiled_selection(
     keep: Callable[[Variables], Variables],
     select: tuple[str, ...],
     ties: Ties,
+    fixed_epoch: int,
     names: tuple[str, ...],
     mesh: Mesh,
 ) -> Callable:
@@ -128,7 +130,7 @@ def _compiled_selection(
 
         # A comparison with NaN is false, so a stopped seed keeps its best model.
         score = unless_stopped(selection_score(select, scores, epoch, names))
-        best = keep_best(best, keep(variables), score, epoch, ties)
+        best = keep_best(best, keep(variables), score, epoch, ties, fixed_epoch)
         return replace(best, score=unless_stopped(best.score)), scores, stopped
 
     seeds, whole = by_seed(mesh), everywhere(mesh)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avvp_jax.errors import UserError
-from avvp_jax.metrics.events import VIDEO_FILTERS, events_of, predicted_segments, runs
+from avvp_jax.metrics.events import VIDEO_FILTERS, Decision, events_of, predicted_segments, runs
 
 masks = st.lists(st.booleans(), min_size=1, max_size=15)
 
@@ -67,7 +67,11 @@ def test_the_mixed_filter_hears_by_the_video_and_sees_by_the_visual_probability(
 
 def test_another_threshold_is_that_of_segments_and_videos():
     probs = one_video((0.4, 0.9), audio_prob=0.4, visual_prob=0.2)
-    assert predicted_segments(probs, "per_modality", 0.3).ravel().tolist() == [True, False]
+    decision = Decision("per_modality", 0.3, 0.3)
+    assert predicted_segments(probs, decision).ravel().tolist() == [True, False]
+    assert not predicted_segments(probs, Decision("per_modality", 0.3, 0.41)).any()
+    by_class = Decision("per_modality", 0.3, ((0.41,), (0.2,)))
+    assert predicted_segments(probs, by_class).ravel().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("video_filter", VIDEO_FILTERS)

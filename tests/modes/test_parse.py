@@ -14,6 +14,7 @@ from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import Weights
 from avvp_jax.methods import METHODS
+from avvp_jax.metrics.events import Decision
 from avvp_jax.modes import parse as mode
 from avvp_jax.modes import run
 from avvp_jax.modes.parsing import ByNetwork, VideoParser
@@ -53,7 +54,7 @@ class Ears(Predictor):
 
 def a_parser(hop=None, ears=None, **more):
     network, extractor = ByNetwork(ears or Ears(), {}, SPEC), Extractor(SPEC.streams, TASK)
-    return VideoParser(extractor, network, TASK, "global", "direct", hop, **more)
+    return VideoParser(extractor, network, TASK, Decision("global"), "direct", hop, **more)
 
 
 def a_video(path, seconds, light=(), beeps=(), sound=True, picture=True):
@@ -147,7 +148,7 @@ def test_a_network_says_of_a_clip_what_it_says_of_its_features(tmp_path, monkeyp
     small = {"width": 16, "heads": 1, "feed_forward": 16}
     network = type(layout)(**{**vars(layout), "model": {**layout.model, **small}}).network(SPEC)
     weights = Weights(jax.jit(network.init)(jax.random.key(0)))
-    parser = TrainedParser(network, weights, SPEC, "global", "direct")
+    parser = TrainedParser(network, weights, SPEC, Decision("global"), "direct")
     parse = parser.parse(path)
     extractor = Extractor(SPEC.streams, TASK)
     (reads,) = [r.window for r in _reads(path, extractor) if r.window is not None]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from avvp_jax.metrics.events import VIDEO_FILTERS
+from avvp_jax.metrics.events import VIDEO_FILTERS, Decision
 from avvp_jax.metrics.windows import predicted
 from avvp_jax.reports.pages import parse_page
 from avvp_jax.reports.pages.parse_page import ParsePage
@@ -14,6 +14,8 @@ from tests.reports.pages.parsed import a_parse, videos_in_page, write
 
 
 def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
+    own = (0.25, ((0.45,) * 6, (0.3, 0.4, 0.5, 0.6, 0.7, 0.35)))
+    write_parse(str(tmp_path), a_parse("own", video_filter="mixed", thresholds=own))
     kinds = [
         ("one", "global"),
         ("two", "per_modality"),
@@ -22,10 +24,12 @@ def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
     ]
     for at, (name, kind) in enumerate(kinds):
         write_parse(str(tmp_path), a_parse(name, seed=at, video_filter=kind, zero_shot=at == 1))
+    one = json.loads((tmp_path / "one.json").read_text())
     older = json.loads((tmp_path / "three.json").read_text())
     del older["video_filter"]
     (tmp_path / "three.json").write_text(json.dumps(older))
     for name, content in {
+        "odd": json.dumps({**one, "video": "odd", "thresholds": {"segment": 0.5}}).encode(),
         "none": b"", "list": b"[]", "deep": b"[" * 10**5, "lacks": b"{}", "utf": b"\xff",
         "else": (tmp_path / "one.json").read_bytes(),
     }.items():  # fmt: skip
@@ -34,16 +38,17 @@ def test_a_folder_is_read_back_and_what_is_damaged_is_named(tmp_path, capsys):
     (tmp_path / "four.npz").write_bytes(b"no archive")
     (tmp_path / "mine.json").write_text("no parse")
     found, problems = stored_parses(tmp_path)
-    assert [x.file_name for x in found] == ["one", "three", "two.zero_shot"]
-    assert found[1].video_filter == "per_modality" and found[2].zero_shot
+    assert [x.file_name for x in found] == ["one", "own", "three", "two.zero_shot"]
+    assert found[1].decision == Decision("mixed", *own)
+    assert found[2].video_filter == "per_modality" and found[3].zero_shot
     assert [x.label for x in found[0].events] == [x.label for x in a_parse("one").events]
-    damaged = ["deep", "else", "four", "lacks", "list", "none", "utf"]
+    damaged = ["deep", "else", "four", "lacks", "list", "none", "odd", "utf"]
     assert [line.split(".")[0] for line in problems] == damaged
     write(tmp_path, a_parse("five"))
     err = capsys.readouterr().err
     assert err.startswith("warning: ") and err.count("\n") == 1 and "four.json" in err
     text = (tmp_path / "report.html").read_text()
-    assert "7 of the videos in this folder are not shown" in text and '"five"' in text
+    assert "8 of the videos in this folder are not shown" in text and '"five"' in text
     assert text.index('"name":"five"') < text.index('"name":"one"')
 
 

@@ -13,6 +13,7 @@ from avvp_jax.data.prepared import load_features
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.weights import Weights
 from avvp_jax.methods import METHODS
+from avvp_jax.metrics.events import Decision
 from avvp_jax.storage.feature_files import read_features
 from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import STREAM_SETS, STREAMS, data_spec, pool_to_segments
@@ -163,7 +164,7 @@ def readers(tmp_path, monkeypatch):
             raise StopIteration
 
         monkeypatch.setattr(avvp_jax.api, "Predictor", lambda *_: SimpleNamespace(predict=look))
-        parser = TrainedParser(NETWORK, Weights({}), spec(name), "global")
+        parser = TrainedParser(NETWORK, Weights({}), spec(name), Decision("global"))
         others = {stream.name: ROWS[stream.name] for stream in spec(name).streams}
         with pytest.raises(StopIteration):
             parser.predict(others | {name: array})

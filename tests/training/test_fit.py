@@ -10,7 +10,7 @@ from avvp_jax.data.splits import load_split
 from avvp_jax.errors import UserError
 from avvp_jax.methods.han import stages as han
 from avvp_jax.methods.targets import targets
-from avvp_jax.metrics.events import predicted_segments
+from avvp_jax.metrics.events import Decision, predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
 from avvp_jax.nn.functional import parser_network
 from avvp_jax.runtime.mesh import make_mesh
@@ -53,14 +53,16 @@ def fitted(config, tmp_path):
 
 
 @pytest.mark.parametrize("video_filter", ["global", "per_modality"])
-def test_validation_uses_the_methods_own_filter(config, fitted, video_filter):
+def test_validation_uses_the_methods_own_filter_and_thresholds(config, fitted, video_filter):
     config.eval.video_filter, config.eval.select = video_filter, "last"
     config.schedule.learning_rate = 0.01
     config.train.epochs = 6
+    config.eval.segment_threshold, config.eval.video_threshold = 0.3, 0.4
     logged, epoch, variables, network, val = fitted()
     assert epoch == 6
-    probs = Predictor(network, video_filter, 4, make_mesh()).predict(variables, val.features)
-    expected = scores(predicted_segments(probs, video_filter), val.truth > 0)
+    decision = Decision(video_filter, 0.3, 0.4)
+    probs = Predictor(network, decision, 4, make_mesh()).predict(variables, val.features)
+    expected = scores(predicted_segments(probs, decision), val.truth > 0)
     for name, value in expected.items():
         np.testing.assert_allclose(logged[6][f"val/{name}"], value, atol=1e-4)
 

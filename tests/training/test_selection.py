@@ -116,3 +116,12 @@ def test_a_score_is_exchanged_where_val_has_no_dense_annotations(asked):
 )
 def test_each_part_has_the_score_of_its_modality_instead(asked, found):
     assert usable(asked, dense=False) == found
+
+
+def test_the_mean_of_the_ten_scores_selects():
+    ten = jnp.arange(10.0)
+    found = selection_score("mean", ten, jnp.int32(1))
+    np.testing.assert_allclose(found, 4.5)
+    with_others = jnp.concatenate([ten, 100 * jnp.ones(6)])
+    np.testing.assert_allclose(selection_score("mean", with_others, jnp.int32(1), ALL_NAMES), 4.5)
+    assert usable("mean", dense=False) == ("video/ap",)

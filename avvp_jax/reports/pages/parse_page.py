@@ -109,16 +109,18 @@ class ParsePage:
                     given = entry["title"], shown.path, entry["duration"]
                     entry["media"] = embedded.add(*given)
             entries.append(entry)
+        # A model's own thresholds have no number that stands for them all.
+        threshold = None if any(entry["decided"] for entry in entries) else THRESHOLD
         classes = [{"names": names, "said": [one_line(x) for x in names]} for names in tables]
         data = {
             "videos": entries,
             "classes": classes,
-            "threshold": THRESHOLD,
+            "threshold": threshold,
             "embedding": self._embed,
         }
         facts = {
             "count": len(entries),
-            "threshold": THRESHOLD,
+            "threshold": threshold,
             "zero_shot": sum(entry["zeroShot"] for entry in entries),
             "embedded": sum(entry.get("media") is not None for entry in entries),
             "embedding": self._embed,
@@ -160,11 +162,25 @@ def _show(parse: Parse) -> _Shown:
         "seconds": parse.task.seconds,
         "segments": len(parse.segments),
         "kept": np.flatnonzero(occurs).tolist(),
+        "decided": _decided(parse, occurs),
         "remarks": list(parse.remarks),
         "facts": _facts(parse),
     }
     kept = np.moveaxis(both[..., occurs], (3, 2, 0, 1), (0, 1, 2, 3))
     return _Shown(entry, code_bytes(kept), tuple(parse.task.classes), path)
+
+
+def _decided(parse: Parse, occurs: np.ndarray) -> list | None:
+    """Thresholds as codes: by modality and class that occurs, of a segment and of its video.
+
+    None where one number decides everything, as the page does without them.
+    """
+    if parse.decision.plain:
+        return None
+    shape = parse.segments.shape[1:]
+    both = [np.broadcast_to(np.array(x), shape) for x in parse.thresholds]
+    # As a probability that equals it would be written.
+    return codes(np.stack(both, axis=-1))[:, occurs].tolist()
 
 
 def _facts(parse: Parse) -> list[tuple[str, str]]:

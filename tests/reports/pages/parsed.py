@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from avvp_jax.metrics.events import Decision
 from avvp_jax.metrics.windows import predicted
 from avvp_jax.reports.pages.parse_page import ParsePage
 from avvp_jax.reports.parses import Parse
@@ -35,9 +36,9 @@ def a_parse(name="a", segments=10, task=TASK, seed=0, **more) -> Parse:
         "audio_prob": probs[3],
         "visual_prob": probs[4],
     }
-    kind = more.setdefault("video_filter", "global")
+    decision = Decision(more.setdefault("video_filter", "global"), *more.get("thresholds", ()))
     duration = more.pop("duration", task.time(segments))
-    return Parse(name, task, duration, probs, predicted(probs, kind), [(0.0, {})], **more)
+    return Parse(name, task, duration, probs, predicted(probs, decision), [(0.0, {})], **more)
 
 
 def write(folder, *parses, embed=False) -> pathlib.Path:
@@ -62,7 +63,7 @@ def ready(browser, path, **more):
 
 def at_threshold(parse, threshold):
     return dataclasses.replace(
-        parse, segments=predicted(parse.probs, parse.video_filter, threshold)
+        parse, segments=predicted(parse.probs, Decision(parse.video_filter, threshold, threshold))
     )
 
 

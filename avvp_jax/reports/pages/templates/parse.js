@@ -4,7 +4,7 @@ const MOST_ROWS = 300; // of the table of events, until more are asked for
 const at = (id) => document.getElementById(id);
 const buffer = (await unpack("codes")).buffer;
 const videos = data.videos.map((entry) => new ParsedVideo(entry, buffer));
-let current = null, threshold = Math.round(data.threshold * STEPS), allRows = false;
+let current = null, threshold = null, allRows = false; // a threshold of null: as the model decides
 
 const player = new Player(at("player"), at("unplayable"), whenMoved);
 const timeline = new Timeline(at("timeline"), (time) => player.seek(time));
@@ -38,7 +38,8 @@ function showEvents() {
   const shown = allRows ? events : events.slice(0, MOST_ROWS);
   at("events").tBodies[0].replaceChildren(...shown.map(eventRow));
   const heard = events.filter((event) => event.modality === "audio").length;
-  at("counted").textContent = `${heard} heard, ${events.length - heard} seen, where probabilities reach ${(threshold / STEPS).toFixed(2)}.`;
+  const where = threshold === null ? "by the model's own thresholds" : `where probabilities reach ${(threshold / STEPS).toFixed(2)}`;
+  at("counted").textContent = `${heard} heard, ${events.length - heard} seen, ${where}.`;
   at("more").hidden = shown.length === events.length;
   at("more").textContent = `Show all ${events.length} events`;
 }
@@ -63,12 +64,13 @@ function whenMoved() {
   at("play").textContent = player.playing ? "Pause" : "Play";
 }
 
-/** Another threshold: bars follow at once, the list when the slider rests. */
+/** Another threshold, or null: bars follow at once, the list when the slider rests. */
 function setThreshold(value) {
-  threshold = Math.round(Number(value) * STEPS);
-  const text = (threshold / STEPS).toFixed(2);
-  at("threshold").value = text;
-  at("threshold").setAttribute("aria-valuetext", `${text}: events where probabilities reach ${Math.round(threshold / 100)}%`);
+  threshold = value === null ? null : Math.round(Number(value) * STEPS);
+  const text = threshold === null ? "as the model decides" : (threshold / STEPS).toFixed(2);
+  const meant = threshold === null ? text : `${text}: events where probabilities reach ${Math.round(threshold / 100)}%`;
+  at("threshold").value = threshold === null ? 0.5 : text;
+  at("threshold").setAttribute("aria-valuetext", meant);
   at("threshold-number").textContent = text;
   if (!current) return;
   showEvents();

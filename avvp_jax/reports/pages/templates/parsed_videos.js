@@ -31,9 +31,16 @@ class ParsedVideo {
     return Number((boundary * this.seconds).toFixed(9));
   }
 
+  /** What a segment's own code and that of its video must reach; without a threshold, as the model decides. */
+  limits(place, modality, threshold) {
+    if (threshold !== null) return [threshold, threshold];
+    return this.decided ? this.decided[MODALITIES.indexOf(modality)][place] : [STEPS / 2, STEPS / 2];
+  }
+
   /**
-   * The events at a threshold (a code), in the order of Parse.events. A segment is active where
-   * its own probability and that of the video reach the threshold; an event is a run of such.
+   * The events at a threshold (a code, or null: as the model decides), in the order of
+   * Parse.events. A segment is active where its own probability and that of the video reach the
+   * threshold; an event is a run of such.
    */
   events(threshold) {
     if (this.threshold === threshold) return this.found;
@@ -46,10 +53,10 @@ class ParsedVideo {
   }
 
   addRuns(found, place, modality, threshold) {
-    const { frame, whole } = this.lane(place, modality);
+    const { frame, whole } = this.lane(place, modality), [own, around] = this.limits(place, modality, threshold);
     let first = -1;
     for (let at = 0; at <= this.segments; at++) {
-      const active = at < this.segments && frame[at] >= threshold && whole[at] >= threshold;
+      const active = at < this.segments && frame[at] >= own && whole[at] >= around;
       if (active && first < 0) first = at;
       if (active || first < 0) continue;
       found.push(this.event(place, modality, first, at, frame));

@@ -40,7 +40,7 @@ function recordOf(video, events, threshold) {
     segments: video.segments,
     zero_shot: video.zeroShot,
     remarks: video.remarks,
-    threshold: threshold / STEPS,
+    threshold: threshold === null ? null : threshold / STEPS,
     events: events.map(({ modality, label, onset, offset, mean, peak }) => ({
       modality, class: label, onset, offset, mean_probability: rounded(mean), peak_probability: rounded(peak),
     })),

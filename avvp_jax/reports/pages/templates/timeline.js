@@ -114,6 +114,7 @@ class Timeline {
     for (const modality of MODALITIES) {
       const way = modality === "audio" ? -1 : 1, base = middle + way * (BAR + 3), tall = height / 2 - BAR - 5;
       this.drawSteps(context, this.strengthsOf(row.place, modality), modality, base, way * tall, width);
+      if (this.threshold === null) continue; // then no one line is right for all classes
       const level = Math.round(base + (way * tall * this.threshold) / STEPS) + 0.5;
       this.drawLevel(context, level, width);
     }
