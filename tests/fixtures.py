@@ -100,17 +100,22 @@ def without_dropout(layout: Layout) -> Network:
 
 @pytest.fixture(scope="session")
 def recipe_batch():
-    """(videos, seed, streams) -> a training batch of the recipe's features, pooled to segments."""
+    """(videos, seed, streams) -> a training batch of the recipe's features, pooled to segments.
 
-    def batch(videos: int, seed: int, streams: str = "base") -> dict:
+    With `pooled=False` the frames of a segment are not averaged.
+    """
+
+    def batch(videos: int, seed: int, streams: str = "base", pooled: bool = True) -> dict:
         drawn = recipe.inputs(streams, videos, seed)
         arrays = [drawn[name] for name in ("audio", "video_s", "video_st")]
         features = {
             role: pool_to_segments(STREAMS[name], LLP, array)
             for role, name, array in zip(ROLES, STREAM_SETS[streams], arrays, strict=True)
         }
+        if not pooled:
+            features["visual"] = arrays[1].reshape(videos, LLP.segments, -1, arrays[1].shape[-1])
         weight = np.ones(videos, np.float32)
-        batch = {"features": features, "weight": weight, "step": 0}
+        batch = {"features": features, "weight": weight, "step": 0, "step_of_epoch": 0}
         batch["pseudo_label"] = {m: drawn[f"{m}_pseudo"] for m in MODALITIES}
         return batch | {"weak_label": drawn["label"], "targets": targets(drawn["label"])}
 

@@ -54,8 +54,9 @@ def test_every_number_of_heads_divides_a_width(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_do_not_depend_on_these(method):
-    those = {"dropout", "visual_dropout", "attention_dropout", "cross_attention"}
-    assert set(weightless(method)) == (those | {"dtype", "precision"}) & set(METHODS[method].model)
+    those = {"dropout", "visual_dropout", "attention_dropout", "absence_dropout"}
+    those |= {"fused_share", "cross_attention", "dtype", "precision"}
+    assert set(weightless(method)) == those & set(METHODS[method].model)
 
 
 def test_every_key_is_required_but_those_that_a_choice_needs():

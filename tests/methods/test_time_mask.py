@@ -10,6 +10,8 @@ import pytest
 from flax import nnx
 from jaxtyping import PyTree
 
+from avvp_jax.methods.cmpae import stages as cmpae
+from avvp_jax.methods.cmpae.network import EvidenceParser
 from avvp_jax.methods.contrastive import (
     contrastive_logits,
     expected_probability,
@@ -58,8 +60,9 @@ def network_of(method: str, variant: str = "", **changes) -> Network:
     small = {"width": 8, "visual_dropout": 0.0, "class_width": 6}
     model = config.model.to_dict()
     model |= {name: small[name] for name in small if name in model} | changes
-    if method == "mm_cse":
-        return make_network(ClassParser, tuple(WIDTHS.values()), CLASSES, **model)
+    of_its_own = {"mm_cse": ClassParser, "cmpae": EvidenceParser}
+    if method in of_its_own:
+        return make_network(of_its_own[method], tuple(WIDTHS.values()), CLASSES, **model)
     if method != "dhhn":
         return parser_network(tuple(WIDTHS.values()), CLASSES, model)
     guides = [config[name].to_dict() for name in GUIDES]
@@ -87,6 +90,7 @@ def batch_of(lengths, seed: int = 0) -> dict:
         "lengths": np.array(lengths),
         "removal_counts": {"audio": counts, "visual": counts},
         "step": 0,
+        "step_of_epoch": 1,
     }
 
 
@@ -202,6 +206,36 @@ def test_labels_are_removed_by_the_losses_of_each_clip_alone():
     assert_close((slopes, (total, parts, {})), each, tolerance=5e-5)
     again = run(variables, with_garbage(batch))
     jax.tree.map(np.testing.assert_array_equal, again, run(variables, batch))
+
+
+@pytest.mark.parametrize("frames", [(), (3,)], ids=["pooled", "frames"])
+def test_evidence_and_its_losses_are_those_of_each_clip_alone(frames):
+    """CMPAE's, on pooled rows and on the frames of segments, without removing labels."""
+    network, batch = network_of("cmpae"), batch_of(LENGTHS)
+    counts = jax.tree.map(np.zeros_like, batch["removal_counts"])
+    batch["removal_counts"] = counts
+    if frames:
+        seen = drawn({"visual": 3 * WIDTHS["visual"]}, LENGTHS, 5)["visual"]
+        batch["features"]["visual"] = seen.reshape(*seen.shape[:2], 3, -1)
+    variables = variables_of(network)
+    slopes = slopes_of(network, cmpae.loss)
+
+    def run(variables, batch):
+        zeros = jax.tree.map(lambda x: x[:, :, : len(batch["weight"]) + 1], counts)
+        shared = {"removal_counts": zeros, "step": 0, "step_of_epoch": 1}
+        grads, (total, parts, stats) = slopes(variables, batch | shared)
+        # Of a clip without labels nothing can be removed: that share is none.
+        return grads, (total, {k: x for k, x in parts.items() if "loss" in k}, stats)
+
+    found = run(variables, batch)
+    assert_close(found, mean_alone(run, variables, batch), tolerance=5e-5)
+    jax.tree.map(np.testing.assert_array_equal, run(variables, with_garbage(batch)), found)
+    parse = jax.jit(lambda x, lengths: network.module(variables)(x, lengths=lengths))
+    whole = parse(batch["features"], batch["lengths"])
+    for row, length in enumerate(LENGTHS[:3]):
+        own = parse(cut(batch["features"], row, length), None)
+        for name in ("frame_prob", "audio_prob", "visual_prob", "global_prob"):
+            assert_close(cut(whole[name], row, length), own[name])
 
 
 def test_dhhn_trains_as_networks_of_as_many_segments_would():
