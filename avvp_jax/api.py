@@ -91,7 +91,7 @@ class TrainedParser:
         decision: Decision,
         fidelity: str = PUBLISHED,
     ):
-        self.streams = tuple(stream.name for stream in spec.streams)
+        self.streams = tuple(stream.encoded for stream in spec.streams)
         self._fidelity = fidelity
         self._extractors: dict[tuple, Extractor] = {}
         self._spec = spec
@@ -130,7 +130,7 @@ class TrainedParser:
                 f"features lack {', '.join(missing)}; this model reads {', '.join(self.streams)}"
             )
         pooled = {
-            role: _segments(stream, self._spec.task, features[stream.name])
+            role: _segments(stream, self._spec.task, features[stream.encoded])
             for role, stream in self._spec.roles.items()
         }
         counts = {len(x) for x in pooled.values()}
@@ -267,9 +267,7 @@ def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos
     return found.astype(np.int32)
 
 
-def _segments(
-    stream: Stream, task: Task, array: object
-) -> Float[np.ndarray, "videos segments width"]:
+def _segments(stream: Stream, task: Task, array: object) -> Float[np.ndarray, "videos segments _"]:
     """One stream's features as a batch of videos, checked and pooled to segments."""
     name = stream.name
     try:

@@ -3,7 +3,8 @@
 A stream with several rows per segment is averaged to one row per segment before the network
 projects it. The published programs project first and average afterwards. Both steps are
 linear, and every row of the averaging matrix sums to one. The result is therefore the same, at
-a fraction of the work and storage.
+a fraction of the work and storage. For a network with an activation in between it is not; such a
+network reads a stream that keeps its frames.
 """
 
 import functools
@@ -30,6 +31,9 @@ class Stream:
       width: numbers in a row, as published; a data set may declare another width.
       per_second: rows per second of the clip; 0 if the stream is a map over the whole clip.
       map_rows: rows of such a map; 0 if the stream is none.
+      keeps_frames: whether the frames of a segment are not averaged, but stand side by side in the
+        segment's row. For networks that have an activation before the average.
+      of: name of the stream whose files and encoder it shares; empty is its own.
     """
 
     name: str
@@ -37,6 +41,17 @@ class Stream:
     width: int
     per_second: int = 0
     map_rows: int = 0
+    keeps_frames: bool = False
+    of: str = ""
+
+    @property
+    def encoded(self) -> str:
+        """The name by which its encoder knows it."""
+        return self.of or self.name
+
+    def segment_width(self, task: Task) -> int:
+        """Numbers of a segment in its one row."""
+        return self.width * (self.rows(task) // task.segments if self.keeps_frames else 1)
 
     def rows(self, task: Task) -> int:
         """Rows of a clip of the task. Except in a map, every segment has the same number."""
@@ -65,15 +80,32 @@ STREAMS = {
         Stream("plain_frames", "feats/plain_frames", 160, per_second=8),
         # Histograms of what changes in one snippet a second.
         Stream("plain_motion", "feats/plain_motion", 80, per_second=1),
+        # The same frames, not averaged.
+        Stream(
+            "resnet152_frames",
+            "feats/res152",
+            2048,
+            per_second=8,
+            keeps_frames=True,
+            of="resnet152",
+        ),
     )
 }
 
 # What a parser reads, by role: audio, visual frames, visual snippets.
 STREAM_SETS = {
     "base": ("vggish", "resnet152", "r2plus1d"),
+    "base_frames": ("vggish", "resnet152_frames", "r2plus1d"),
     "clip_clap": ("clap", "clip", "r2plus1d"),
     "plain": ("plain_sound", "plain_frames", "plain_motion"),
 }
+
+
+def encoded(names: Iterable[str]) -> tuple[str, ...]:
+    """The names by which encoders know streams; see Stream.encoded."""
+    return tuple(STREAMS[name].encoded for name in names)
+
+
 # Those that are published for LLP, of networks.
 PUBLISHED = ("vggish", "resnet152", "r2plus1d", "clip", "clap")
 
@@ -116,8 +148,9 @@ class DataSpec:
 
     @property
     def video_bytes(self) -> int:
-        """Bytes of one clip's features, pooled to segments, in float32."""
-        return 4 * self.task.segments * sum(self.widths)
+        """Bytes of one clip's features, a row for each segment, in float32."""
+        row = sum(stream.segment_width(self.task) for stream in self.streams)
+        return 4 * self.task.segments * row
 
 
 def data_spec(
@@ -209,25 +242,28 @@ def _cubic_kernel(offset: Float[np.ndarray, " taps"]) -> Float[np.ndarray, " tap
 
 def pool_to_segments(
     stream: Stream, task: Task, features: Shaped[np.ndarray, "..."]
-) -> Float32[np.ndarray, "... {task.segments} {stream.width}"]:
-    """Averages features to one float32 row per segment.
+) -> Float32[np.ndarray, "... {task.segments} {stream.segment_width(task)}"]:
+    """Averages features to one float32 row per segment; frames that are kept are put together.
 
     Args:
         stream: the stream of `features`.
         task: gives the number of segments.
-        features: any float type, [..., rows, width] as published, or [..., segments, width]
-            if already pooled; those are only converted to float32.
+        features: any float type, [..., rows, width] as published, or [..., segments,
+            segment_width] if already pooled; those are only converted to float32.
 
     Raises:
         UserError: the last two axes are neither of these shapes.
     """
     shape, rows, segments = features.shape[-2:], stream.rows(task), task.segments
-    if shape not in {(rows, stream.width), (segments, stream.width)}:
+    width = stream.segment_width(task)
+    if shape not in {(rows, stream.width), (segments, width)}:
         raise UserError(
             f"{stream.name}: features are [..., {rows}, {stream.width}] per video "
-            f"(or [..., {segments}, {stream.width}] pooled), not {list(features.shape)}"
+            f"(or [..., {segments}, {width}] pooled), not {list(features.shape)}"
         )
     features = np.asarray(features, np.float32)
+    if stream.keeps_frames:
+        return features.reshape(*features.shape[:-2], segments, width)
     # If a map has as many rows as a clip has segments, the features are taken for a map.
     if shape[0] == segments != stream.map_rows:
         return features
@@ -239,7 +275,7 @@ def pool_to_segments(
 
 def pool_clip(
     stream: Stream, task: Task, segments: int, features: Shaped[np.ndarray, "rows width"]
-) -> Float32[np.ndarray, "{task.segments} {stream.width}"]:
+) -> Float32[np.ndarray, "{task.segments} {stream.segment_width(task)}"]:
     """The same of a clip with so many segments; zeros are behind them.
 
     Args:

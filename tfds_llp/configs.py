@@ -85,6 +85,11 @@ CONFIGS = [
         streams=STREAM_SETS["base"],
     ),
     LlpConfig(
+        name="base_frames",
+        description="The same, with all ResNet-152 frames of a segment instead of their average.",
+        streams=STREAM_SETS["base_frames"],
+    ),
+    LlpConfig(
         name="clip_clap",
         description="CLAP sound, CLIP frames and R(2+1)D-18 snippets.",
         streams=STREAM_SETS["clip_clap"],

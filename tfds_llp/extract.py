@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from avvp_jax.encoders.teachers import TEACHERS
 from avvp_jax.errors import UserError
 from avvp_jax.runtime import commands
-from avvp_jax.streams import PUBLISHED, STREAM_SETS, TEACHING
+from avvp_jax.streams import PUBLISHED, STREAM_SETS, TEACHING, encoded
 from tfds_llp.flags import OneLineParser, add_extraction, carry_out, how_to_extract, task_of
 
 PROGRAM = "tfds_llp.extract"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.streams not in STREAMS:
         raise UserError(f"--streams={args.streams}: must be one of {', '.join(STREAMS)}")
-    streams = STREAMS[args.streams]
+    streams = encoded(STREAMS[args.streams])
     taught = [] if args.features_only else [m for m, x in TEACHING.items() if x in streams]
     task, how = task_of(args), how_to_extract(args)
     teachers, data = {each: TEACHERS[each] for each in taught}, os.path.expanduser(args.data)

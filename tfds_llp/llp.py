@@ -56,7 +56,7 @@ class Llp(tfds.core.ShardBasedBuilder):
     An example is one video. It has
         id, filename: text, as in the csv;
         csv_row: the video's row in the csv, from 0;
-        features: float32 [segments, width] per stream, under its name in avvp_jax.streams;
+        features: float32 [segments, segment_width] per stream, under its name in avvp_jax.streams;
         weak_label: uint8 [classes];
         densely_labelled: bool;
         segments: how many the clip has, where clips may have fewer than the task; rows of features
@@ -122,7 +122,7 @@ class Llp(tfds.core.ShardBasedBuilder):
         if self.builder_config.any_length:
             features["segments"] = tfds.features.Scalar(dtype=np.int32)
         for stream in self.builder_config.features:
-            features[stream.name] = _array((segments, stream.width), np.float32)
+            features[stream.name] = _array((segments, stream.segment_width(task)), np.float32)
         return LocalInfo(
             builder=self,
             description=description_of(task),

@@ -30,7 +30,10 @@ class Videos:
         segments, classes = (len(labels.ids), config.task.segments), len(config.task.classes)
         return cls(
             labels,
-            {s.name: np.zeros((*segments, s.width), np.float32) for s in config.features},
+            {
+                s.name: np.zeros((*segments, s.segment_width(config.task)), np.float32)
+                for s in config.features
+            },
             {name: np.zeros((*segments, classes), np.uint8) for name in PSEUDO_LABELS},
         )
 
@@ -49,7 +52,9 @@ class Videos:
             pseudo_labels["audio"].append(video.audio_pseudo_label)
             pseudo_labels["visual"].append(video.visual_pseudo_label)
             for name in streams:
-                features[name].append(pool_to_segments(STREAMS[name], task, video.streams[name]))
+                features[name].append(
+                    pool_to_segments(STREAMS[name], task, video.streams[STREAMS[name].encoded])
+                )
         weak, audio, visual = (
             np.array(labels[name], np.uint8) for name in ("weak", "audio", "visual")
         )

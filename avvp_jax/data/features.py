@@ -57,7 +57,8 @@ class StoredFeatures:
         self._source = source
         self._names = {role: stream.name for role, stream in spec.roles.items()}
         self.arrays: ByRole = {}
-        self.shapes = {role: (spec.task.segments, s.width) for role, s in spec.roles.items()}
+        segments, task = spec.task.segments, spec.task
+        self.shapes = {role: (segments, s.segment_width(task)) for role, s in spec.roles.items()}
         self.resident_bytes = 0
 
     def __len__(self) -> int:

@@ -26,6 +26,7 @@ from avvp_jax.task import LLP, SYNTHETIC_VIDEOS, Task
 # The data sets that need no declaration, and the stream sets that each holds.
 DATASETS = {
     "llp/base": ("base",),
+    "llp/base_frames": ("base_frames",),
     "llp/clip_clap": ("clip_clap",),
     "llp/synthetic": ("base", "clip_clap"),
     "llp/synthetic_videos": ("plain",),
@@ -191,7 +192,8 @@ def load_features(folder: str, spec: DataSpec) -> Split:
         raise UserError(f"config.data.features_only={folder}: no feature files; expected {wanted}")
     segments, problems = spec.task.segments, []
     features = {
-        role: np.zeros((len(ids), segments, x.width), np.float32) for role, x in spec.roles.items()
+        role: np.zeros((len(ids), segments, x.segment_width(spec.task)), np.float32)
+        for role, x in spec.roles.items()
     }
     lengths = np.full(len(ids), segments)
     for row, video in enumerate(ids):

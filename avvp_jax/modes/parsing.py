@@ -48,7 +48,7 @@ class ByNetwork:
         task, features = self.spec.task, {}
         counts = [task.segments] * len(windows) if lengths is None else lengths.tolist()
         for role, stream in self.spec.roles.items():
-            rows = [x[stream.name] for x in windows]
+            rows = [x[stream.encoded] for x in windows]
             features[role] = np.stack(
                 [pool_clip(stream, task, *each) for each in zip(counts, rows, strict=True)]
             )
@@ -67,8 +67,9 @@ def extractor_for(
     Raises:
       UserError: weights are missing or damaged, or make features of another width.
     """
-    extractor = Extractor(spec.streams, spec.task, weights_dir, arithmetic)
-    for stream in spec.streams:
+    made = [dataclasses.replace(stream, name=stream.encoded) for stream in spec.streams]
+    extractor = Extractor(made, spec.task, weights_dir, arithmetic)
+    for stream in made:
         if (width := extractor.widths.get(stream.name, stream.width)) != stream.width:
             raise UserError(
                 f"{stream.name}'s weights make features of width {width}, and the parser was "

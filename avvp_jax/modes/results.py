@@ -45,7 +45,7 @@ class Scored(NamedTuple):
         if self.truth and other.truth:
             return self.truth == other.truth
         # LLP's sets hold the same videos, with other features.
-        families = {"llp/base": "llp", "llp/clip_clap": "llp"}
+        families = {"llp/base": "llp", "llp/base_frames": "llp", "llp/clip_clap": "llp"}
         one, two = (
             each._replace(
                 dataset=families.get(each.dataset, each.dataset),

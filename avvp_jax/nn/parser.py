@@ -20,6 +20,18 @@ from avvp_jax.nn.time_mask import Lengths, cleared
 Features = PyTree[Float[ArrayLike, "videos segments ..."]]
 
 
+def frames_of(
+    rows: Float[ArrayLike, "videos segments *frames _"], width: int
+) -> Float[ArrayLike, "videos segments *kept {width}"]:
+    """The frames of each segment, which may stand side by side in its row.
+
+    Rows of one frame, or of an average, stay as they are.
+    """
+    if rows.ndim == 4 or rows.shape[-1] == width:
+        return rows
+    return rows.reshape(*rows.shape[:2], -1, width)
+
+
 class VisualTokens(nnx.Module):
     """Fuses the frame and snippet features of each segment into one token."""
 
@@ -38,7 +50,7 @@ class VisualTokens(nnx.Module):
 
     def __call__(
         self,
-        frames: Float[ArrayLike, "videos segments *frames frame_width"],
+        frames: Float[ArrayLike, "videos segments *frames _"],
         snippets: Float[ArrayLike, "videos segments snippet_width"],
     ) -> Float[Array, "videos segments width"]:
         """Projects both streams, concatenates them and projects the result.
@@ -46,6 +58,7 @@ class VisualTokens(nnx.Module):
         The frames of a segment are averaged, where they are not yet. That the published programs
         do so after the projection is the same, because it is linear.
         """
+        frames = frames_of(frames, self.fc_v.in_features)
         frames = frames if frames.ndim == 3 else frames.mean(axis=2)
         fused = [self.fc_v(frames), self.fc_st(snippets)]
         return self.fc_fusion(jnp.concatenate(fused, axis=-1))

@@ -32,7 +32,7 @@ _WIDEST_NUMBER = 16
 LARGEST = 1e30
 
 
-def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray, "segments width"]:
+def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray, "segments _"]:
     """One video's features of one stream, averaged to segments.
 
     Raises:
@@ -51,7 +51,7 @@ def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray,
 
 def read_clip(
     paths: Mapping[str, Path], streams: Sequence[Stream], task: Task, likely: int | None = None
-) -> tuple[int, dict[str, Float32[np.ndarray, "segments width"]]]:
+) -> tuple[int, dict[str, Float32[np.ndarray, "segments _"]]]:
     """The features of a clip that may have fewer segments than the task.
 
     Args:
@@ -126,7 +126,7 @@ def _naming(stream: Stream, path: Path) -> Iterator[None]:
 
 def segments_of(
     stream: Stream, task: Task, features: Shaped[np.ndarray, "*videos rows width"]
-) -> Float32[np.ndarray, "*videos segments width"]:
+) -> Float32[np.ndarray, "*videos segments _"]:
     """Features averaged to segments, after a look at the numbers.
 
     Args:
@@ -148,7 +148,7 @@ def segments_of(
 
 def videos_of(
     stream: Stream, task: Task, array: Shaped[np.ndarray, "..."]
-) -> Float32[np.ndarray, "videos segments width"]:
+) -> Float32[np.ndarray, "videos segments _"]:
     """An array of one video's features, or of many along its first axis, averaged to segments.
 
     Raises:

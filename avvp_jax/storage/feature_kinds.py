@@ -121,7 +121,7 @@ def lengths_of(stream: Stream, task: Task, shape: Sequence[int]) -> tuple[int, .
     if rows is None or stream.map_rows:
         rows_of(stream, task, shape, np.dtype(np.float32))  # says what it is
         return (task.segments,)
-    found = [rows // each] * (rows % each == 0) + [rows]
+    found = [rows // each] * (rows % each == 0) + [rows] * (not stream.keeps_frames)
     found = [number for number in dict.fromkeys(found) if number in everything]
     if not found:
         rows_of(stream, task, shape, np.dtype(np.float32))
@@ -144,7 +144,7 @@ def fits(stream: Stream, task: Task, shape: Sequence[int]) -> bool:
 
 
 def _usable(stream: Stream, task: Task, shape: Sequence[int]) -> tuple[int, int] | None:
-    wanted = {(stream.rows(task), stream.width), (task.segments, stream.width)}
+    wanted = {(stream.rows(task), stream.width), (task.segments, stream.segment_width(task))}
     for each in (tuple(shape), _without_ones(shape)):
         if each in wanted:
             return each
@@ -173,14 +173,16 @@ def _what_it_is(stream: Stream, task: Task, shape: tuple[int, ...]) -> str:
         return ": transposed; turn it to rows of a video, one below the other"
     if _usable(STREAMS[stream.name], task, shape):
         return f": they are as wide as published, where {width} numbers are declared"
-    kinds = _KINDS.get(stream.name, {})
+    if stream.keeps_frames and of_one == (task.segments, width):
+        return ": averages over the frames of each segment; this stream needs the frames themselves"
+    kinds = _KINDS.get(stream.encoded, {})
     for end in sorted(kinds, key=len, reverse=True):
         if plain[-len(end) :] == end and end != (width,):
             return f": {kinds[end]}"
     if len(plain) > 2 and plain[-1] == width and math.prod(plain[:-1]) == rows:
         return f": the rows have several axes; reshape them to [{rows}, {width}]"
     for other in STREAMS.values():
-        if other.name != stream.name and _usable(other, task, shape):
+        if other.encoded != stream.encoded and _usable(other, task, shape):
             return f": those are features of {other.folder}, or like them; exchange the files"
     if _usable(stream, task, plain[1:]):
         return f": {plain[0]} videos in one; keep each in a file of its own"

@@ -165,9 +165,9 @@ def readers(tmp_path, monkeypatch):
 
         monkeypatch.setattr(avvp_jax.api, "Predictor", lambda *_: SimpleNamespace(predict=look))
         parser = TrainedParser(NETWORK, Weights({}), spec(name), Decision("global"))
-        others = {stream.name: ROWS[stream.name] for stream in spec(name).streams}
+        others = {stream.encoded: ROWS[stream.name] for stream in spec(name).streams}
         with pytest.raises(StopIteration):
-            parser.predict(others | {name: array})
+            parser.predict(others | {STREAMS[name].encoded: array})
         (video,) = seen[next(r for r, stream in spec(name).roles.items() if stream.name == name)]
         return video
 

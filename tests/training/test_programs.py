@@ -17,7 +17,7 @@ from avvp_jax.training.step import make_step
 from avvp_jax.training.validation import _compiled_scores
 
 METHODS = [("han", ""), ("ma", ""), ("jomold", ""), ("valor", ""), ("dhhn", "refinement")]
-METHODS += [("leap", ""), ("mm_cse", "")]
+METHODS += [("cmpae", ""), ("leap", ""), ("mm_cse", "")]
 
 
 def kept_by(config: ConfigDict) -> list:

@@ -37,6 +37,7 @@ METHODS = {
     "han": ("han", ""),
     "ma": ("ma", ""),
     "jomold": ("jomold", ""),
+    "cmpae": ("cmpae", ""),
     "valor": ("valor", ""),
     "dhhn": ("dhhn", ""),
     "mm_cse": ("mm_cse", ""),

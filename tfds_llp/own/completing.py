@@ -10,7 +10,7 @@ from avvp_jax.encoders.making import Making
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.media.parts import Part
 from avvp_jax.runtime import processes
-from avvp_jax.streams import PSEUDO_LABELS, STREAM_SETS, STREAMS
+from avvp_jax.streams import PSEUDO_LABELS, STREAM_SETS, STREAMS, encoded
 from tfds_llp.extract_report import refuse_made_otherwise
 from tfds_llp.extraction import Named, extract
 from tfds_llp.own.assembling import lacking
@@ -44,16 +44,15 @@ def complete(
         UserError: a clip has neither features nor a video, or is beyond the end of its video;
             features were made in another way; weights are missing; the folder cannot be written.
     """
-    needed = [STREAMS[name].folder for name in STREAM_SETS[streams]]
+    names = encoded(STREAM_SETS[streams])
+    needed = [STREAMS[name].folder for name in names]
     lacks = lacking(own, [*needed, *_LABELS * making.taught])
     said = _Said(own, making)
     if processes.first():
         said.first(find(own))
     if making.training is not None:
         _refuse_unscored(own)
-    refuse_made_otherwise(
-        os.fspath(own.folder), STREAM_SETS[streams], own.task, making.fidelity, own.clips
-    )
+    refuse_made_otherwise(os.fspath(own.folder), names, own.task, making.fidelity, own.clips)
     if prepared:
         return
     named = _parts(own, lacks)
@@ -67,7 +66,7 @@ def complete(
     extract(
         named,
         os.fspath(own.folder),
-        [name for name in STREAM_SETS[streams] if STREAMS[name].folder in wanted],
+        [name for name in names if STREAMS[name].folder in wanted],
         own.task,
         teachers=own.teachers if taught else {},
         weights_dir=making.weights_dir,

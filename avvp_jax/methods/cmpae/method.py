@@ -34,7 +34,7 @@ def unused(network: Shapes) -> Shapes:
 
 LAYOUT = Layout(
     "cmpae",
-    "base",
+    "base_frames",
     "per_modality",
     MODEL,
     unused,

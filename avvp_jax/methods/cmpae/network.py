@@ -16,7 +16,7 @@ from avvp_jax.nn.dropout import dropout as drop
 from avvp_jax.nn.dropout import keys_of_parts
 from avvp_jax.nn.hybrid import HybridEncoder
 from avvp_jax.nn.layers import Arithmetic, linear
-from avvp_jax.nn.parser import Features
+from avvp_jax.nn.parser import Features, frames_of
 from avvp_jax.nn.time_mask import Lengths, cleared, present
 
 # What evaluation fuses of the passes with and without cross-modal attention.
@@ -92,9 +92,9 @@ class EvidenceParser(nnx.Module):
 
         Args:
           features: `audio` and `snippet`, pooled to segments, and `visual`, either as published
-            [videos, segments, frames, width] or pooled to [videos, segments, width]. These are not
-            the same: an ELU comes before the average over the frames of a segment, and of pooled
-            rows it is the ELU of the average.
+            [videos, segments, frames, width] (also with the frames of a segment side by side), or
+            pooled to [videos, segments, width]. These are not the same: an ELU comes before the
+            average over the frames of a segment, and of pooled rows it is the ELU of the average.
           key: for dropout; None in evaluation.
           lengths: see Parser.
 
@@ -149,7 +149,8 @@ class EvidenceParser(nnx.Module):
 
     def _tokens(self, features: Features) -> tuple[Stream, Stream]:
         """The audio and the visual token of every segment."""
-        frames = jax.nn.elu(self.fc_v(features["visual"]))
+        frames = frames_of(features["visual"], self.fc_v.in_features)
+        frames = jax.nn.elu(self.fc_v(frames))
         frames = frames if frames.ndim == 3 else frames.mean(axis=2)
         snippets = jax.nn.elu(self.fc_st(features["snippet"]))
         fused = self.fc_fusion(jnp.concatenate([frames, snippets], axis=-1))
