@@ -54,24 +54,16 @@ def network_of(method: str, variant: str = "", **changes) -> Network:
     for name in SECTIONS & set(config):
         config[name].feed_forward, config[name].layers = 12, 1
         config[name].heads = min(config[name].heads, 2)
-    if method == "leap":
-        config.model.levels, config.model.label_width = 2, 6
-        return label_parser_of(config)
-    small = {"width": 8, "visual_dropout": 0.0, "class_width": 6}
+    small = {"width": 8, "visual_dropout": 0.0, "class_width": 6, "levels": 2, "label_width": 6}
     model = config.model.to_dict()
     model |= {name: small[name] for name in small if name in model} | changes
-    of_its_own = {"mm_cse": ClassParser, "cmpae": EvidenceParser}
+    of_its_own = {"cmpae": EvidenceParser, "leap": LabelParser, "mm_cse": ClassParser}
     if method in of_its_own:
         return make_network(of_its_own[method], tuple(WIDTHS.values()), CLASSES, **model)
     if method != "dhhn":
         return parser_network(tuple(WIDTHS.values()), CLASSES, model)
     guides = [config[name].to_dict() for name in GUIDES]
     return make_network(JointNetworks, tuple(WIDTHS.values()), CLASSES, model, *guides)
-
-
-def label_parser_of(config) -> Network:
-    model = config.model.to_dict() | {"width": 8}
-    return make_network(LabelParser, tuple(WIDTHS.values()), CLASSES, **model)
 
 
 def batch_of(lengths, seed: int = 0) -> dict:
