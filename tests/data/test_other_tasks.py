@@ -100,7 +100,7 @@ def test_streams_that_a_set_lacks_are_named(other_tasks):
 
 def test_a_set_that_is_not_there_is_refused_with_the_known_names(config, tmp_path):
     config.data.data_dir, config.data.dataset = str(tmp_path), "llp/clip_b32"
-    known = "must be one of llp/base, llp/clip_clap, llp/synthetic"
+    known = "must be one of llp/base, llp/base_frames, llp/clip_clap, llp/synthetic"
     with pytest.raises(UserError, match=f"config.data.dataset='llp/clip_b32' {known}"):
         open_dataset(config.data)
 

@@ -91,7 +91,7 @@ def test_a_name_is_known_where_its_set_is_prepared(other_tasks, tmp_path):
     assert is_known("llp/base", tmp_path) and is_known("llp/clip_b32", other_tasks)
     for name in ("llp/clip_b32", "llp/..", "llp/", "chimes"):
         assert not is_known(name, tmp_path)
-        with pytest.raises(UserError, match="unknown dataset.*llp/base, llp/clip_clap"):
+        with pytest.raises(UserError, match="unknown dataset.*llp/base, llp/base_frames, llp/clip"):
             prepare(name, tmp_path)
     # Synthetic data are asked for by their seed.
     (tmp_path / "llp/synthetic_seed7/1.0.0").mkdir(parents=True)

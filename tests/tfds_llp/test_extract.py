@@ -277,7 +277,7 @@ def test_a_disk_that_takes_nothing_is_one_line_and_can_be_mended(
         (["--workers=0"], "must be 1 or more"),
         (["--segments=0"], "a clip has one or more segments"),
         (["--seconds=nan"], "a clip has one or more segments"),
-        (["--streams=bass"], "must be one of base, clip_clap, plain, all, clip, clap"),
+        (["--streams=bass"], "must be one of base, base_frames, clip_clap, plain, all, clip, clap"),
         (["--streams=clip_clap"], "has no .* weights"),
     ],
 )

@@ -78,7 +78,8 @@ def test_a_home_folder_is_expanded(folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dataset", ["base", "llp", "llp/bse", "llp/base/1.0.0", "mnist", ""])
 def test_an_unknown_name_is_refused_with_the_known_ones(dataset, tmp_path):
-    with pytest.raises(UserError, match="llp/base, llp/clip_clap, llp/synthetic") as refusal:
+    known = "llp/base, llp/base_frames, llp/clip_clap, llp/synthetic"
+    with pytest.raises(UserError, match=known) as refusal:
         prepare(dataset, tmp_path)
     assert repr(dataset) in one_line(refusal)
 
