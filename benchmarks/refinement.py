@@ -1,11 +1,12 @@
-"""How well MA and JoMoLD find the modality noise of synthetic weak labels.
+"""How well MA, JoMoLD and CMPAE find the modality noise of synthetic weak labels.
 
   python benchmarks/refinement.py WORKDIR [WORKDIR ...]
 
 A label is noise in a modality that its video's true segment labels lack. The work
-directories are finished runs of configs/ma.py:synthetic or configs/jomold.py:synthetic; each
-seed has lines of its own. MA removes labels once. JoMoLD removes some in every batch: counted
-over one epoch in data order with the final weights and dropout off.
+directories are finished runs of configs/ma.py:synthetic, configs/jomold.py:synthetic or
+configs/cmpae.py:synthetic; each seed has lines of its own. MA removes labels once. The others
+remove some in every batch: counted over one epoch in data order with the final weights and
+dropout off.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from avvp_jax.methods.targets import RemovedLabels, targets
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import Run, whole_run
 from avvp_jax.training.selection import take_seed
+from avvp_jax.training.stages import Training
 
 COLUMNS = ("removed", "recall, both", "precision, both", "recall, visual", "precision, visual")
 COLUMNS += ("base rate, both", "base rate, visual")
@@ -48,13 +50,13 @@ def noise(run: Run) -> RemovedLabels:
     )
 
 
-def removed_by_jomold(run: Run, index: int) -> RemovedLabels:
+def removed_in_batches(run: Run, index: int) -> RemovedLabels:
     """The labels that a seed's denoised training would remove in one epoch with its final weights.
 
     Args:
       index: of the seed in `run.seeds`.
     """
-    stage = run.stages[-1]
+    stage = next(stage for stage in reversed(run.stages) if isinstance(stage, Training))
     network = stage.result_network(run.config, run.spec)
     variables, _, _ = take_seed(stage.models(run), index)
     arrays = jomold.denoising_arrays(run, index)
@@ -86,7 +88,7 @@ def counts(workdir: str) -> list[dict]:
     config = recall(workdir)
     run = whole_run(config, workdir, stages_of(config))
     true, labels = noise(run), int((run.train.weak_label > 0).sum())
-    removing = ma.removed_labels if config.method == "ma" else removed_by_jomold
+    removing = ma.removed_labels if config.method == "ma" else removed_in_batches
     seeds = []
     for index, seed in enumerate(run.seeds):
         removed, numbers = removing(run, index), {"seed": seed}

@@ -38,11 +38,12 @@ from avvp_jax.task import MODALITIES
 from avvp_jax.training.run import all_seeds
 from tfds_llp.synthetic_labels import PSEUDO_FALSE_ALARM, PSEUDO_HIT_RATE
 
-TITLES = {"han": "HAN", "ma": "MA", "jomold": "JoMoLD", "dhhn": "DHHN", "valor": "VALOR"}
-TITLES |= {"valor:plus": "VALOR+", "valor:plus_plus": "VALOR++"}
+TITLES = {"han": "HAN", "ma": "MA", "jomold": "JoMoLD", "dhhn": "DHHN", "cmpae": "CMPAE"}
+TITLES |= {"valor": "VALOR", "valor:plus": "VALOR+", "valor:plus_plus": "VALOR++"}
 TITLES |= {"leap": "LEAP", "mm_cse": "MM-CSE"}
 DATA_SEEDS, TRAINING_SEEDS = [0, 1, 2], 3
-NOISE_FINDERS = ("ma", "jomold")
+DENOISERS = ("jomold", "cmpae")
+NOISE_FINDERS = ("ma", *DENOISERS)
 # Exit codes of launch.py after which the same command goes on.
 STOPPED = (75, 76, 130)
 # In a work directory: where and when each start was, and what refinement.py counts.
@@ -62,9 +63,9 @@ SPREAD = f"""Test F-scores in percent: means ± standard deviations over the run
 are {TRAINING_SEEDS} training seeds on each data set, the same on all. It is the sample standard
 deviation of single runs, where data set and training seed both differ, and not the error of the
 mean."""
-KINDS = f"""DHHN is the refinement. The rows of VALOR and LEAP see more than the others: teachers'
-labels of segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%} false),
-and VALOR++ the clearer features of CLAP and CLIP."""
+KINDS = f"""DHHN is the refinement. The rows of VALOR, LEAP and MM-CSE see more than the others:
+teachers' labels of segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%}
+false), and VALOR++ and MM-CSE the clearer features of CLAP and CLIP."""
 COMMAND = f"""Each run. The seeds of a data set train together, each as it would alone (`python
 launch.py --config=configs/METHOD.py:synthetic --config.data.synthetic_seed=DATA
 --config.num_seeds={TRAINING_SEEDS} --workdir=W`):"""
@@ -234,11 +235,14 @@ def noise_found(done: list[Task]) -> list[str]:
     from `python benchmarks/refinement.py WORKDIR...`:"""
     rows = [[TITLES[t.name], str(t.data), *cells(seeds)] for t, seeds in counted.items()]
     blocks = ["### Modality noise found", text.format(**base), table(FOUND, rows)]
-    denoised = [seed for t, seeds in counted.items() if t.name == "jomold" for seed in seeds]
-    if denoised:
-        text = """JoMoLD removes {removed:,.0f} of {labels:,.0f} audio labels here, on average: in a
-        small batch the floor of ratio times positives is 0 for the small audio ratios."""
-        blocks.append(text.format(**rates(denoised, ("audio",))))
+    removed, text = [], "{} removes {removed:,.0f} of {labels:,.0f} audio labels"
+    for name in DENOISERS:
+        if denoised := [seed for t, seeds in counted.items() if t.name == name for seed in seeds]:
+            removed.append(text.format(TITLES[name], **rates(denoised, ("audio",))))
+    if removed:
+        text = """here, on average: in a small batch the floor of ratio times positives is 0 for the
+        small audio ratios."""
+        blocks.append(", ".join(removed) + f" {text}")
     return blocks
 
 
