@@ -96,6 +96,35 @@ def _saved(content):
     return lambda path: torch.save(content, path)
 
 
+def _pickled(content, protocol):
+    return lambda path: path.write_bytes(pickle.dumps(content, protocol))
+
+
+def _cut(write, length):
+    """The beginning of a file that `write` writes; of a negative length, all but its end."""
+
+    def damage(path):
+        write(path)
+        path.write_bytes(path.read_bytes()[:length])
+
+    return damage
+
+
+def _older(content):
+    return lambda path: torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def _claiming(path):
+    """Vectors of 40 TB, all of whose numbers are one number."""
+    vector = torch.zeros(1).as_strided((10**13,), (0,))
+    torch.save({str(i): vector for i in range(4)}, path)
+
+
+VECTOR_DICT = {str(i): torch.full((4,), float(i)) for i in range(4)}
+ARRAY_DICT = {str(i): np.full(4, float(i)) for i in range(4)}
+SAYS_MORE = "llp_label_glove_embeddings"
+REFUSED = f"(refused|not a readable file).*{SAYS_MORE}"
+
 DAMAGED = {
     "nothing": (lambda path: None, "cannot be read|no such"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
@@ -103,13 +132,30 @@ DAMAGED = {
     "another width": (lambda path: write_glove(path, {"food": [1.0, 2.0]}), "food has 2 numbers"),
     "words": (lambda path: path.write_text("food is good to eat"), "not GloVe's vectors of 4"),
     "infinite": (lambda path: path.write_text("food 1 2 inf 4"), "not GloVe's vectors"),
-    "binary": (lambda path: path.write_bytes(bytes(range(5, 250)) * 99), "lacks|not GloVe's"),
+    "binary": (lambda path: path.write_bytes(bytes(range(5, 250)) * 99), "not GloVe's"),
     "too few": (_saved({"a": torch.zeros(4)}), "holds 1 embeddings of 4 numbers.*takes 4 of 4"),
     "of two lengths": (_saved({"a": torch.zeros(4), "b": torch.zeros(3)}), "no embeddings"),
     "a list": (_saved([torch.zeros(4)] * 4), "no dict of vectors"),
     "no numbers": (_saved({str(i): torch.full((4,), np.nan) for i in range(4)}), "not finite"),
     "text": (_saved({str(i): "x" for i in range(4)}), "no embeddings"),
-    "code": (lambda path: path.write_bytes(pickle.dumps({"a": Evil()})), "refused|not a readable"),
+    "too many": (_saved(ARRAY_DICT | {"5": np.zeros(4)}), "holds 5 embeddings of 4 numbers"),
+    "too wide": (_saved({str(i): torch.zeros(5) for i in range(4)}), "holds 4 embeddings of 5"),
+    "terabytes": (_claiming, "holds 4 embeddings of 10000000000000 numbers"),
+    "complex": (_saved({str(i): torch.zeros(4) * 1j for i in range(4)}), "no embeddings"),
+    "nothing in it": (_saved({}), "no dict of vectors"),
+    "code": (_pickled({"a": Evil()}, 2), REFUSED),
+    "code by hand": (_pickled({"a": Evil()}, 0), f"no word of any class.*{SAYS_MORE}"),
+    "code in a zip": (_saved({"a": Evil()}), REFUSED),
+    "code in an older file": (_older({"a": Evil()}), REFUSED),
+    "a pickle of arrays": (_pickled(ARRAY_DICT, 4), REFUSED),
+    "a pickle of lists": (_pickled({"a": [1.0] * 4}, 2), REFUSED),
+    "a pickle as text": (_pickled({"a": [1.0] * 4}, 0), f"no word of any class.*{SAYS_MORE}"),
+    "an array": (lambda path: np.save(path.open("wb"), np.zeros((4, 4))), "no word of any class"),
+    "arrays": (lambda path: np.savez(path.open("wb"), **ARRAY_DICT), REFUSED),
+    "half a zip": (_cut(_saved(VECTOR_DICT), 700), REFUSED),
+    "without its end": (_cut(_saved(VECTOR_DICT), -5), REFUSED),
+    "half an older file": (_cut(_older(VECTOR_DICT), 300), REFUSED),
+    "an older file without its end": (_cut(_older(VECTOR_DICT), -3), REFUSED),
     "cut": (lambda path: path.write_bytes(b"PK\3\4" + bytes(99)), "not a readable"),
 }
 

@@ -20,7 +20,7 @@ from avvp_jax.task import Task
 
 NAME = "label_embeddings"
 SPREAD = 0.4  # about that of GloVe's numbers
-_TORCH = (b"PK", b"\x80")  # how a file of PyTorch begins: a zip archive, or a pickle
+_TORCH = (b"PK", b"\x80")  # how a file of PyTorch begins: a zip archive, or older: a pickle
 _LONGEST_LINE = 1 << 16  # bytes; GloVe's have less than 4,000
 _PLACES = (
     "give llp_label_glove_embeddings.pt of LEAP's repository, or glove.6B.300d.txt of GloVe, as "
@@ -70,22 +70,41 @@ def in_order(path: str, shape: tuple[int, ...]) -> Float[np.ndarray, "classes wi
     Raises:
       UserError: it holds something else, or another number of vectors.
     """
-    content = load_safely(path)
-    vectors = list(content.values()) if isinstance(content, Mapping) else []
     try:
-        found = np.stack([np.asarray(vector, np.float32).reshape(-1) for vector in vectors])
+        content = load_safely(path)
+    except UserError as problem:
+        raise UserError(f"{problem}, or {_PLACES}") from None
+    try:
+        vectors = _numbers(content)
     except (ValueError, TypeError, RuntimeError) as error:
-        reason = cause(error) if vectors else "it is no dict of vectors"
+        reason = cause(error)
         raise UserError(f"{path}: holds no embeddings of classes ({reason}); {_PLACES}") from None
-    if found.shape != shape:
+    count, width = len(vectors), vectors[0].size
+    if (count, width) != shape:
         raise UserError(
-            f"{path}: holds {len(found)} embeddings of {found.shape[1]} numbers, and the network "
+            f"{path}: holds {count} embeddings of {width} numbers, and the network "
             f"takes {shape[0]} of {shape[1]}, one for each class in order; give GloVe's text file, "
             "from which those of any classes are made, or set config.model.label_width"
         )
+    found = np.stack([vector.reshape(-1) for vector in vectors]).astype(np.float32)
     if not np.isfinite(found).all():
         raise UserError(f"{path}: holds numbers that are not finite; {_PLACES}")
     return found
+
+
+def _numbers(content: object) -> list[np.ndarray]:
+    """The vectors of a dict, at least one, all of one length.
+
+    They are not copied: a damaged file may claim any length.
+    """
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError("it is no dict of vectors")
+    vectors = [np.asarray(vector) for vector in content.values()]
+    if any(vector.dtype.kind not in "fiu" for vector in vectors):
+        raise ValueError("not all of its values are numbers")
+    if len({vector.size for vector in vectors}) > 1:
+        raise ValueError("its vectors have several lengths")
+    return vectors
 
 
 def words_of(name: str) -> list[str]:
@@ -108,6 +127,10 @@ def by_names(path: str, task: Task, width: int) -> Float[np.ndarray, "classes wi
         )
     wanted = {word for each in words.values() for word in each}
     found = dict(_vectors(path, wanted, width))
+    if not found:
+        raise UserError(
+            f"{path}: not GloVe's vectors, it has no word of any class's name; {_PLACES}"
+        )
     if lacking := sorted(wanted - found.keys()):
         where = [name for name in task.classes if set(words[name]) & set(lacking)]
         raise UserError(
