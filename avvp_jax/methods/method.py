@@ -41,7 +41,7 @@ class Method:
       schema: the sections of its config in addition to that and to the common ones.
       networks: names of the networks that train together, if there are several; each may have
         a learning rate of its own.
-      published: the paper's scores on LLP; None if it has none.
+      published: the paper's scores on LLP, as far as they are known; None if none is.
       taught: whether it learns from teachers' labels of segments.
     """
 

@@ -164,7 +164,7 @@ def score_groups(sides: Sequence[Side], papers: Sequence[Published]) -> list[dic
         for name in names:
             level, part = name.split("/")
             values = [[x["mean"].get(name), _number(x["ci95"].get(name))] for x in stats]
-            values += [[x.get(name), None] for x in published]
+            values += [[_number(x.get(name)), None] for x in published]
             words = (_WHOLE_WORDS if level == "video" else _WORDS)[part]
             rows.append({"name": name, "level": _LEVELS[level], "words": words, "values": values})
         groups.append({"title": title, "rows": rows})

@@ -66,7 +66,8 @@ def score_tables(scored: Sequence[Scored], published: Published | None) -> list[
     paper = {}
     if published:
         bare = {"low": math.nan, "high": math.nan}
-        paper = {n: {"value": x, **bare} for n, x in zip(NAMES, published.scores, strict=True)}
+        known = zip(NAMES, published.scores, strict=True)
+        paper = {name: {"value": x, **bare} for name, x in known if not math.isnan(x)}
     found = []
     for kind, names in (("ten", NAMES), ("whole", VIDEO_NAMES)):
         if not any(name in column for column in columns.values() for name in names):

@@ -266,13 +266,14 @@ def test_a_global_probability_above_one_is_not_damage(tmp_path):
 
 def test_numbers_with_papers_stand_side_by_side(tmp_path, monkeypatch):
     from avvp_jax.modes import comparison
-    from avvp_jax.reports.published_scores import Published
+    from avvp_jax.reports.published_scores import UNKNOWN, Published
 
-    paper = Published("<PAPER>", tuple(float(x) for x in range(10)), "")
+    paper = Published("<PAPER>", (UNKNOWN, *(float(x) for x in range(1, 10))), "")
     monkeypatch.setattr(comparison, "papers_of", lambda results: [paper])
     split = a_split()
     one, two = (write_run(tmp_path / name, split, 0.1, seeds=1) for name in "ab")
     run([one, two], str(tmp_path / "page.html"))
     text = (tmp_path / "page.html").read_text()
     assert "&lt;PAPER&gt; (paper, test)" in text and "<PAPER>" not in text
+    assert "[NaN" not in text and ">nan<" not in text
     assert dataclasses.is_dataclass(read_parsed(one, "test")) and len(NAMES) == 10
