@@ -68,7 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.model.width = config.model.feed_forward = 128
         config.schedule.learning_rate = 5e-4
         config.train.batch_size = 16
-        config.train.epochs = 20
+        config.train.epochs = 14
     if made_up == "synthetic_videos":
         config.data.streams = "plain"
         config.extract.fidelity = "direct"
