@@ -4,7 +4,6 @@ JAX and its collectives print much of their own when a process fails, and may ab
 This module redirects that output to a file, and decides what the user sees.
 """
 
-import atexit
 import contextlib
 import ctypes
 import os
@@ -37,7 +36,6 @@ _ending = threading.Lock()
 _index: int | None = None  # this process's index in the run; None if the run has one process
 _together = False  # whether the processes have found one another
 _missing = ""  # what to say if they never do
-_details = ""  # path of the file that collects the output of compiled code
 _on_abort = None  # a reference that keeps the handler alive, because C only has its address
 
 
@@ -69,25 +67,32 @@ def _take_terminal() -> None:
     """Keeps the terminal for the output of process 0 and the messages of this module.
 
     All other output goes to a file: messages of compiled code about connections and signals,
-    and what the other processes print. The file is removed when the run ends well.
+    and what the other processes print. It has no name, so that nothing stays of it however this
+    process ends; see `_keep_details`.
     """
-    global _details
     numbers = (terminal.OUT, terminal.ERR)
     out, err = (terminal.writer(os.dup(number)) for number in numbers)
-    prefix = f"avvp_jax-process-{_index}-"
-    file, _details = tempfile.mkstemp(".log", prefix)
-    for number in numbers:
-        os.dup2(file, number)
-    os.close(file)
+    with tempfile.TemporaryFile() as file:
+        for number in numbers:
+            os.dup2(file.fileno(), number)
     sys.__stderr__ = err
     sys.stdout, sys.stderr = map(terminal.writer, numbers) if _index else (out, err)
-    atexit.register(_remove_details)
-    preemption.at_end.append(_remove_details)
 
 
-def _remove_details() -> None:
-    with contextlib.suppress(OSError):
-        os.remove(_details)
+def _details() -> bytes:
+    """All output so far that is not for the terminal."""
+    return os.pread(terminal.OUT, os.fstat(terminal.OUT).st_size, 0)
+
+
+def _keep_details() -> str:
+    """Writes them to a file that stays, for a line that names it; returns its path."""
+    try:
+        number, path = tempfile.mkstemp(".log", f"avvp_jax-process-{_index}-")
+        with open(number, "wb") as file:
+            file.write(_details())
+    except OSError as problem:  # a full disk, say: the line comes all the same
+        return str(problem)
+    return path
 
 
 def _handle_abort() -> None:
@@ -107,11 +112,9 @@ def _end_after_abort() -> NoReturn:
     """Ends this process after compiled code aborted it, with the reason found in its output."""
     if (code := preemption.settled()) is not None:
         with _ending:
-            _remove_details()
             os._exit(code)
-    with open(_details, errors="replace") as file:
-        if not _together or _UNANSWERED.search(file.read()):
-            end_as_lost()
+    if not _together or _UNANSWERED.search(_details().decode(errors="replace")):
+        end_as_lost()
     _end("aborted by compiled code; start the same command again to go on", ABORTED)
 
 
@@ -150,10 +153,9 @@ def unanswered(error: BaseException | None) -> bool:
 def _end(message: str, code: int, grace_seconds: float = 0) -> NoReturn:
     """Ends this process with one line; a signal changes neither that line nor the exit code."""
     with _ending:  # never released: several threads may want to end the process, only one does
-        preemption.at_end.clear()  # the line names the file of details, so that must stay
+        program, details = os.path.basename(sys.argv[0]), _keep_details()
         preemption.settle(code)
-        program = os.path.basename(sys.argv[0])
-        line = f"{program}: process {_index}: {message} (details: {_details})"
+        line = f"{program}: process {_index}: {message} (details: {details})"
         print(line, file=sys.__stderr__, flush=True)
         time.sleep(grace_seconds)
         os._exit(code)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NoReturn
 
 from avvp_jax.runtime import terminal
@@ -22,8 +22,6 @@ from avvp_jax.runtime import terminal
 ANNOUNCEMENTS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 # 75 means "try again" in sysexits.h; 130 is what shells report for Ctrl-C.
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130} | dict.fromkeys(ANNOUNCEMENTS, 75)
-
-at_end: list[Callable[[], None]] = []  # called before a signal ends the process
 
 _lock = threading.Lock()
 _holding = False  # whether the next signal is held for training
@@ -109,8 +107,6 @@ def _end(received: signal.Signals) -> NoReturn:
         message = f"{os.path.basename(sys.argv[0])}: {Preempted(received)}\n"
         with contextlib.suppress(OSError):
             os.write(sys.__stderr__.fileno(), message.encode())
-    for leave_nothing in at_end:
-        leave_nothing()
     os._exit(EXIT_CODES[received] if _code is None else _code)
 
 

@@ -18,7 +18,7 @@ from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
 from tests.launching import launch, start
-from tests.programs import PATIENCE, flags_of, saved, started, wait_for
+from tests.programs import BUSY, PATIENCE, flags_of, killed, saved, started, wait_for
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 
@@ -183,6 +183,7 @@ import os, sys
 from avvp_jax.runtime import endings, preemption
 endings.take_over(0)
 endings.found_others()
+os.write(1, b"from compiled code")
 {settle}
 os.abort()
 """
@@ -198,7 +199,15 @@ def test_what_is_aborted_after_all_have_come_to_an_end_keeps_its_exit_code(
     program = [sys.executable, "-c", ABORT.format(settle=settle)]
     result = subprocess.run(program, capture_output=True, text=True)
     assert (result.returncode, result.stderr.count("\n")) == (code, lines), result.stderr
-    assert len(list(tmp_path.iterdir())) == lines  # the details are kept where a line names them
+    kept = [path.read_text() for path in tmp_path.iterdir()]
+    assert kept == ["from compiled code"] * lines  # where a line names them
+
+
+def test_a_process_that_is_killed_leaves_no_file_of_its_output(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = ABORT.format(settle=f"print('here', flush=True); {BUSY}")
+    assert killed(program, signal.SIGKILL).returncode == -signal.SIGKILL
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_signal_to_a_process_that_has_said_its_mistake_changes_nothing():
