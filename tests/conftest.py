@@ -24,10 +24,14 @@ for _number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
-# What all processes of this test run share; see compilation.py and xla_flags.py.
+# What all processes of this test run share; see compilation.py and xla_flags.py. Temporary files
+# are there too: browsers, killed programs and lines that name a file leave some. Not the tests' own
+# folders, which pytest removes, but keeps those of tests that fail.
 if "AVVP_TESTS_CACHE" not in os.environ:
-    _CACHE = tempfile.TemporaryDirectory()
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    _CACHE = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.environ["AVVP_TESTS_CACHE"] = _CACHE.name
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(dir=_CACHE.name)
     if "AVVP_AS_USERS_COMPILE" not in os.environ:
         os.environ["XLA_FLAGS"] = with_quick_flags(os.environ.get("XLA_FLAGS", ""))
 
