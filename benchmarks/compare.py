@@ -11,22 +11,22 @@ checkout from before `model.precision` multiplies with fewer digits on an accele
 """
 
 import argparse
+import functools
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
+
+from workers import Worker, answers, in_turns, serve, started
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NEEDED = ("machine.py", "stage.py", "throughput.py")
 
 
 def work(task: dict) -> None:
-    """Answers each line of standard input, "train" or "evaluate", with the seconds it took."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the checkout prints is not an answer
+    """Trains and evaluates as a worker; what the checkout prints is not an answer."""
+    file = answers()
     # In place of this file's folder, which belongs to only one of the checkouts.
     sys.path[:1] = [task["checkout"], f"{task['checkout']}/benchmarks"]
     import machine
@@ -37,65 +37,23 @@ def work(task: dict) -> None:
     config.data.data_dir, config.train.batch_size = task["data_dir"], task["batch"]
     bench = stage.Bench(config, task["stage"], task["seeds"], task["videos"])
     calls = {"train": bench.epoch, "evaluate": bench.validate}
-    for call in calls.values():  # compiles
-        machine.seconds(call)
-    print(0.0, file=answers)
-    for line in sys.stdin:
-        print(machine.seconds(calls[line.strip()]), file=answers)
+    timed = {what: functools.partial(machine.seconds, call) for what, call in calls.items()}
+    for call in timed.values():  # compiles
+        call()
+    serve(file, timed)
 
 
-class Worker:
+def worker(task: dict) -> Worker:
     """A process that trains one stage as one checkout does."""
-
-    def __init__(self, task: dict):
-        self._checkout, self._log = task["checkout"], tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--task", json.dumps(task), task["checkout"]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=task["checkout"],
-            # Neither takes the whole memory of a GPU.
-            env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
-        )
-
-    def seconds(self, what: str) -> float:
-        """How long it takes to "train" or "evaluate"."""
-        self._process.stdin.write(f"{what}\n")
-        self._process.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> float:
-        """What it says next; the first answer says that it has compiled."""
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.seek(0)
-            raise SystemExit(f"{self._log.read()}\nthe process of {self._checkout} ended")
-        return float(line)
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
+    checkout = task["checkout"]
+    command = [sys.executable, __file__, "--task", json.dumps(task), checkout]
+    return Worker(command, checkout, checkout)
 
 
 def compare(tasks: list[dict], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Seconds of the two checkouts, per round, of training an epoch and of evaluating it."""
-    workers = []
-    times = {"train": [], "evaluate": []}
-    try:
-        for task in tasks:
-            workers.append(Worker(task))
-            workers[-1].answer()
-        for number in range(rounds):
-            order = (0, 1) if number % 2 == 0 else (1, 0)
-            for what, pairs in times.items():
-                taken = {index: workers[index].seconds(what) for index in order}
-                pairs.append((taken[0], taken[1]))
-    finally:
-        for worker in workers:
-            worker.end()
-    return times
+    with started(functools.partial(worker, task) for task in tasks) as workers:
+        return in_turns(workers, ("train", "evaluate"), rounds)
 
 
 def row(name: str, videos: int, pairs: list[tuple[float, float]]) -> str:

@@ -17,12 +17,15 @@ from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
 from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.metrics.scores import device_scores
+from avvp_jax.streams import data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training.fit import first_states, make_trainer
 from avvp_jax.training.job import Job
 from avvp_jax.training.predictor import probabilities
 from avvp_jax.training.run import Run
 from avvp_jax.training.validation import Validation
+
+NOISE_RATIO = 0.3  # of every class
 
 
 class Bench:
@@ -34,14 +37,23 @@ class Bench:
       seeds: number of seeds that train together.
       videos: number of videos in an epoch.
       segments: of a clip, of one second each.
+      data: as of make_job.
 
     Attributes:
       steps: number of steps in an epoch.
       parameters: number of parameters of one seed.
     """
 
-    def __init__(self, config, name: str, seeds: int, videos: int, segments: int = LLP.segments):
-        job = make_job(config, name, seeds, videos, segments)
+    def __init__(
+        self,
+        config,
+        name: str,
+        seeds: int,
+        videos: int,
+        segments: int = LLP.segments,
+        data: Dataset | None = None,
+    ):
+        job = make_job(config, name, seeds, videos, segments, data)
         self.name, self._job = name, job
         self._trainer, self._validation = make_trainer(job), Validation(job)
         self._state, self._numbers = first_states(job, self._trainer), itertools.count(1)
@@ -84,11 +96,22 @@ def eval_flops(job: Job) -> float:
     )
 
 
-def make_job(config, name: str, seeds: int, videos: int, segments: int = LLP.segments) -> Job:
-    """A training stage as a job; see Bench."""
+def make_job(
+    config,
+    name: str,
+    seeds: int,
+    videos: int,
+    segments: int = LLP.segments,
+    data: Dataset | None = None,
+) -> Job:
+    """A training stage as a job; see Bench.
+
+    Args:
+      data: of so many videos; None takes the config's.
+    """
     stage = next(stage for stage in stages_of(config) if stage.name == name)
     chosen = range(config.seed, config.seed + seeds)
-    data = FirstVideos(config.data, videos, segments)
+    data = data or FirstVideos(config.data, videos, segments)
     run = Run(config, config.data.data_dir, [stage], data, chosen)
     write_artefacts(run)
     job = stage.job(run)
@@ -100,15 +123,49 @@ def make_job(config, name: str, seeds: int, videos: int, segments: int = LLP.seg
 def write_artefacts(run: Run) -> None:
     """Writes the files of earlier stages; their content makes no difference to the time."""
     folder, config = run.config.data.data_dir, run.config
-    if config.method == "jomold":
-        config.jomold.noise_ratios = f"{folder}/noise_ratios.npz"
-        write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.3)))
+    if config.method in ("jomold", "cmpae"):
+        path = config[config.method].noise_ratios = f"{folder}/noise_ratios.npz"
+        write_noise_ratios(path, NoiseRatios(*np.full((2, 25), NOISE_RATIO)))
     if config.method == "leap":
         config.leap.made_up_embeddings = True
     if config.method in ("ma", "dhhn"):
         nothing = RemovedLabels(*np.zeros((2, *run.train.weak_label.shape), bool))
         config[config.method].removed_labels = f"{folder}/removed_labels.npz"
         write_removed_labels(f"{folder}/removed_labels.npz", nothing, run.train.ids)
+
+
+class DrawnVideos(Dataset):
+    """A data set in which every split is the same videos, whose features and labels are drawn.
+
+    Args:
+      streams: name of their set.
+    """
+
+    def __init__(self, streams: str, videos: int):
+        self.spec = data_spec(streams)
+        rng, classes = np.random.default_rng(0), len(LLP.classes)
+        features = {
+            role: rng.standard_normal((videos, LLP.segments, stream.segment_width(LLP)), np.float32)
+            for role, stream in self.spec.roles.items()
+        }
+        label = rng.random((videos, classes)) < 0.15
+        frames = (2, videos, LLP.segments, 2, classes)
+        truth, taught = ((rng.random(frames) < 0.5) & label[:, None, None]).astype(np.uint8)
+        names = [f"video{index:07d}" for index in range(videos)]
+        self._drawn = Split(
+            name="train",
+            ids=names,
+            filenames=[f"{name}_0_{LLP.segments}" for name in names],
+            spec=self.spec,
+            features=ResidentFeatures(features),
+            csv_row=np.arange(videos),
+            weak_label=label.astype(np.float32),
+            truth=truth,
+            pseudo_label=taught,
+        )
+
+    def split(self, name: str) -> Split:
+        return self._drawn
 
 
 class FirstVideos(Dataset):

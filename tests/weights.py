@@ -16,6 +16,11 @@ def assert_weights(variables, layout, unused, numbers, prefix, moved, entries=5e
     `entries` the tolerance of entries.
     """
     weights = to_published(jax.device_get(variables), layout, unused)
+    assert_published_weights(weights, numbers, prefix, moved, entries)
+
+
+def assert_published_weights(weights, numbers, prefix, moved, entries=5e-5):
+    """The same, of weights by their published names."""
     after = {k.removeprefix(prefix): v for k, v in numbers.items() if k.startswith(prefix)}
     assert after.keys() == {name for name in weights if not name.endswith(COUNTER)}
     for name, expected in after.items():
