@@ -1,17 +1,21 @@
 """How fast parsers train and evaluate, beside the same networks written in PyTorch.
 
   python benchmarks/parsers.py [--configs han cmpae leap mm_cse] [--rounds 12] [--averaged]
+                               [--cores 1] [--clock cpu]
 
 Published sizes and batches, features that are drawn, in memory, dropout on. Ours and PyTorch's are
-a process each with the same number of threads. In each round both train for some steps, then both
-evaluate; who goes first alternates, so that a machine whose speed moves moves for both. A step of
-ours is what trains, with the gathering of its batch; its evaluation includes the ten scores.
-PyTorch's is eager, and gets its batches for nothing. It projects frames and CLAP's maps as they are
-published and averages them to segments afterwards, as the published programs do; with --averaged
-it gets averages, as our networks do (CMPAE reads every frame, ours too).
+a process each, with a thread for each core. In each round both train for some steps, then both
+evaluate; who goes first alternates, so that a machine whose speed moves moves for both. Where
+other programs use the cores, --cores 1 --clock cpu says more: PyTorch's threads wait for one
+another in vain. A step of ours is what trains, with the gathering of its batch; its evaluation
+includes the ten scores. PyTorch's is eager, and gets its batches for nothing. It projects frames
+and CLAP's maps as they are published and averages them to segments afterwards, as the published
+programs do; with --averaged it gets averages, as our networks do (CMPAE reads every frame, ours
+too).
 """
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -34,11 +38,15 @@ WIDTHS = {"base": (128, 2048, 512), "base_frames": (128, 2048, 512), "clip_clap"
 ROWS = {"base": (10, 80, 10), "base_frames": (10, 80, 10), "clip_clap": (64, 10, 10)}
 CLASSES, SEGMENTS, NOISE_RATIO = 25, 10, 0.3
 MIB = 2**20
-Calls = dict[str, Callable[[], float]]
+Calls = dict[str, Callable[[], object]]
+
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def ours(config, videos: int, folder: str) -> Calls:
-    """Our training and evaluation of drawn videos, as questions to a worker."""
+    """Our training and evaluation of drawn videos, and sizes."""
+    import jax
     import machine
     import stage
 
@@ -47,8 +55,8 @@ def ours(config, videos: int, folder: str) -> Calls:
     name = next(each.name for each in training_stages(config) if each.name == "train")
     bench = stage.Bench(config, name, 1, videos, data=data)
     return {
-        "train": lambda: machine.seconds(bench.epoch),
-        "evaluate": lambda: machine.seconds(bench.validate),
+        "train": lambda: jax.block_until_ready(bench.epoch()),
+        "evaluate": lambda: jax.block_until_ready(bench.validate()),
         "parameters": lambda: bench.parameters,
         "memory": machine.peak_memory,
     }
@@ -87,14 +95,9 @@ def theirs(config, videos: int, averaged: bool) -> Calls:
                 for some in zip(*streams, strict=True):
                     program.evaluate(network, some)
 
-    def seconds(call: Callable) -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
     return {
-        "train": lambda: seconds(train),
-        "evaluate": lambda: seconds(evaluate),
+        "train": train,
+        "evaluate": evaluate,
         "parameters": lambda: sum(x.numel() for x in network.parameters()),
         "memory": lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
@@ -121,14 +124,25 @@ def drawn_videos(config, videos: int, averaged: bool) -> dict:
 
 def work(task: dict) -> None:
     """Answers as a worker, after a round of what is measured."""
+    if task["cores"]:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task["cores"]])
     file, config = answers(), load_config(task["config"], "")
     videos = task["steps"] * config.train.batch_size
     if task["side"] == "ours":
         calls = ours(config, videos, task["folder"])
     else:
         calls = theirs(config, videos, task["averaged"])
-    calls["train"](), calls["evaluate"]()
-    serve(file, calls)
+    clock = CLOCKS[task["clock"]]
+
+    def seconds(call: Callable) -> float:
+        start = clock()
+        call()
+        return clock() - start
+
+    timed = {what: functools.partial(seconds, calls[what]) for what in ("train", "evaluate")}
+    for call in timed.values():  # compiles
+        call()
+    serve(file, calls | timed)
 
 
 def measure(task: dict, rounds: int) -> str:
@@ -175,6 +189,8 @@ def main() -> None:
     parser.add_argument("--configs", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--rounds", type=int, default=12, help="2 or more")
     parser.add_argument("--averaged", action="store_true", help="PyTorch gets segments, too")
+    parser.add_argument("--cores", type=int, help="of each process; default all")
+    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: of one core")
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.task:
@@ -186,11 +202,11 @@ def main() -> None:
         parser.error("PyTorch is not installed: pip install torch")
     print(f"| {' | '.join(TITLES)} |\n|{'---|' * len(TITLES)}")
     with tempfile.TemporaryDirectory() as folder:
+        common = {name: vars(args)[name] for name in ("averaged", "cores", "clock")}
         for name in args.configs:
             batch = int(load_config(name, "").train.batch_size)
-            task = {"config": name, "batch": batch, "steps": STEPS[name]}
-            print(measure(task | {"averaged": args.averaged, "folder": folder}, args.rounds))
-            sys.stdout.flush()
+            task = {"config": name, "batch": batch, "steps": STEPS[name], "folder": folder}
+            print(measure(task | common, args.rounds), flush=True)
 
 
 if __name__ == "__main__":

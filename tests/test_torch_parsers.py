@@ -40,6 +40,15 @@ LOSSES = {
 EPOCH = 3  # steps of CMPAE's denoised training
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Several wait for one another while other tests use the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def published(monkeypatch, golden, published_state):
     """method -> its program, its network of golden weights without dropout, and golden numbers."""
