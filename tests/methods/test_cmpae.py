@@ -1,5 +1,7 @@
 """CMPAE: golden numbers of the network and of its training, and its parts by hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from avvp_jax.methods.cmpae.method import LAYOUT
 from avvp_jax.methods.cmpae.mutual import mutual_loss
 from avvp_jax.methods.contrastive import contrastive_logits
 from avvp_jax.methods.jomold.denoising import removal_counts
+from avvp_jax.nn import attention, layers
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.step import make_step
@@ -63,6 +66,18 @@ def test_forward_equals_the_published_program(numbers, published_network, recipe
         np.testing.assert_allclose(fused[name], 0.7 * crossed + 0.3 * alone, rtol=1e-5)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def exact_product(x, kernel, precision):
+    """A product of float64, rounded; its gradient is the one of float32."""
+    return jnp.matmul(x.astype(jnp.float64), kernel.astype(jnp.float64)).astype(jnp.float32)
+
+
+exact_product.defvjp(
+    lambda x, kernel, precision: (exact_product(x, kernel, precision), (x, kernel)),
+    layers._product_gradient,
+)
+
+
 def trained(published_network, batches, seed):
     """The state after a step on each batch, what was logged, the edited targets, unused tensors."""
     network, variables, unused = published_network("cmpae", seed)
@@ -88,11 +103,9 @@ def trained(published_network, batches, seed):
 def assert_losses(logged, numbers, stage):
     losses = [values[f"loss/{part}"] for values in logged for part in PARTS]
     np.testing.assert_allclose(losses, numbers[f"{stage}/losses"], rtol=1e-4)
-    # The mutual loss is of squares of small differences: in float64 all steps are within 1e-5 of
-    # it, but float32 has fewer digits of them left; the losses beside are 1000 times as large.
-    for part, atol in (("contrastive", 0), ("mutual", 1e-6)):
+    for part in ("contrastive", "mutual"):
         found = [values[f"loss/{part}"] for values in logged]
-        np.testing.assert_allclose(found, numbers[f"{stage}/{part}"], rtol=1e-4, atol=atol)
+        np.testing.assert_allclose(found, numbers[f"{stage}/{part}"], rtol=1e-4)
     for values in logged:
         parts = {name: values[f"loss/{name}"] for name in (*PARTS, "contrastive", "mutual")}
         total = sum(parts.values()) + parts["audio"] - 0.4 * (parts["visual"] + parts["global"])
@@ -119,12 +132,21 @@ def test_five_steps_train_as_published(numbers, published_network, recipe_batch)
 
 
 def test_denoised_training_removes_and_learns_as_published(
-    numbers, published_network, recipe_batch
+    numbers, published_network, recipe_batch, monkeypatch
 ):
-    """Every Pa and Pv of two epochs exactly; the mutual loss begins again with each epoch."""
+    """Every Pa and Pv of two epochs exactly; the mutual loss begins again with each epoch.
+
+    In the first step the input of a ReLU (video 18, visual, segment 5, unit 426) is -6e-7, and sums
+    of float32 are as far off. Where they have the other sign there, that unit learns too, and five
+    steps later the mutual loss is off by 2e-4. So the network's sums are of float64 here; all else
+    is as ever.
+    """
+    for module in (layers, attention):
+        monkeypatch.setattr(module, "product", exact_product)
     ratios = {modality: numbers[f"denoise/ratio_{modality}"] for modality in ("audio", "visual")}
     batches = 2 * batches_of(recipe_batch, numbers, 24, 3, ratios)
-    state, logged, edited, unused = trained(published_network, batches, int(numbers["seed"]))
+    with jax.enable_x64():
+        state, logged, edited, unused = trained(published_network, batches, int(numbers["seed"]))
     assert len(edited) == 6
     for index, (audio, visual) in enumerate(edited):
         where = f"denoise/epoch{index // 3 + 1}/step{index % 3}"
