@@ -25,9 +25,9 @@ from avvp_jax.experiment.weights import (
     read_all_weights,
     read_published_weights,
 )
-from avvp_jax.interchange.layouts import read_given
+from avvp_jax.interchange.layouts import Layout, read_given
 from avvp_jax.media.frames import PUBLISHED
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import Decision, events_of, predicted_segments
 from avvp_jax.modes.parsing import ByNetwork, VideoParser, extractor_for
 from avvp_jax.nn.functional import Network
@@ -207,6 +207,7 @@ def load(
     seed: int = -1,
     task: Task | None = None,
     label_embeddings: str | os.PathLike | None = None,
+    thresholds: str | os.PathLike | None = None,
 ) -> TrainedParser:
     """A trained parser from a work directory or a published `.pt`.
 
@@ -222,9 +223,12 @@ def load(
         directory knows its own.
       label_embeddings: the file of config.leap.label_embeddings, for a `.pt` of LEAP, which does
         not hold them; a work directory does.
+      thresholds: the file of config.cmpae.thresholds, a published .xlsx or a thresholds.npz, for a
+        model of CMPAE, which a `.pt` does not hold; of a work directory in the place of its own.
 
     Raises:
-      UserError: nothing is there, it is damaged, or no known method fits it.
+      UserError: nothing is there, it is damaged, or no known method fits it; the method does not
+        choose thresholds.
     """
     path = os.fspath(path)
     check_value("pick_seed", seed)
@@ -237,8 +241,9 @@ def load(
             raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
         network = final_stage(config, stages_of(config)).result_network(config, spec)
         weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
-        settings = weights.decision or decision_of(config), config.extract.fidelity
-        return TrainedParser(network, weights, spec, *settings)
+        layout, usual = METHODS[config.method].layout, decision_of(config)
+        decision = _by_file(path, layout, thresholds, usual, spec.task) or weights.decision or usual
+        return TrainedParser(network, weights, spec, decision, config.extract.fidelity)
     path, task = published, task or LLP
     layout = layout_of_file(published, method, task)
     if model and method is None:
@@ -249,7 +254,21 @@ def load(
     options = {"label_embeddings": label_embeddings and _path("label_embeddings", label_embeddings)}
     given = read_given(layout.given, network, options, task)
     weights = read_published_weights(path, network, layout, given)
-    return TrainedParser(network, weights, spec, layout.decision)
+    decision = _by_file(path, layout, thresholds, layout.decision, task) or layout.decision
+    return TrainedParser(network, weights, spec, decision)
+
+
+def _by_file(
+    path: str, layout: Layout, thresholds: object, usual: Decision, task: Task
+) -> Decision | None:
+    """How a model decides by a file of thresholds; None where none is given."""
+    if thresholds is None:
+        return None
+    if layout.chosen is None:
+        raise UserError(
+            f"{path}: {layout.method} chooses no thresholds for each class; load it without them"
+        )
+    return layout.chosen(_path("thresholds", thresholds), usual, task)
 
 
 def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:

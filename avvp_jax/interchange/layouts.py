@@ -46,6 +46,8 @@ class Layout:
       given: name of a variable that files do not hold, because the program reads it elsewhere ->
         how to read it. It is one of `stats`, which come with models in work directories.
       thresholds: of segments and of videos at test time.
+      chosen: (path of a published file of thresholds, decision, task) -> the decision by them, for
+        a method that chooses some for each class; None for others.
     """
 
     method: str
@@ -62,6 +64,7 @@ class Layout:
     aliases: Callable[[Shapes], dict[str, str]] = no_aliases
     given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
     thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD)
+    chosen: Callable[[str, Decision, Task], Decision] | None = None
 
     @property
     def decision(self) -> Decision:

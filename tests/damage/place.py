@@ -23,6 +23,8 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 SMALL = ["--config.model.width=16", "--config.model.feed_forward=16", "--config.train.batch_size=2"]
 SMALL += ["--config.train.epochs=1", "--config.train.save_seconds=0"]
 GUIDES = [f"--config.{name}.feed_forward=16" for name in ("audio_net", "video_net")]
+# CMPAE's own data set is of frames; prepared are averages.
+AVERAGED = ["--config.data.dataset=llp/base", "--config.data.streams=base"]
 ELABORATE = "tfds_llp.elaborate"
 
 
@@ -51,7 +53,7 @@ class Place:
     def launch(self, mode: str, *more: str, method: str = "han") -> list[str]:
         """Arguments of launch.py with a small network and the prepared videos."""
         config = f"--config={ROOT}/configs/{method}.py"
-        small = SMALL + GUIDES * (method == "dhhn")
+        small = SMALL + GUIDES * (method == "dhhn") + AVERAGED * (method == "cmpae")
         given = [f"--workdir={self.workdir}", f"--mode={mode}", *small]
         return [config, *given, f"--config.data.data_dir={self.shared}/tfds", *more]
 

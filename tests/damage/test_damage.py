@@ -6,14 +6,23 @@ import os
 import pytest
 
 from avvp_jax.modes import evaluate, predict, train
-from tests.damage import annotations, artefacts, checkpoints, configs, features, prepared, workdirs
+from tests.damage import (
+    annotations,
+    artefacts,
+    checkpoints,
+    configs,
+    features,
+    prepared,
+    thresholds,
+    workdirs,
+)
 from tests.damage.case import Case, put
 from tests.damage.hostile import EXECUTED, UNREADABLE
 from tests.damage.place import Place, contents, mistake
 from tests.damage.shared import make_shared
 from tests.launching import launch
 
-TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artefacts)
+TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artefacts, thresholds)
 CASES = [case for table in TABLES for case in table.CASES]
 LAUNCHED = [case for case in CASES if case.launched]
 
@@ -81,6 +90,7 @@ WHOLE = {
             ("ma", "removed_labels", artefacts.REMOVED),
             ("dhhn", "removed_labels", artefacts.REMOVED),
             ("jomold", "noise_ratios", artefacts.RATIOS),
+            ("cmpae", "noise_ratios", artefacts.RATIOS),
         )
     },
 }

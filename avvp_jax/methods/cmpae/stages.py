@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
-from avvp_jax.errors import UserError
 from avvp_jax.methods.cmpae.mutual import mutual_loss
 from avvp_jax.methods.cmpae.network import EvidenceParser
 from avvp_jax.methods.cmpae.thresholds import (
     chosen_thresholds,
+    decision_by,
     read_thresholds,
     with_thresholds,
     write_thresholds,
@@ -78,6 +78,7 @@ def stages(config: ConfigDict) -> list[Stage]:
         "estimator",
         jomold.estimator_loss,
         weak_targets,
+        demands=usable_files,  # those of the first training are asked for
         model={"cross_attention": False},
         section="estimator",
         layout=JOMOLD_LAYOUT,
@@ -123,14 +124,8 @@ def read(run: Run, index: int) -> Decision:
     Raises:
       UserError: they are damaged, or of another number of classes.
     """
-    return _decision(run, run.artefact("thresholds", FILE, index))
-
-
-def _decision(run: Run, path: str) -> Decision:
-    found, classes = read_thresholds(path), len(run.spec.task.classes)
-    if len(found) != classes:
-        raise UserError(f"{path}: has {len(found)} thresholds, and the task {classes} classes")
-    return with_thresholds(decision_of(run.config), found)
+    path = run.artefact("thresholds", FILE, index)
+    return decision_by(path, decision_of(run.config), run.spec.task)
 
 
 def usable_files(run: Run) -> None:
@@ -142,7 +137,7 @@ def usable_files(run: Run) -> None:
     if run.options.noise_ratios:
         jomold.usable_ratios(run)
     if run.options.thresholds:
-        _decision(run, run.options.thresholds)
+        decision_by(run.options.thresholds, decision_of(run.config), run.spec.task)
 
 
 def decision(config: ConfigDict, workdir: str | None, seed: int | None) -> Decision | None:

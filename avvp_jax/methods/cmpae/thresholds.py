@@ -16,7 +16,7 @@ from avvp_jax.metrics.scores import LEVELS, STREAMS, Counts, host_counts, mean_f
 from avvp_jax.storage.reading import DamagedFile, read_npz
 from avvp_jax.storage.spreadsheets import read_column
 from avvp_jax.storage.writing import write_npz
-from avvp_jax.task import MODALITIES
+from avvp_jax.task import MODALITIES, Task
 
 CANDIDATES = np.round(np.arange(25, 71, 5) / 100, 2)
 SHEET = "Thres"
@@ -65,6 +65,18 @@ def with_thresholds(usual: Decision, visual: Float[np.ndarray, " classes"]) -> D
     """The decision with a threshold for each visual class; what is heard is decided as usual."""
     by_class = {"audio": (usual.video,) * len(visual), "visual": tuple(visual.tolist())}
     return Decision(usual.video_filter, usual.segment, tuple(by_class[m] for m in MODALITIES))
+
+
+def decision_by(path: str, usual: Decision, task: Task) -> Decision:
+    """The decision with the thresholds of a file.
+
+    Raises:
+      UserError: it is damaged, or of another number of classes.
+    """
+    found, classes = read_thresholds(path), len(task.classes)
+    if len(found) != classes:
+        raise UserError(f"{path}: has {len(found)} thresholds, and the task {classes} classes")
+    return with_thresholds(usual, found)
 
 
 def write_thresholds(
