@@ -34,6 +34,7 @@ class Stream:
       keeps_frames: whether the frames of a segment are not averaged, but stand side by side in the
         segment's row. For networks that have an activation before the average.
       of: name of the stream whose files and encoder it shares; empty is its own.
+      dtype: of its numbers in prepared data; networks convert them to float32.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Stream:
     map_rows: int = 0
     keeps_frames: bool = False
     of: str = ""
+    dtype: str = field(default="float32", compare=False)
 
     @property
     def encoded(self) -> str:
@@ -106,6 +108,9 @@ def encoded(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(STREAMS[name].encoded for name in names)
 
 
+# What frames that are kept are prepared as; float16 takes half the room.
+FRAMES_DTYPES = ("float32", "float16")
+
 # Those that are published for LLP, of networks.
 PUBLISHED = ("vggish", "resnet152", "r2plus1d", "clip", "clap")
 
@@ -115,7 +120,6 @@ PSEUDO_LABELS = {
     "audio": "CLAP/segment_pseudo_labels",
     "visual": "CLIP/segment_pseudo_labels",
 }
-
 
 # Folders of the teachers' logits, from which labels come, and the streams of the same encoders.
 SEGMENT_LOGITS = {"audio": "CLAP/segment_logits", "visual": "CLIP/segment_logits"}
@@ -148,9 +152,9 @@ class DataSpec:
 
     @property
     def video_bytes(self) -> int:
-        """Bytes of one clip's features, a row for each segment, in float32."""
-        row = sum(stream.segment_width(self.task) for stream in self.streams)
-        return 4 * self.task.segments * row
+        """Bytes of one clip's features, a row for each segment."""
+        row = sum(np.dtype(x.dtype).itemsize * x.segment_width(self.task) for x in self.streams)
+        return self.task.segments * row
 
 
 def data_spec(
@@ -158,6 +162,7 @@ def data_spec(
     task: Task = LLP,
     widths: Mapping[str, int] | None = None,
     any_length: bool = False,
+    frames_dtype: str = "float32",
 ) -> DataSpec:
     """The spec of a named set of streams.
 
@@ -166,12 +171,19 @@ def data_spec(
       task: what is parsed.
       widths: stream name -> width, for streams whose width is not the published one.
       any_length: see DataSpec.
+      frames_dtype: see streams_of.
     """
-    return DataSpec(task, streams_of(STREAM_SETS[streams], widths or {}), any_length)
+    chosen = streams_of(STREAM_SETS[streams], widths or {}, frames_dtype)
+    return DataSpec(task, chosen, any_length)
 
 
-def streams_of(names: Iterable[str], widths: Mapping[str, object]) -> tuple[Stream, ...]:
+def streams_of(
+    names: Iterable[str], widths: Mapping[str, object], frames_dtype: str = "float32"
+) -> tuple[Stream, ...]:
     """The published streams of these names, with other widths where `widths` gives them.
+
+    Args:
+        frames_dtype: one of FRAMES_DTYPES, in which frames that are kept are prepared.
 
     Raises:
         UserError: a name is unknown, or its width is no whole number above 0.
@@ -183,7 +195,8 @@ def streams_of(names: Iterable[str], widths: Mapping[str, object]) -> tuple[Stre
         width = widths.get(name, STREAMS[name].width)
         if type(width) is not int or width < 1:
             raise UserError(f"the width of {name} must be a whole number above 0, not {width!r}")
-        chosen.append(replace(STREAMS[name], width=width))
+        dtype = frames_dtype if STREAMS[name].keeps_frames else STREAMS[name].dtype
+        chosen.append(replace(STREAMS[name], width=width, dtype=dtype))
     return tuple(chosen)
 
 

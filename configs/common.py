@@ -54,6 +54,7 @@ def _data() -> ConfigDict:
     data.val_share = 0.1  # of train.csv that becomes val, if there is no val.csv
     data.split_seed = 0  # which of it
     data.synthetic_seed = 0  # of data that are made up
+    data.frames_dtype = "float32"  # of frames that are kept; float16 takes half the room
     data.features_only = ""  # --mode=predict: a feature folder without annotations
     data.feed = "auto"  # device holds all features, stream reads from disk; no effect on results
     return data

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import tensorflow_datasets as tfds
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.streams import PUBLISHED, STREAM_SETS, Stream, streams_of
+from avvp_jax.streams import FRAMES_DTYPES, PUBLISHED, STREAM_SETS, Stream, streams_of
 from avvp_jax.task import LLP, SYNTHETIC_VIDEOS, Task
 from tfds_llp.own.keys import Keys
 
@@ -25,10 +25,12 @@ class LlpConfig(tfds.core.BuilderConfig):
         widths: name of a stream -> its width, for widths that are not the published ones.
         any_length: whether clips may have fewer segments than the task.
         own: of a folder of one's own, how it is cut; None for the published layout.
+        frames_dtype: of frames that are kept, one of avvp_jax.streams.FRAMES_DTYPES.
         features: the streams with their widths, derived from `streams` and `widths`.
 
     Raises:
-        UserError: a stream is unknown, or its width is not valid.
+        UserError: a stream is unknown, its width is not valid, or frames that no stream keeps are
+            to be kept in another dtype.
     """
 
     streams: tuple[str, ...]
@@ -38,17 +40,34 @@ class LlpConfig(tfds.core.BuilderConfig):
     widths: Mapping[str, object] = dataclasses.field(default_factory=dict)
     any_length: bool = False
     own: Keys | None = None
+    frames_dtype: str = "float32"
 
     def __post_init__(self):
         if others := [name for name in self.widths if name not in self.streams]:
             raise UserError(f"widths of streams that {self.name} lacks: {first_ten(others)}")
-        self.features: tuple[Stream, ...] = streams_of(self.streams, self.widths)
+        dtype = self.frames_dtype
+        self.features: tuple[Stream, ...] = streams_of(self.streams, self.widths, dtype)
+        if dtype not in FRAMES_DTYPES:
+            raise UserError(f"frames_dtype={dtype!r:.80} must be one of {', '.join(FRAMES_DTYPES)}")
+        if dtype not in {stream.dtype for stream in self.features}:
+            raise UserError(
+                f"frames_dtype={dtype} is for data that keep frames, and {self.name} keeps none; "
+                "leave it float32, or choose streams that do (base_frames)"
+            )
+
+    def keeping(self, frames_dtype: str) -> "LlpConfig":
+        """The config with frames kept in this dtype; where that changes it, its name says so."""
+        if frames_dtype in ("float32", self.frames_dtype):
+            return self
+        name = f"{self.name}_{frames_dtype}"
+        return dataclasses.replace(self, name=name, frames_dtype=frames_dtype)
 
     def to_metadata(self) -> dict:
         """The part of the config that is stored with the prepared data."""
         widths = {stream.name: stream.width for stream in self.features}
         lengths = {"any_length": True} if self.any_length else {}
-        return {"task": self.task.to_json(), "widths": widths, **lengths}
+        kept = {} if self.frames_dtype == "float32" else {"frames_dtype": self.frames_dtype}
+        return {"task": self.task.to_json(), "widths": widths, **lengths, **kept}
 
     @classmethod
     def from_metadata(cls, name: str, known: Mapping) -> "LlpConfig":
@@ -58,9 +77,13 @@ class LlpConfig(tfds.core.BuilderConfig):
             KeyError, TypeError, ValueError: `known` is not a result of `to_metadata`.
         """
         task, widths = Task.from_json(known["task"]), dict(known["widths"])
-        any_length = known.get("any_length", False)
         return cls(
-            name=name, streams=tuple(widths), task=task, widths=widths, any_length=any_length
+            name=name,
+            streams=tuple(widths),
+            task=task,
+            widths=widths,
+            any_length=known.get("any_length", False),
+            frames_dtype=known.get("frames_dtype", "float32"),
         )
 
 

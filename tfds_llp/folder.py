@@ -7,6 +7,7 @@ DATA/{CLIP,CLAP}/{features,segment_pseudo_labels}/ID.npy
 A file ID_START_END.npy is read in the place of ID.npy, so that two videos may be cut from one.
 """
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -180,8 +181,9 @@ def _read_video(
     problems = []
     for stream in config.features:
         file = files[stream.folder]
+        read = functools.partial(read_features, folder / file, stream, config.task)
         try:
-            videos.streams[stream.name][row] = read_features(folder / file, stream, config.task)
+            videos.put(row, stream.name, read(), read)
         except DamagedFile as problem:
             problems.append(f"{file} {problem}")
     for modality, labels in videos.pseudo_labels.items():

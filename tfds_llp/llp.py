@@ -56,7 +56,8 @@ class Llp(tfds.core.ShardBasedBuilder):
     An example is one video. It has
         id, filename: text, as in the csv;
         csv_row: the video's row in the csv, from 0;
-        features: float32 [segments, segment_width] per stream, under its name in avvp_jax.streams;
+        features: [segments, segment_width] per stream, under its name in avvp_jax.streams, float32,
+            or of frames that are kept `frames_dtype`;
         weak_label: uint8 [classes];
         densely_labelled: bool;
         segments: how many the clip has, where clips may have fewer than the task; rows of features
@@ -76,9 +77,10 @@ class Llp(tfds.core.ShardBasedBuilder):
         source: the files that it was prepared from, see sources.py;
         content: a digest of all examples, by split;
         annotations: oddities of the csv files;
-        task, widths: the task, and the streams' widths in order.
+        task, widths: the task, and the streams' widths in order;
+        frames_dtype: of frames that are kept, where it is not float32.
     Synthetic data has neither `annotated` nor `source`. Older data lacks them too, and `content`,
-    or also the last two, and then is LLP's with streams as published.
+    or also `task` and `widths`, and then is LLP's with streams as published.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -122,7 +124,8 @@ class Llp(tfds.core.ShardBasedBuilder):
         if self.builder_config.any_length:
             features["segments"] = tfds.features.Scalar(dtype=np.int32)
         for stream in self.builder_config.features:
-            features[stream.name] = _array((segments, stream.segment_width(task)), np.float32)
+            row = (segments, stream.segment_width(task))
+            features[stream.name] = _array(row, np.dtype(stream.dtype).type)
         return LocalInfo(
             builder=self,
             description=description_of(task),

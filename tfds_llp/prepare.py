@@ -19,7 +19,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.runtime import preemption
 from avvp_jax.storage.locks import lock
 from avvp_jax.storage.reading import is_folder
-from avvp_jax.streams import STREAM_SETS
+from avvp_jax.streams import FRAMES_DTYPES, STREAM_SETS
 from tfds_llp.configs import CONFIGS, LlpConfig, synthetic_config
 from tfds_llp.flags import OneLineParser
 from tfds_llp.folder import HOW_TO_GET
@@ -45,6 +45,7 @@ def prepare(
     manual_dir: str | os.PathLike | None = None,
     allow_missing_features: bool = False,
     synthetic_seed: int = 0,
+    frames_dtype: str = "float32",
 ) -> Llp:
     """The builder of a prepared data set; prepares it first where that is still to do.
 
@@ -58,6 +59,7 @@ def prepare(
             made-up data; None is TFDS's default, `downloads/manual` in data_dir.
         allow_missing_features: leave out videos that lack a feature file.
         synthetic_seed: seed of made-up data, 0 or more.
+        frames_dtype: of frames that are kept: float32, or float16, which takes half the room.
 
     Raises:
         UserError: the name is unknown; files are missing or damaged; the prepared data is
@@ -69,6 +71,7 @@ def prepare(
         manual_dir=manual_dir,
         allow_missing_features=allow_missing_features,
         synthetic_seed=synthetic_seed,
+        frames_dtype=frames_dtype,
     ).builder
 
 
@@ -80,6 +83,7 @@ def prepare_in(
     manual_dir: str | os.PathLike | None,
     allow_missing_features: bool,
     synthetic_seed: int,
+    frames_dtype: str = "float32",
     place: str | None = None,
     content: object = None,
     streams: str = "",
@@ -97,7 +101,7 @@ def prepare_in(
     if dataset == DATASET:
         config = own_config(data_dir, manual_dir, streams, keys)
     else:
-        config = _config(dataset, data_dir, synthetic_seed)
+        config = _config(dataset, data_dir, synthetic_seed).keeping(frames_dtype)
     if not manual_dir and (root / "downloads" / "manual").exists():
         manual_dir = root / "downloads" / "manual"
     open_in = functools.partial(builder_of, config, allow_missing_features=allow_missing_features)
@@ -170,8 +174,10 @@ def _prepared(args: argparse.Namespace) -> Llp:
     given = {"dataset": args.dataset, "data_dir": args.data_dir, "manual_dir": args.manual_dir}
     given["allow_missing_features"] = args.allow_missing_features
     if args.dataset != DATASET:
-        return prepare(**given, synthetic_seed=args.synthetic_seed)
-    keys = Keys(args.segments, args.seconds, args.val_share, args.split_seed)
+        kept_as = args.frames_dtype
+        return prepare(**given, synthetic_seed=args.synthetic_seed, frames_dtype=kept_as)
+    cut = args.segments, args.seconds, args.val_share, args.split_seed
+    keys = Keys(*cut, args.frames_dtype)
     making = Making(args.fidelity, args.weights_dir, look=lambda text: None)
     where = args.data_dir, os.path.expanduser(args.manual_dir or ""), args.streams, keys
     complete_own(*where, making, args.allow_missing_features)
@@ -187,9 +193,12 @@ def main() -> None:
     parser.add_argument("--manual_dir", help="folder with the published files")
     parser.add_argument("--allow_missing_features", action="store_true")
     parser.add_argument("--synthetic_seed", type=int, default=0)
+    parser.add_argument("--frames_dtype", default="float32", choices=FRAMES_DTYPES)
     own = parser.add_argument_group(f"of --dataset={DATASET}, one's own: as in config.data")
     own.add_argument("--streams", default="base", choices=STREAM_SETS)
     for key, value in dataclasses.asdict(Keys()).items():
+        if key == "frames_dtype":  # not of one's own alone
+            continue
         own.add_argument(f"--{OF_CONFIG.get(key, key)}", dest=key, type=type(value), default=value)
     own.add_argument("--weights_dir", help="folder of the encoders' weights")
     own.add_argument("--fidelity", default=Making().fidelity, choices=("published", "direct"))

@@ -5,35 +5,40 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from avvp_jax.streams import PSEUDO_LABELS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, Task
 from tfds_llp.annotated import AnnotatedVideos
 from tfds_llp.configs import LlpConfig
+from tfds_llp.filed_rows import FiledRows, Read, Row
 
 
 @dataclass(frozen=True)
 class Videos:
     """The annotations, features (by stream) and pseudo labels (by modality) of some videos.
 
-    Pseudo labels are 0 or 1, and zero if there are none.
+    Pseudo labels are 0 or 1, and zero if there are none. Frames that are kept are not in memory.
     """
 
     labels: AnnotatedVideos
-    streams: dict[str, Float32[np.ndarray, "videos segments _"]]
+    streams: dict[str, Float[np.ndarray, "videos segments _"] | FiledRows]
     pseudo_labels: dict[str, UInt8[np.ndarray, "videos segments classes"]]
 
     @classmethod
     def allocate(cls, labels: AnnotatedVideos, config: LlpConfig) -> "Videos":
         """Allocates features and pseudo labels, filled with zeros."""
         segments, classes = (len(labels.ids), config.task.segments), len(config.task.classes)
+        streams = {}
+        for stream in config.features:
+            shape = config.task.segments, stream.segment_width(config.task)
+            if stream.keeps_frames:
+                streams[stream.name] = FiledRows(labels.ids, shape, stream.dtype)
+            else:
+                streams[stream.name] = np.zeros((len(labels.ids), *shape), stream.dtype)
         return cls(
             labels,
-            {
-                s.name: np.zeros((*segments, s.segment_width(config.task)), np.float32)
-                for s in config.features
-            },
+            streams,
             {name: np.zeros((*segments, classes), np.uint8) for name in PSEUDO_LABELS},
         )
 
@@ -73,6 +78,18 @@ class Videos:
     def nbytes(self) -> int:
         return sum(features.nbytes for features in self.streams.values())
 
+    def put(self, row: int, stream: str, features: Row, read: Read) -> None:
+        """Sets the features of a video.
+
+        Args:
+            read: reads them again, where they are not to be in memory.
+        """
+        rows = self.streams[stream]
+        if isinstance(rows, FiledRows):
+            rows.put(row, features, read)
+        else:
+            rows[row] = features
+
     def digest(self) -> str:
         """A digest of names, labels and features: equal content has equal digests."""
         labels = self.labels
@@ -80,6 +97,7 @@ class Videos:
         arrays += [x for x in (labels.lengths, labels.dense) if x is not None]
         for by_name in (self.pseudo_labels, self.streams):
             arrays += [by_name[name] for name in sorted(by_name)]
+        arrays = [x.digests if isinstance(x, FiledRows) else x for x in arrays]
         digest = hashlib.sha256(repr([labels.ids, labels.filenames]).encode())
         for array in arrays:
             digest.update(np.ascontiguousarray(array))

@@ -6,6 +6,7 @@ Both classes have the same interface:
   arrays           features of all videos if they are in memory; empty if they are on disk
   resident_bytes   size of `arrays`
   shapes           role -> (segments, width), the shape of one video's features
+  dtypes           role -> their dtype: float32, or float16 of frames (config.data.frames_dtype)
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,11 +27,12 @@ ByRole = dict[str, Float[np.ndarray, "..."]]
 
 
 class ResidentFeatures:
-    """Features of a split as arrays, float32 [videos, segments, width] by role."""
+    """Features of a split as arrays, [videos, segments, width] by role."""
 
     def __init__(self, arrays: Mapping[str, Float[np.ndarray, "videos segments _"]]):
         self.arrays = dict(arrays)
         self.shapes = {role: x.shape[1:] for role, x in self.arrays.items()}
+        self.dtypes = {role: x.dtype for role, x in self.arrays.items()}
         self.resident_bytes = sum(x.nbytes for x in self.arrays.values())
 
     def __len__(self) -> int:
@@ -59,6 +61,7 @@ class StoredFeatures:
         self.arrays: ByRole = {}
         segments, task = spec.task.segments, spec.task
         self.shapes = {role: (segments, s.segment_width(task)) for role, s in spec.roles.items()}
+        self.dtypes = {role: np.dtype(s.dtype) for role, s in spec.roles.items()}
         self.resident_bytes = 0
 
     def __len__(self) -> int:
@@ -71,7 +74,8 @@ class StoredFeatures:
           UserError: the prepared data is damaged.
         """
         features = {
-            role: np.empty((rows.size, *shape), np.float32) for role, shape in self.shapes.items()
+            role: np.empty((rows.size, *shape), self.dtypes[role])
+            for role, shape in self.shapes.items()
         }
         for place, example in enumerate(read_examples(self._source, rows.ravel().tolist())):
             for role, name in self._names.items():

@@ -68,6 +68,7 @@ def open_dataset(config: ConfigDict, content: object = None, making: Making | No
         manual_dir=config.manual_dir or None,
         allow_missing_features=config.allow_missing_features,
         synthetic_seed=config.synthetic_seed,
+        frames_dtype=config.frames_dtype,
         **({"streams": config.streams, "keys": _of_own(config)[-1]} if own else {}),
     )
     found = opened(content=content) if processes.first() else None
@@ -84,7 +85,8 @@ def _of_own(config: ConfigDict) -> tuple:
     """The data_dir, the folder, the streams and the keys of a folder of one's own."""
     from tfds_llp.own.keys import Keys  # here: as above
 
-    keys = Keys(config.segments, config.segment_seconds, config.val_share, config.split_seed)
+    cut = config.segments, config.segment_seconds, config.val_share, config.split_seed
+    keys = Keys(*cut, config.frames_dtype)
     return config.data_dir, config.manual_dir or None, config.streams, keys
 
 
@@ -107,7 +109,8 @@ def spec_of(builder, streams: str) -> DataSpec:
             f"config.data.streams={streams!r} reads {', '.join(missing)}, which "
             f"{builder.info.full_name} does not hold"
         )
-    return data_spec(streams, task, known.get("widths"), known.get("any_length", False))
+    kept_as = known.get("frames_dtype", "float32")
+    return data_spec(streams, task, known.get("widths"), known.get("any_length", False), kept_as)
 
 
 def refuse_unknown(config: ConfigDict) -> None:

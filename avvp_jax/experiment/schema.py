@@ -28,7 +28,7 @@ from avvp_jax.schema import (
     number,
     whole,
 )
-from avvp_jax.streams import STREAM_SETS
+from avvp_jax.streams import FRAMES_DTYPES, STREAM_SETS
 from avvp_jax.task import LLP, MOST_SEGMENTS
 from avvp_jax.training.keys import GENERATORS
 
@@ -68,6 +68,7 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
         "segment_seconds": Field(number(0.001, 1e6), before=float(LLP.seconds)),
         "val_share": Field(SHARE, before=0.1),
         "split_seed": Field(SEED, before=0),
+        "frames_dtype": Field(choice(*FRAMES_DTYPES), before="float32"),
         "features_only": Field(TEXT, path=True, free_on_resume=True),
         "feed": Field(choice(*FEEDS), free_on_resume=True),
     },

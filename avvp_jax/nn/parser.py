@@ -23,10 +23,11 @@ Features = PyTree[Float[ArrayLike, "videos segments ..."]]
 def frames_of(
     rows: Float[ArrayLike, "videos segments *frames _"], width: int
 ) -> Float[ArrayLike, "videos segments *kept {width}"]:
-    """The frames of each segment, which may stand side by side in its row.
+    """The frames of each segment, float32; they may stand side by side in its row, and be float16.
 
     Rows of one frame, or of an average, stay as they are.
     """
+    rows = jnp.asarray(rows, jnp.float32)
     if rows.ndim == 4 or rows.shape[-1] == width:
         return rows
     return rows.reshape(*rows.shape[:2], -1, width)

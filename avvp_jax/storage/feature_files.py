@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from avvp_jax.storage.feature_kinds import fits, lengths_of, rows_of
 from avvp_jax.storage.reading import (
@@ -32,8 +32,8 @@ _WIDEST_NUMBER = 16
 LARGEST = 1e30
 
 
-def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray, "segments _"]:
-    """One video's features of one stream, averaged to segments.
+def read_features(path: Path, stream: Stream, task: Task) -> Float[np.ndarray, "segments _"]:
+    """One video's features of one stream, averaged to segments, in the stream's dtype.
 
     Raises:
         DamagedFile: the file is damaged, or holds something else (see rows_of and segments_of).
@@ -51,7 +51,7 @@ def read_features(path: Path, stream: Stream, task: Task) -> Float32[np.ndarray,
 
 def read_clip(
     paths: Mapping[str, Path], streams: Sequence[Stream], task: Task, likely: int | None = None
-) -> tuple[int, dict[str, Float32[np.ndarray, "segments _"]]]:
+) -> tuple[int, dict[str, Float[np.ndarray, "segments _"]]]:
     """The features of a clip that may have fewer segments than the task.
 
     Args:
@@ -126,14 +126,14 @@ def _naming(stream: Stream, path: Path) -> Iterator[None]:
 
 def segments_of(
     stream: Stream, task: Task, features: Shaped[np.ndarray, "*videos rows width"]
-) -> Float32[np.ndarray, "*videos segments _"]:
-    """Features averaged to segments, after a look at the numbers.
+) -> Float[np.ndarray, "*videos segments _"]:
+    """Features averaged to segments, in the stream's dtype, after a look at the numbers.
 
     Args:
         features: of one video or many, in any float type, as pool_to_segments takes them.
 
     Raises:
-        DamagedFile: they are NaN, infinite or beyond float32, or no feature has them.
+        DamagedFile: they are NaN, infinite or beyond the dtype, or no feature has them.
     """
     # Checked after pooling: an average of finite numbers can exceed float32, and NaN stays NaN.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -143,12 +143,16 @@ def segments_of(
     largest = np.abs(pooled).max(axis=(-2, -1))
     if ((largest > LARGEST) | (largest > 0) & (largest < 1 / LARGEST)).any():
         raise DamagedFile("holds numbers that no feature has; their bytes may be in another order")
-    return pooled
+    if (largest > np.finfo(stream.dtype).max).any():
+        raise DamagedFile(
+            f"holds numbers beyond {stream.dtype}; keep frames as float32 (data.frames_dtype)"
+        )
+    return pooled.astype(stream.dtype, copy=False)
 
 
 def videos_of(
     stream: Stream, task: Task, array: Shaped[np.ndarray, "..."]
-) -> Float32[np.ndarray, "videos segments _"]:
+) -> Float[np.ndarray, "videos segments _"]:
     """An array of one video's features, or of many along its first axis, averaged to segments.
 
     Raises:

@@ -70,7 +70,10 @@ class StoredFeed:
         self._devices = list(places)
         parts = [(seeds_part, rows_part) for seeds_part, _, rows_part in places.values()]
         self._reads = _Steps(order.on_host, epochs, self._steps, parts)
-        video_bytes = sum(4 * math.prod(of_video) for of_video in features.shapes.values())
+        video_bytes = sum(
+            features.dtypes[role].itemsize * math.prod(of_video)
+            for role, of_video in features.shapes.items()
+        )
         step_bytes = seeds * rows * video_bytes * len(places) / mesh.size
         fitting = max(1, int(BLOCK_BYTES / step_bytes))
         self.videos: dict = {}
@@ -82,7 +85,7 @@ class StoredFeed:
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of a block."""
         return {
-            role: jax.ShapeDtypeStruct((*self._shape, *shape), np.float32)
+            role: jax.ShapeDtypeStruct((*self._shape, *shape), self._features.dtypes[role])
             for role, shape in self._features.shapes.items()
         }
 
@@ -111,7 +114,8 @@ class StoredFeed:
         shards = []
         for part, device in enumerate(self._devices):
             seeds, rows, *of_video = steps[0][part].shape
-            shard = np.zeros((seeds, self.steps_per_call, rows, *of_video), np.float32)
+            whole = (seeds, self.steps_per_call, rows, *of_video)
+            shard = np.zeros(whole, steps[0][part].dtype)
             for index, step in enumerate(steps):
                 shard[:, index] = step[part]
             shards.append(jax.device_put(shard, device))

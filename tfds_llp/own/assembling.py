@@ -1,6 +1,7 @@
 """Makes arrays of a folder of one's own: labels, and features of clips of any length."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from avvp_jax.storage.reading import DamagedFile
 from avvp_jax.streams import PSEUDO_LABELS
 from avvp_jax.task import Task
 from tfds_llp.configs import LlpConfig
+from tfds_llp.filed_rows import Row
 from tfds_llp.folder import read_rows
 from tfds_llp.own.clips import Clip, cut_of
 from tfds_llp.own.reading import OwnData, with_lengths
@@ -115,7 +117,8 @@ def _read(
             likely = likely_segments(own.clips[name], config.task)
             lengths[name], features = read_clip(paths, config.features, config.task, likely)
             for stream, rows in features.items():
-                of_split.streams[stream][row] = rows
+                again = functools.partial(_row, stream, paths, config, likely)
+                of_split.put(row, stream, rows, again)
             for modality, subfolder in PSEUDO_LABELS.items() if labelled else ():
                 file, path = f"{subfolder}/{name}.npy", stored[subfolder][name]
                 made = read_pseudo_labels(path, config.task, lengths[name])
@@ -127,6 +130,11 @@ def _read(
     rows = [(each, row) for each in videos.values() for row in range(len(each))]
     read_rows(own.folder, rows, read, "extract them again, or correct them")
     return lengths
+
+
+def _row(stream: str, paths: Mapping[str, Path], config: LlpConfig, likely: int | None) -> Row:
+    """The features of one stream of a clip."""
+    return read_clip(paths, config.features, config.task, likely)[1][stream]
 
 
 def likely_segments(clip: Clip, task: Task) -> int | None:

@@ -20,12 +20,14 @@ class Keys:
     Attributes:
         segments, seconds: what a clip is.
         val_share, split_seed: what becomes val where there is no val.csv.
+        frames_dtype: of frames that are kept; see LlpConfig.
     """
 
     segments: int = 10
     seconds: float = 1.0
     val_share: float = 0.1
     split_seed: int = 0
+    frames_dtype: str = "float32"
 
     def read(self, folder: Path) -> OwnData:
         """The folder, checked. Raises UserErrors as read_own does."""
@@ -39,7 +41,8 @@ class Keys:
         """
         cut = self.segments, float(self.seconds), float(self.val_share), self.split_seed
         key = hashlib.sha256(repr([os.path.abspath(folder), *cut]).encode()).hexdigest()
-        return f"{DATASET}_{streams}_{key[:10]}"
+        kept = "" if self.frames_dtype == "float32" else f"_{self.frames_dtype}"
+        return f"{DATASET}_{streams}{kept}_{key[:10]}"
 
 
 def own_folder(manual_dir: str | os.PathLike | None) -> Path:

@@ -86,6 +86,7 @@ def own_config(
         task=task,
         any_length=True,
         own=keys,
+        frames_dtype=keys.frames_dtype,
     )
 
 
