@@ -40,6 +40,53 @@ def test_two_checkouts_are_compared_by_their_rounds(monkeypatch):
     assert line.split()[2:] == ["6", "6", "1.00", "(0.75", "to", "1.50)"]
 
 
+def test_workers_take_turns(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from workers import Worker, in_turns, started
+
+    count = "import workers; n = iter(range(99)); workers.serve(workers.answers(), {'a': n.__next__"
+    command = [sys.executable, "-c", f"{count}, 'b': lambda: print('no answer') or 7}})"]
+
+    def start():
+        return Worker(command, "x", str(BENCHMARKS))
+
+    asked = []
+    with started([start, start]) as both:
+        for index, worker in enumerate(both):
+            ask = worker.ask
+            worker.ask = lambda what, index=index, ask=ask: asked.append(index) or ask(what)
+        found = in_turns(both, ["a", "b"], rounds=3)
+    assert found == {"a": [(0, 0), (1, 1), (2, 2)], "b": [(7, 7)] * 3}
+    assert asked == [0, 1, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1]
+
+
+def test_a_parser_is_measured_beside_one_in_pytorch(small_config, tmp_path, monkeypatch):
+    """CMPAE, which reads every frame, both; of the others, PyTorch's."""
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import parsers
+
+    # One thread of PyTorch's: several wait for one another while other tests use the cores.
+    monkeypatch.setattr(parsers.os, "sched_getaffinity", lambda process: {0})
+    parameters = {}
+    for method in parsers.STEPS:
+        calls = parsers.theirs(small_config(method), 4, averaged=False)
+        calls["train"](), calls["evaluate"]()
+        parameters[method] = calls["parameters"]()
+    calls = parsers.ours(small_config("cmpae"), 4, str(tmp_path))
+    calls["train"](), calls["evaluate"]()
+    assert calls["parameters"]() == parameters["cmpae"]
+    task = {"config": "cmpae", "batch": 2, "steps": 2}
+    times = {"train": [(4.0, 2.0), (2.0, 2.0), (1.0, 2.0)], "evaluate": [(0.25, 0.5)] * 3}
+    cells = parsers.row(task, times, [2**20, 2**21], [3, 4000]).split(" | ")
+    assert cells[1:] == [
+        "2",
+        *("1000", "1000", "1.00 (0.75 to 1.50)"),
+        *("16", "8", "0.50 (0.50 to 0.50)"),
+        *("1", "2", "3", "4,000 |"),
+    ]
+
+
 def row_of(what: str, **facts) -> dict:
     """What programs of an H100 ask for, made up."""
     row = {"target": "h100", "config": "han", "stage": "train", "what": what, "seeds": 1}
