@@ -207,8 +207,10 @@ def small_config(published_folder, data_dir):
             config[name].feed_forward = 16
         for name in {"audio_net", "video_net"} & set(config):
             config[name].layers = config[name].repeats = 1
+        for section in [config, *(config[x] for x in ("base", "estimator") if x in config)]:
+            section.train.epochs = 2
         for section in [config, config.base] if "base" in config else [config]:
-            section.train.epochs = section.train.batch_size = 2
+            section.train.batch_size = 2
         config.model.width, config.model.layers = 16, 1
         if "class_width" in config.model:
             config.model.class_width = 8

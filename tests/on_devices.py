@@ -30,7 +30,7 @@ from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
 from avvp_jax.methods.ma.removed_labels import write_removed_labels
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.reports.writers import Silent
-from avvp_jax.streams import ROLES, STREAM_SETS, data_spec
+from avvp_jax.streams import STREAM_SETS, data_spec
 from avvp_jax.task import LLP
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import Run, all_seeds
@@ -52,6 +52,7 @@ METHODS = {
     "dhhn-origin": ("dhhn", "origin"),
     "mm_cse": ("mm_cse", ""),
     "leap": ("leap", ""),
+    "cmpae": ("cmpae", ""),
 }
 # The batches of six do not divide over four devices, and the last has two videos.
 VIDEOS, BATCH, SEEDS = {"train": 14, "val": 7}, 6, 2
@@ -79,8 +80,10 @@ def made_up_split(name: str, streams: str, segments: int = 10) -> Split:
         spec=spec,
         features=ResidentFeatures(
             {
-                role: rng.standard_normal((videos, segments, width), np.float32)
-                for role, width in zip(ROLES, spec.widths, strict=True)
+                role: rng.standard_normal(
+                    (videos, segments, stream.segment_width(spec.task)), np.float32
+                )
+                for role, stream in spec.roles.items()
             }
         ),
         csv_row=np.arange(videos),
@@ -110,10 +113,12 @@ def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
     parts = len(parts_of(config.eval.select))
     config.eval.select = "last" if parts == 1 else ("last",) * parts
     folder.mkdir(parents=True, exist_ok=True)
-    if module == "jomold":
-        config.jomold.noise_ratios = str(folder / "noise_ratios.npz")
-        config.jomold.warmup = "linear"
-        write_noise_ratios(config.jomold.noise_ratios, NoiseRatios(*np.full((2, 25), 0.4)))
+    if module in ("jomold", "cmpae"):
+        own = config[module]
+        own.noise_ratios, own.warmup = str(folder / "noise_ratios.npz"), "linear"
+        write_noise_ratios(own.noise_ratios, NoiseRatios(*np.full((2, 25), 0.4)))
+    if module == "cmpae":
+        config.cmpae.thresholds = str(folder / "thresholds.npz")  # so that no stage is after it
     if variant == "refinement" or module == "ma":
         removed = RemovedLabels(
             *((train.weak_label > 0) & (np.arange(25) % 3 == m) for m in (0, 1))

@@ -13,16 +13,21 @@ from avvp_jax.api import load
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import METHODS
+from avvp_jax.methods.cmpae.thresholds import write_thresholds
 from avvp_jax.methods.dhhn import stages as dhhn
 from avvp_jax.methods.targets import RemovedLabels
 from avvp_jax.methods.valor import stages as valor
 from avvp_jax.modes import run
 from avvp_jax.training.run import Run, whole_run
 from tests.kills import run_and_kill, when_saved
+from tests.methods.test_thresholds import cells, write_sheet
 from tests.run_files import last_state
 
 VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
 VARIANTS += [("dhhn", ""), ("dhhn", "origin"), ("leap", ""), ("mm_cse", "")]
+# The rows of a video in published files that tests make up.
+ROWS = {"vggish": (10, 128), "resnet152": (80, 2048), "r2plus1d": (10, 512)}
+ROWS |= {"clap": (10, 768), "clip": (10, 768)}
 
 
 @pytest.mark.parametrize(("method", "variant"), VARIANTS)
@@ -42,10 +47,7 @@ def test_a_run_killed_midway_ends_as_one_that_was_not(
 def same_predictions(one: pathlib.Path, two: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     parsers = [load(workdir) for workdir in (one, two)]
-    widths = {"vggish": 128, "resnet152": 2048, "r2plus1d": 512, "clap": 768, "clip": 768}
-    inputs = {
-        name: rng.standard_normal((3, 10, widths[name]), np.float32) for name in parsers[0].streams
-    }
+    inputs = {x: rng.standard_normal((3, *ROWS[x]), np.float32) for x in parsers[0].streams}
     first, second = (parser.predict(inputs) for parser in parsers)
     np.testing.assert_array_equal(first.frame_prob, second.frame_prob)
     np.testing.assert_array_equal(first.audio_prob, second.audio_prob)
@@ -60,14 +62,14 @@ def published_files(tmp_path, published_state):
         states = {
             part: published_state(method, 3 + i) for i, part in enumerate(sorted(layout.files))
         }
-        paths = layout.paths(prefix)
-        write_published({paths[part]: PublishedFile(state) for part, state in states.items()})
+        paths, rest = layout.paths(prefix), {"epochs": 20} if layout.wrapped else None
+        write_published({paths[part]: PublishedFile(state, rest) for part, state in states.items()})
         return prefix, states
 
     return write
 
 
-@pytest.mark.parametrize("method", ["valor", "valor_plus_plus", "dhhn", "mm_cse"])
+@pytest.mark.parametrize("method", ["valor", "valor_plus_plus", "dhhn", "mm_cse", "cmpae"])
 def test_published_checkpoints_are_evaluated_and_exported_unchanged(
     published_files, published_folder, data_dir, tmp_path, method
 ):
@@ -79,6 +81,9 @@ def test_published_checkpoints_are_evaluated_and_exported_unchanged(
     config = module.get_config(variant)
     config.data.data_dir, config.data.manual_dir = str(data_dir), str(published_folder)
     config.init_from, states = published_files(method)
+    if method == "cmpae":
+        config.cmpae.thresholds = str(tmp_path / "thresholds.npz")
+        write_thresholds(config.cmpae.thresholds, np.linspace(0.3, 0.7, 25), np.zeros((25, 10)))
     workdir = str(tmp_path / "W")
     run(config, workdir, "predict")
     predicted = dict(np.load(f"{workdir}/predictions_test.npz"))
@@ -88,10 +93,56 @@ def test_published_checkpoints_are_evaluated_and_exported_unchanged(
     for part, state in states.items():
         path = METHODS[method].layout.paths(config.export_to)[part]
         written = torch.load(path, weights_only=True)
+        if METHODS[method].layout.wrapped:
+            assert written.keys() == {"model", "epochs"} and written["epochs"] == 20
+            written = written["model"]
         assert written.keys() == state.keys()
         for name, value in state.items():
             assert written[name].numpy().dtype == value.dtype
             np.testing.assert_array_equal(written[name].numpy(), value)
+
+
+def test_a_published_cmpae_decides_by_the_thresholds_that_are_given(
+    published_files, published_folder, tmp_path
+):
+    """One of each visual class, from either kind of file; what is heard is decided as before."""
+    path, _ = published_files("cmpae")
+    thresholds, ours = np.linspace(0.3, 0.7, 25), str(tmp_path / "thresholds.npz")
+    write_thresholds(ours, thresholds, np.zeros((25, 10)))
+    theirs = write_sheet(tmp_path / "early.xlsx", cells(thresholds.tolist()))
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.standard_normal((40, *ROWS[name]), np.float32) for name in list(ROWS)[:3]}
+    usual, *others = (
+        load(path, thresholds=each).predict(inputs) for each in (None, ours, tmp_path / theirs)
+    )
+    audio, visual = (usual.frame_prob[:, :, i] >= 0.25 for i in (0, 1))
+    audio &= usual.audio_prob[:, None] >= 0.45
+    np.testing.assert_array_equal(usual.segments[:, :, 0], audio)
+    for found in others:
+        np.testing.assert_array_equal(found.segments[:, :, 0], audio)
+        whole = usual.visual_prob[:, None] >= thresholds.astype(np.float32)
+        np.testing.assert_array_equal(found.segments[:, :, 1], visual & whole)
+        assert (found.segments != usual.segments).any()
+
+
+def test_thresholds_that_a_model_cannot_have_are_refused(published_files, finished, tmp_path):
+    ours, few = str(tmp_path / "thresholds.npz"), str(tmp_path / "few.npz")
+    write_thresholds(ours, np.full(25, 0.4), np.zeros((25, 10)))
+    write_thresholds(few, np.full(3, 0.4), np.zeros((3, 10)))
+    cmpae, workdir = published_files("cmpae")[0], finished("cmpae").workdir
+    for path, given, says in (
+        (published_files("valor")[0], ours, "valor-published.*valor chooses no thresholds"),
+        (finished("han").workdir, ours, "W: han chooses no thresholds"),
+        (cmpae, few, "few.npz: has 3 thresholds, and the task 25 classes"),
+        (workdir, few, "few.npz: has 3 thresholds, and the task 25 classes"),
+        (cmpae, tmp_path / "none.xlsx", "none.xlsx: cannot be read"),
+        (cmpae, 0.4, "thresholds must be a path, not 0.4"),
+    ):
+        with pytest.raises(UserError, match=says) as told:
+            load(path, thresholds=given)
+        assert str(told.value).isprintable()
+    model = load(workdir, thresholds=ours)._decision
+    assert model.video == ((0.45,) * 25, (0.4,) * 25) and model.segment == 0.25
 
 
 def test_a_published_dhhn_is_loaded_by_what_its_names_have_in_common(published_files):

@@ -18,7 +18,7 @@ from tests.tfds_llp.own.runs import CLASSES, TASK, write_features, write_video, 
 
 # DHHN's refinement begins with MA's first two stages.
 METHODS = {"han": "", "ma": "", "jomold": "", "dhhn": "origin", "valor": ""}
-METHODS |= {"leap": "", "mm_cse": ""}
+METHODS |= {"leap": "", "mm_cse": "", "cmpae": ""}
 pytestmark = pytest.mark.usefixtures("on_a_cpu")
 # One clip in val, and a batch that is larger than train, in which Kettle_drum never is.
 FEW = {"train": (6, 3, 6, 1, 6), "val": (6,), "test": (4, 6)}
@@ -49,7 +49,8 @@ def trained(request, small_config, tmp_path_factory, on_a_cpu):
     root = tmp_path_factory.mktemp(request.param)
     data = with_labels(write_features(root / "DATA", lengths=FEW))
     config = small_config(request.param, METHODS[request.param])
-    config = configured(config, data, root, segments=6, segment_seconds=2.0, streams="base")
+    streams = "base_frames" if request.param == "cmpae" else "base"
+    config = configured(config, data, root, segments=6, segment_seconds=2.0, streams=streams)
     still(config)
     config.train.batch_size = 16
     for section in [config, config.base] if "base" in config else [config]:

@@ -19,8 +19,12 @@ from avvp_jax.training.stages import Training
 from tests.kills import instead_of, run_and_kill, when_saved
 
 STAGES = {"ma": ("base", "estimate", "retrain"), "jomold": ("estimator", "ratios", "denoise")}
+CMPAE = {"cmpae": ("estimator", "ratios", "train", "thresholds")}
 FILES = {"ma": "estimate/removed_labels.npz", "jomold": "ratios/noise_ratios.npz"}
-WRITERS = {"ma": "ma.removed_labels", "jomold": "jomold.noise_ratios"}  # modules of methods/
+FILES |= {"cmpae": "thresholds/thresholds.npz"}
+# Modules of methods/.
+WRITERS = {"ma": "ma.removed_labels", "jomold": "jomold.noise_ratios"}
+WRITERS |= {"ratios": "jomold.noise_ratios", "thresholds": "cmpae.thresholds"}
 
 
 def best_models(workdir: pathlib.Path) -> dict:
@@ -33,16 +37,19 @@ def best_models(workdir: pathlib.Path) -> dict:
 
 def results(workdir: pathlib.Path) -> dict:
     """Everything a finished run leaves that a reader compares."""
-    with np.load(next(workdir.glob("*/*.npz"))) as file:
-        artefact = {name: file[name] for name in file.files}
-    return {"scores": json.loads((workdir / "scores_test.json").read_text()), "artefact": artefact}
+    artefacts = {}
+    for path in workdir.glob("*/*.npz"):
+        with np.load(path) as file:
+            artefacts |= {f"{path.name} {name}": file[name] for name in file.files}
+    scores = json.loads((workdir / "scores_test.json").read_text())
+    return {"scores": scores, "artefacts": artefacts}
 
 
 def assert_same(one: pathlib.Path, two: pathlib.Path) -> None:
     first, second = results(one), results(two)
     assert without_place(first["scores"]) == without_place(second["scores"])
-    for name, array in first["artefact"].items():
-        np.testing.assert_array_equal(array, second["artefact"][name])
+    assert first["artefacts"].keys() == second["artefacts"].keys() != set()
+    jax.tree.map(np.testing.assert_array_equal, first["artefacts"], second["artefacts"])
     jax.tree.map(np.testing.assert_array_equal, best_models(one), best_models(two))
 
 
@@ -51,19 +58,20 @@ def without_place(result: dict) -> dict:
     return {key: value for key, value in result.items() if key != "weights"}
 
 
-@pytest.mark.parametrize("method", STAGES)
+@pytest.mark.parametrize("method", STAGES | CMPAE)
 def test_stages_run_in_order(finished, method):
-    places = [finished(method).printed.index(f"{stage}: starting") for stage in STAGES[method]]
+    stages = (STAGES | CMPAE)[method]
+    places = [finished(method).printed.index(f"{stage}: starting") for stage in stages]
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("method", STAGES)
+@pytest.mark.parametrize("method", STAGES | CMPAE)
 def test_finished_stages_are_skipped(small_config, finished, tmp_path, capsys, method):
     workdir = shutil.copytree(finished(method).workdir, tmp_path / "W")
     stamp = (workdir / FILES[method]).stat().st_mtime_ns
     run(small_config(method), str(workdir), "train")
     printed = capsys.readouterr().out
-    for stage in STAGES[method]:
+    for stage in (STAGES | CMPAE)[method]:
         assert f"{stage}: finished before" in printed
     assert (workdir / FILES[method]).stat().st_mtime_ns == stamp
     assert_same(finished(method).workdir, workdir)
@@ -177,17 +185,22 @@ def test_ratios_and_removals_are_shown(finished):
     assert shares[0] == 0  # the published warm-up spares the first epoch
 
 
-@pytest.mark.parametrize("method", ["ma"])  # JoMoLD in test_chaos.py
+@pytest.mark.parametrize("method", ["ma", "cmpae"])  # JoMoLD in test_chaos.py
 def test_a_pipeline_killed_in_each_stage_ends_as_one_that_was_not(
     small_config, finished, tmp_path, capsys, method
 ):
     config, workdir = small_config(method), tmp_path / "0"
-    first, _, third = STAGES[method]
-    written = instead_of(f"avvp_jax.methods.{WRITERS[method]}.write_npz")
-    for index, where in enumerate((when_saved(first, 2), written, when_saved(third, 2))):
+    first, second, third, *fourth = (STAGES | CMPAE)[method]
+    written = [
+        instead_of(f"avvp_jax.methods.{WRITERS.get(stage) or WRITERS[method]}.write_npz")
+        for stage in (second, *fourth)
+    ]
+    moments = [when_saved(first, 2), written[0], when_saved(third, 2), *written[1:]]
+    for index, where in enumerate(moments):
         running, workdir = workdir, tmp_path / f"{index + 1}"
         run_and_kill(config, running, workdir, where)
-    assert f"{first}: going on after epoch 1" in capsys.readouterr().out
     run(config, str(workdir), "train")
-    assert f"{third}: going on after epoch 1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for stage in (first, third):
+        assert f"{stage}: going on after epoch 1" in printed
     assert_same(finished(method).workdir, workdir)
