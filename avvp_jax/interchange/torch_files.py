@@ -69,7 +69,9 @@ def load_safely(path: str):
         check_file(path)
         with open(path, "rb") as file:
             _refuse_damaged_zip(file)
-        with torch.serialization.safe_globals(_numpy_globals()):
+        with torch.serialization.safe_globals(_numpy_globals()), warnings.catch_warnings():
+            # PyTorch warns of pickles that it would not write itself.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; give a published .pt or a work directory") from None

@@ -11,18 +11,20 @@ from tests.damage import (
     artefacts,
     checkpoints,
     configs,
+    embeddings,
     features,
     prepared,
     thresholds,
     workdirs,
 )
 from tests.damage.case import Case, put
-from tests.damage.hostile import EXECUTED, UNREADABLE
+from tests.damage.hostile import EXECUTED, UNREADABLE, torch_bytes
 from tests.damage.place import Place, contents, mistake
 from tests.damage.shared import make_shared
 from tests.launching import launch
 
-TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artefacts, thresholds)
+TABLES = (features, prepared, annotations, configs, checkpoints, workdirs, artefacts, embeddings)
+TABLES += (thresholds,)
 CASES = [case for table in TABLES for case in table.CASES]
 LAUNCHED = [case for case in CASES if case.launched]
 
@@ -81,6 +83,10 @@ WHOLE = {
     "prepared data": lambda place: place.train(),
     "a .pt": lambda place: place.weights(place.shared / "han.pt"),
     "a work directory": lambda place: place.weights(place.copy("trained")),
+    "label embeddings": lambda place: [
+        put(place.root / "x.pt", torch_bytes(embeddings.vectors())),
+        place.train(f"--config.leap.label_embeddings={place.root}/x.pt", method="leap"),
+    ][1],
     **{
         method: lambda place, method=method, key=key, content=content: [
             put(place.root / "x.npz", artefacts.archive(content)),
