@@ -51,7 +51,7 @@ def programs(config_name: str, segments: int, seeds: int, batch: int, data_dir: 
     from stage import eval_flops, make_job
 
     published = throughput.load_config(config_name, "")
-    config = throughput.load_config(config_name)
+    config = throughput.measured_config(config_name)
     config.data.data_dir = data_dir
     stages = throughput.training_stages(config)
     for index, stage in enumerate(stages):

@@ -34,6 +34,7 @@ def work(task: dict) -> None:
     import throughput
 
     config = throughput.load_config(task["config"])
+    config.model = throughput.load_config(task["config"], "").model
     config.data.data_dir, config.train.batch_size = task["data_dir"], task["batch"]
     bench = stage.Bench(config, task["stage"], task["seeds"], task["videos"])
     calls = {"train": bench.epoch, "evaluate": bench.validate}

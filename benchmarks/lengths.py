@@ -32,7 +32,7 @@ def measure(
     import throughput
     from stage import Bench
 
-    config = throughput.load_config(config_name)
+    config = throughput.measured_config(config_name)
     published = throughput.load_config(config_name, "")
     stage = throughput.training_stages(published)[-1]
     batch = batch or int(stage.settings(published).train.batch_size)

@@ -11,7 +11,7 @@ import numpy as np
 from avvp_jax.data.dataset import Dataset
 from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.data.splits import Split
-from avvp_jax.methods import stages_of
+from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.methods.jomold.denoising import NoiseRatios
 from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
 from avvp_jax.methods.ma.removed_labels import write_removed_labels
@@ -111,7 +111,8 @@ def make_job(
     """
     stage = next(stage for stage in stages_of(config) if stage.name == name)
     chosen = range(config.seed, config.seed + seeds)
-    data = data or FirstVideos(config.data, videos, segments)
+    streams = METHODS[config.method].layout.streams
+    data = data or FirstVideos(config.data, videos, segments, streams)
     run = Run(config, config.data.data_dir, [stage], data, chosen)
     write_artefacts(run)
     job = stage.job(run)
@@ -169,11 +170,17 @@ class DrawnVideos(Dataset):
 
 
 class FirstVideos(Dataset):
-    """A data set in which every split is the first `videos` training videos, of any length."""
+    """A data set in which every split is the first `videos` training videos, of any length.
 
-    def __init__(self, config, videos: int, segments: int = LLP.segments):
+    Its rows are those of the stream set `streams`, if there is one: of segments whose frames stand
+    side by side, all frames are the average that there is.
+    """
+
+    def __init__(self, config, videos: int, segments: int = LLP.segments, streams: str = ""):
         super().__init__(config)
         self._first = first_videos(super().split("train"), videos, segments)
+        if streams:
+            self._first = in_rows_of(self._first, streams)
         self.spec = self._first.spec
 
     def split(self, name: str) -> Split:
@@ -201,6 +208,15 @@ def first_videos(split: Split, videos: int, segments: int) -> Split:
         truth=truth,
         pseudo_label=None if taught is None else taught[rows][:, times],
     )
+
+
+def in_rows_of(split: Split, streams: str) -> Split:
+    """A split with the rows of a stream set whose streams have the same widths as its own."""
+    spec = data_spec(streams, split.spec.task)
+    widths = {role: stream.segment_width(spec.task) for role, stream in spec.roles.items()}
+    features = split.features.arrays.items()
+    features = {role: np.tile(x, widths[role] // x.shape[-1]) for role, x in features}
+    return dataclasses.replace(split, spec=spec, features=ResidentFeatures(features))
 
 
 def no_truth(videos: int, segments: int) -> np.ndarray:

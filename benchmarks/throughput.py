@@ -23,7 +23,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 CONFIGS = ("han", "ma", "jomold", "valor", "valor:plus", "valor:plus_plus", "dhhn", "dhhn:origin")
-CONFIGS += ("leap", "mm_cse")
+CONFIGS += ("cmpae", "leap", "mm_cse")
 PRECISIONS = ("highest", "high", "fastest")  # of config.model
 COLUMNS = {
     "peak_gflops": ("peak GFLOP/s", ".0f"),
@@ -61,7 +61,7 @@ def measure(task: dict) -> list[dict]:
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         published = load_config(task["config"], "")
-        config = load_config(task["config"])
+        config = measured_config(task["config"])
         config.data.data_dir = task["data_dir"]
         config.train.batch_size = task["batch"]
         config.model.precision = task["precision"]
@@ -117,6 +117,13 @@ def load_config(name: str, variant: str = "synthetic"):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(",".join(filter(None, (own, variant))))
+
+
+def measured_config(name: str):
+    """The config with the published network, on the built-in synthetic data."""
+    config = load_config(name)
+    config.model = load_config(name, "").model
+    return config
 
 
 def config_names(given: list[str], parser) -> list[str]:

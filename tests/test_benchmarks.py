@@ -13,14 +13,14 @@ from avvp_jax.metrics.scores import NAMES
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.mark.parametrize("method", ["han", "jomold"])
+@pytest.mark.parametrize("method", ["han", "jomold", "cmpae", "leap"])
 def test_a_stage_is_trained_and_scored(method, small_config, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from stage import Bench
 
     config = small_config(method)
     config.train.batch_size = 4
-    name = "train" if method == "han" else "denoise"
+    name = "denoise" if method == "jomold" else "train"
     bench = Bench(config, name, seeds=2, videos=8, segments=12)
     assert bench.steps == 2
     losses = [np.asarray(bench.epoch()["loss"]) for _ in range(2)]
