@@ -216,7 +216,7 @@ def small_config(published_folder, data_dir):
             config.model.class_width = 8
         config.train.save_seconds = 0.0
         if "leap" in config:
-            config.leap.made_up_embeddings, config.model.levels = True, 2
+            config.leap.made_up_embeddings, config.model.levels = True, 1
         config.seed = max(config.seed, 1)  # so that there is one before, see `finished`
         still(config)
         return config

@@ -109,7 +109,7 @@ def small_config(method: str, folder: pathlib.Path, train: Split) -> ConfigDict:
     if module != "han":
         still(config)
     if module == "leap":
-        config.leap.made_up_embeddings, config.model.levels = True, 2
+        config.leap.made_up_embeddings, config.model.levels = True, 1
     parts = len(parts_of(config.eval.select))
     config.eval.select = "last" if parts == 1 else ("last",) * parts
     folder.mkdir(parents=True, exist_ok=True)
