@@ -49,7 +49,6 @@ METHODS = {
     "valor-plus": ("valor", "plus"),
     "valor-plus-plus": ("valor", "plus_plus"),
     "dhhn": ("dhhn", "refinement"),
-    "dhhn-origin": ("dhhn", "origin"),
     "mm_cse": ("mm_cse", ""),
     "leap": ("leap", ""),
     "cmpae": ("cmpae", ""),

@@ -1,4 +1,4 @@
-"""Every method and variant that one training makes: killed, resumed, used."""
+"""Methods and variants that one training makes: killed, resumed, used."""
 
 import json
 import pathlib
@@ -23,8 +23,8 @@ from tests.kills import run_and_kill, when_saved
 from tests.methods.test_thresholds import cells, write_sheet
 from tests.run_files import last_state
 
-VARIANTS = [("valor", ""), ("valor", "plus"), ("valor", "plus_plus")]
-VARIANTS += [("dhhn", ""), ("dhhn", "origin"), ("leap", ""), ("mm_cse", "")]
+# So small, VALOR+ is VALOR; and DHHN's origin is its refinement with other targets.
+VARIANTS = [("valor", ""), ("valor", "plus_plus"), ("dhhn", ""), ("leap", ""), ("mm_cse", "")]
 # The rows of a video in published files that tests make up.
 ROWS = {"vggish": (10, 128), "resnet152": (80, 2048), "r2plus1d": (10, 512)}
 ROWS |= {"clap": (10, 768), "clip": (10, 768)}
