@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import re
 import signal
 import tempfile
 
@@ -15,6 +16,11 @@ from tests.xla_flags import with_quick_flags
 TRAININGS = ("test_seeds", "test_stages", "test_fit", "test_modes", "test_checkpoints")
 TRAININGS += ("test_divergence", "test_preemption", "test_faults", "test_cloud")
 PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
+# Of these, tests of one of the later methods go together instead, so that they have its compiled
+# programs, and no worker is left alone with all.
+BY_METHOD = ("test_seeds", "test_variants")
+OF_METHOD = {"test_leap": "leap", "test_kept_frames": "cmpae"}
+METHOD = re.compile(r"\[(cmpae|dhhn|leap|mm_cse|valor)\b")
 FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_valor_from_videos", "test_time_mask")
 FIRST += ("test_variants", "test_other_task", "test_feed")
 
@@ -71,6 +77,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             stem = pathlib.PurePosixPath(file).stem
+            if stem in BY_METHOD and (method := METHOD.search(nodeid)):
+                return method[1]
+            if stem in OF_METHOD:
+                return OF_METHOD[stem]
             return next((files[0] for files in (TRAININGS, PROCESSES) if stem in files), file)
 
     return Together(config, log)
