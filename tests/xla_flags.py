@@ -6,9 +6,12 @@ import sys
 import tempfile
 
 # Most of the tests' time is compilation, of what then runs for a moment. It is shorter with XLA's
-# older code generator for CPUs (which JAX 0.11 no longer has), and where a program is not split
-# among threads.
+# older code generator for CPUs (which JAX 0.11 no longer has), where a program is not split among
+# threads, and without passes that pay in long loops and large arrays.
+PASSES = ("simplify-while-loops", "while-loop-invariant-code-motion", "while-loop-constant-sinking")
+PASSES += ("cpu-parallel-task-assigner", "reshape-mover")
 QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+QUICK += (f"--xla_disable_hlo_passes={','.join(PASSES)}",)
 PATIENCE = 300  # seconds
 
 
