@@ -7,7 +7,8 @@
 Four stages: JoMoLD's noise estimator and noise ratios, training with JoMoLD's denoising, and the
 choice of a threshold for each visual class. --config.cmpae.noise_ratios=FILE leaves out the first
 two, with a published noise_ratios.npz, and --config.cmpae.thresholds=FILE the last, with a
-published cmpae_s0_early.xlsx; give both to evaluate published weights as published.
+published cmpae_s0_early.xlsx; give it to evaluate published weights (--config.init_from) as
+published, because without it all classes are decided at 0.45.
 
 The network has an activation before the average over the frames of a segment. On data that are
 made up, which hold averages, it computes the activation of the average: another thing.
@@ -29,7 +30,8 @@ def get_config(variant: str = "") -> ConfigDict:
     _, made_up = common.chosen("cmpae", variant)
     config = common.experiment("cmpae", ("cmpae", "estimator", "model"))
     config.seed = 0
-    # ResNet-152's frames are not averaged: 7.8 GB, which are read from disk.
+    # ResNet-152's frames are not averaged: 8.1 GB prepared, or half with data.frames_dtype=float16;
+    # by data.feed they are read from disk where the device is too small.
     config.data.dataset, config.data.streams = "llp/base_frames", "base_frames"
 
     config.cmpae.noise_ratios = ""  # a noise_ratios.npz: skips the first two stages
