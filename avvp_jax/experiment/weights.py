@@ -28,7 +28,13 @@ from avvp_jax.storage.writing import on_cloud
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import LLP, Task
 from avvp_jax.training.checkpoints import restore_best
-from avvp_jax.training.run import all_seeds, options_of, seed_groups, stage_folder
+from avvp_jax.training.run import (
+    all_seeds,
+    decision_of,
+    options_of,
+    seed_groups,
+    stage_folder,
+)
 from avvp_jax.training.selection import add_seeds_axis, take_seed
 from avvp_jax.training.sequence import final_stage
 
@@ -55,7 +61,7 @@ class Weights:
         separately; None for a published file.
       seed: of the run; None for a published file.
       score: on val, NaN if the run diverged; None for a published file.
-      decision: how the model decides, if it has thresholds of its own; None is by the config.
+      decision: how the model decides; None is by the config.
       leftovers: part of the model -> the unused parts of its published file, kept for export.
     """
 
@@ -127,8 +133,9 @@ def read_all_weights(
         task = expected_spec(config.data).task if layout.given else LLP
         given = read_given(layout.given, network, options_of(config), task)
         found = [read_published_weights(published, network, layout, given)]
-    decision = final_stage(config, stages_of(config)).decision(config, None, None)
-    return [dataclasses.replace(one, decision=decision or one.decision) for one in found]
+    asked = final_stage(config, stages_of(config), stage)
+    given, usual = asked.decision(config, None, None), decision_of(asked.settings(config))
+    return [dataclasses.replace(one, decision=given or one.decision or usual) for one in found]
 
 
 def _own_layout(config: ConfigDict) -> Layout:
@@ -171,7 +178,8 @@ def _weights_of_workdir(
         path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
     )
     one = left.no_best(source, network.shapes())
-    seeds, weights = all_seeds(source), []
+    seeds, weights, judged = all_seeds(source), [], source.copy_and_resolve_references()
+    judged.eval = config.eval  # by whose thresholds of segments its model is judged now
     for group in seed_groups(seeds, source.seeds_at_once or len(seeds)):
         folder = stage_folder(path, left.name, source, group)
         if odd := odd_file(folder):
@@ -179,7 +187,7 @@ def _weights_of_workdir(
         best = restore_best(folder, add_seeds_axis(one, len(group)))
         for index, seed in enumerate(group):
             variables, epoch, score = take_seed(best, index)
-            decision = left.decision(source, path, seed)
+            decision = left.decision(judged, path, seed)
             weights.append(Weights(variables, epoch, seed, score, decision))
     return weights
 

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from avvp_jax.errors import UserError
-from avvp_jax.experiment.records import recall
+from avvp_jax.experiment.records import recall, recall_spec
+from avvp_jax.experiment.weights import read_all_weights
 from avvp_jax.methods import stages_of
+from avvp_jax.methods.cmpae.thresholds import read_thresholds
 from avvp_jax.modes import run
 from avvp_jax.reports.class_tables import tables_in
 from avvp_jax.training.run import whole_run
+from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.stages import Training
 from tests.kills import instead_of, run_and_kill, when_saved
 
@@ -161,6 +164,24 @@ def test_the_noise_estimator_is_evaluated_without_cross_modal_attention(
     config.eval.stage = "ratios"
     with pytest.raises(UserError, match="jomold trains estimator, denoise"):
         run(config, workdir, "eval")
+
+
+def test_each_stage_is_judged_by_its_own_thresholds(finished):
+    """CMPAE's estimator at a half; a value that is given for the last stage is the last one's."""
+    config, workdir, _ = finished("cmpae")
+    config = config.copy_and_resolve_references()
+    config.eval.segment_threshold = 0.3
+    found = {}
+    for name in ("estimator", "train"):
+        config.eval.stage = name
+        stage = final_stage(config, stages_of(config))
+        network = stage.result_network(config, recall_spec(str(workdir)))
+        (weights,) = read_all_weights(str(workdir), network, config, name)
+        found[name] = weights.decision
+    assert (found["estimator"].segment, found["estimator"].video) == (0.5, 0.5)
+    thresholds = read_thresholds(str(workdir / "thresholds/thresholds.npz")).tolist()
+    assert found["train"].segment == 0.3
+    assert found["train"].video == ((0.45,) * 25, tuple(thresholds))
 
 
 def predictions(config, workdir: str, folder: str = "") -> np.ndarray:
