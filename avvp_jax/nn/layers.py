@@ -70,6 +70,9 @@ def product(
 
     JAX's own rule computes the kernel's gradient transposed. On a CPU the optimizer then
     reads it with large strides, which takes longer than the product itself.
+
+    Of the kernel's gradient a CPU transposes the first factor in memory. Where that is much larger
+    than the second and the result together, these are transposed instead.
     """
     return jnp.matmul(x, kernel, precision=precision)
 
@@ -81,7 +84,13 @@ def _product_forward(x, kernel, precision):
 def _product_gradient(precision, saved, upstream):
     x, kernel = saved
     rows, last = tuple(range(x.ndim - 1)), x.ndim - 1
-    of_kernel = jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())), precision)
+    if 2 * (upstream.size + kernel.size) < x.size:
+        # Between barriers, because XLA would make one product of it, and transpose x again.
+        turned = jax.lax.optimization_barrier(upstream.reshape(-1, upstream.shape[-1]).T)
+        of_kernel = jnp.matmul(turned, x.reshape(-1, x.shape[-1]), precision=precision)
+        of_kernel = jax.lax.optimization_barrier(of_kernel).T
+    else:
+        of_kernel = jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())), precision)
     of_x = jax.lax.dot_general(upstream, kernel, (((last,), (1,)), ((), ())), precision)
     return of_x, of_kernel
 
