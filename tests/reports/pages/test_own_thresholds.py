@@ -16,7 +16,7 @@ def test_a_model_with_thresholds_of_its_own_decides_until_the_slider_does(browse
         assert [tuple(x) for x in events] == [(x.modality, x.label, x.onset) for x in of.events]
     said = "return document.getElementById('threshold-number').textContent"
     counted = "return document.getElementById('counted').textContent"
-    assert browser.run(said) == "as the model decides"
+    assert browser.run(said) == "the model's own"
     assert "own thresholds" in browser.run(counted)
     browser.run(
         """const slider = document.getElementById("threshold");
@@ -25,4 +25,4 @@ def test_a_model_with_thresholds_of_its_own_decides_until_the_slider_does(browse
     )
     assert browser.run(said) == "0.60" and "reach 0.60" in browser.run(counted)
     browser.run("document.getElementById('reset').click()")
-    assert browser.run(said) == "as the model decides"
+    assert browser.run(said) == "the model's own"

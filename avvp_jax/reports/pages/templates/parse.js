@@ -67,7 +67,7 @@ function whenMoved() {
 /** Another threshold, or null: bars follow at once, the list when the slider rests. */
 function setThreshold(value) {
   threshold = value === null ? null : Math.round(Number(value) * STEPS);
-  const text = threshold === null ? "as the model decides" : (threshold / STEPS).toFixed(2);
+  const text = threshold === null ? "the model's own" : (threshold / STEPS).toFixed(2);
   const meant = threshold === null ? text : `${text}: events where probabilities reach ${Math.round(threshold / 100)}%`;
   at("threshold").value = threshold === null ? 0.5 : text;
   at("threshold").setAttribute("aria-valuetext", meant);
