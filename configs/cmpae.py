@@ -30,8 +30,7 @@ def get_config(variant: str = "") -> ConfigDict:
     _, made_up = common.chosen("cmpae", variant)
     config = common.experiment("cmpae", ("cmpae", "estimator", "model"))
     config.seed = 0
-    # ResNet-152's frames are not averaged: 8.1 GB prepared, or half with data.frames_dtype=float16;
-    # by data.feed they are read from disk where the device is too small.
+    # ResNet-152's frames are not averaged: 8.1 GB, or half with data.frames_dtype=float16.
     config.data.dataset, config.data.streams = "llp/base_frames", "base_frames"
 
     config.cmpae.noise_ratios = ""  # a noise_ratios.npz: skips the first two stages

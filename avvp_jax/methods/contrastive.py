@@ -71,7 +71,7 @@ def _targets(
 ) -> Float[Array, "*videos segments segments"]:
     """What each segment should match: itself, and a little all others; alone, itself."""
     segments = logits.shape[-1]
-    diagonal = jnp.eye(segments)
+    diagonal = jnp.eye(segments, dtype=jnp.float32)
     if lengths is None:
         share, others = SMOOTHING if segments > 1 else 0.0, max(segments - 1, 1)
     else:

@@ -145,6 +145,7 @@ def test_denoised_training_removes_and_learns_as_published(
         monkeypatch.setattr(module, "product", exact_product)
     ratios = {modality: numbers[f"denoise/ratio_{modality}"] for modality in ("audio", "visual")}
     batches = 2 * batches_of(recipe_batch, numbers, 24, 3, ratios)
+    batches = jax.tree.map(lambda x: np.asarray(x, np.asarray(jnp.asarray(x)).dtype), batches)
     with jax.enable_x64():
         state, logged, edited, unused = trained(published_network, batches, int(numbers["seed"]))
     assert len(edited) == 6

@@ -1,5 +1,6 @@
 """Methods of several stages: run, skipped, asked for alone, interrupted, fed from outside."""
 
+import dataclasses
 import json
 import pathlib
 import pickle
@@ -16,6 +17,7 @@ from avvp_jax.methods import stages_of
 from avvp_jax.methods.cmpae.thresholds import read_thresholds
 from avvp_jax.modes import run
 from avvp_jax.reports.class_tables import tables_in
+from avvp_jax.reports.writers import Silent
 from avvp_jax.training.run import whole_run
 from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.stages import Training
@@ -182,6 +184,16 @@ def test_each_stage_is_judged_by_its_own_thresholds(finished):
     thresholds = read_thresholds(str(workdir / "thresholds/thresholds.npz")).tolist()
     assert found["train"].segment == 0.3
     assert found["train"].video == ((0.45,) * 25, tuple(thresholds))
+
+
+def test_without_dense_labels_on_val_thresholds_are_the_usual_ones(finished, tmp_path):
+    config, workdir, _ = finished("cmpae")
+    workdir = shutil.copytree(workdir, tmp_path / "W")
+    (workdir / FILES["cmpae"]).unlink()
+    made = whole_run(config, str(workdir), stages_of(config))
+    made.data._splits["val"] = dataclasses.replace(made.data.val, truth=None)
+    made.stages[-1].run(made, Silent())
+    assert read_thresholds(str(workdir / FILES["cmpae"])).tolist() == [0.45] * 25
 
 
 def predictions(config, workdir: str, folder: str = "") -> np.ndarray:

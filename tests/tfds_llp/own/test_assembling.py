@@ -37,10 +37,13 @@ def data(written, tmp_path):
     return shutil.copytree(written, tmp_path / "DATA")
 
 
-@pytest.mark.parametrize("streams", ["base", "clip_clap", "plain"])
+@pytest.mark.parametrize("streams", ["base", "base_frames", "clip_clap", "plain"])
 def test_clips_keep_their_lengths(streams, tmp_path):
-    data = write_features(tmp_path / "DATA", streams)
-    chosen = prepared(data, tmp_path / "tfds", streams)
+    data, kept_as = write_features(tmp_path / "DATA", streams), "float32"
+    if streams == "base_frames":
+        kept_as = "float16"
+    chosen = prepared(data, tmp_path / "tfds", streams, Keys(6, 2.0, frames_dtype=kept_as))
+    assert split_of(chosen, "train").features.dtypes["visual"] == kept_as
     for name, lengths in LENGTHS.items():
         split = split_of(chosen, name)
         assert split.ids == [f"{name} {place}" for place in range(len(lengths))]
