@@ -9,6 +9,7 @@ import pytest
 import recipe
 
 from avvp_jax.errors import UserError
+from avvp_jax.methods.cmpae.stages import decision
 from avvp_jax.methods.cmpae.thresholds import (
     CANDIDATES,
     chosen_thresholds,
@@ -42,8 +43,8 @@ def test_golden_scores_with_one_threshold_and_with_the_published_ones(numbers, s
     weak, true = dense_labels["stored_labels"](split)
     probs = fused(weak.astype(float), int(numbers["seed"]))
     own = with_thresholds(USUAL, numbers["thresholds/published"])
-    for decision, name in ((USUAL, "0.45"), (own, "published")):
-        found = scores(predicted_segments(probs, decision), true)
+    for chosen, name in ((USUAL, "0.45"), (own, "published")):
+        found = scores(predicted_segments(probs, chosen), true)
         assert tuple(numbers["scores/names"]) == (*NAMES, "mean") == (*found, "mean")
         found = [*found.values(), np.mean(list(found.values()))]
         np.testing.assert_allclose(found, numbers[f"scores/{split}/{name}"], rtol=0, atol=1e-9)
@@ -153,3 +154,17 @@ def test_files_that_are_no_spreadsheets_are_refused(tmp_path):
         read_thresholds(write_sheet(path, "", workbook=WORKBOOK.replace("Thres", "Other")))
     with pytest.raises(UserError, match="lacks 'xl/else.xml'"):
         read_thresholds(write_sheet(path, "", "else.xml"))
+
+
+def test_thresholds_that_are_gone_are_missed_aloud(small_config, tmp_path, capsys):
+    """As after training alone; with thresholds that are given, or there, nothing is said."""
+    config, path = small_config("cmpae"), tmp_path / "thresholds/thresholds.npz"
+    assert decision(config, str(tmp_path), config.seed) is None
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {path} is not there") and said.count("\n") == 1
+    path.parent.mkdir()
+    write_thresholds(str(path), np.full(25, 0.3), np.zeros((25, len(CANDIDATES))))
+    assert decision(config, str(tmp_path), config.seed).video[1] == (0.3,) * 25
+    config.cmpae.thresholds = str(path)
+    assert decision(config, None, None).video[1] == (0.3,) * 25
+    assert capsys.readouterr().err == ""

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
+from avvp_jax.errors import warn
 from avvp_jax.methods.cmpae.mutual import mutual_loss
 from avvp_jax.methods.cmpae.network import EvidenceParser
 from avvp_jax.methods.cmpae.thresholds import (
@@ -143,12 +144,15 @@ def usable_files(run: Run) -> None:
 def decision(config: ConfigDict, workdir: str | None, seed: int | None) -> Decision | None:
     """How a seed's model decides: by the thresholds of a file, or by those of its own stage.
 
-    None where neither is there yet, as after training alone.
+    None where neither is there, as after training alone, which a warning says.
     """
     path = config.cmpae.thresholds
     if not path and workdir is not None:
         path = left_by(config, workdir, "thresholds", FILE, seed)
-        path = path if is_there(path) else ""
+        if not is_there(path):
+            usual = config.eval.video_threshold
+            warn(f"{path} is not there: what is seen is decided at {usual} for all classes")
+            path = ""
     return with_thresholds(decision_of(config), read_thresholds(path)) if path else None
 
 
