@@ -27,8 +27,6 @@ GIVEN = dict(os.environ)  # before fixtures change it for a while
 ENVIRONMENT = {
     # Of a program that another process is writing, or was writing when it was killed.
     "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
-    # Most of them compile what one before has compiled, and each compiles few programs.
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
 }
 
 
