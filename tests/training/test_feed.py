@@ -71,7 +71,7 @@ def test_all_parts_are_the_split(splits, monkeypatch):
         np.testing.assert_array_equal(np.concatenate([part[role] for part in parts]), features)
 
 
-@pytest.mark.parametrize("method", ["han", "ma", "jomold", "mm_cse"])
+@pytest.mark.parametrize("method", ["han", "ma", "jomold", "leap", "mm_cse"])
 def test_both_feeds_end_in_the_same_models(method, small_config, finished, tmp_path):
     two, held, _ = finished(method, seeds=2)
     config = small_config(method)
