@@ -255,9 +255,7 @@ def test_a_page_that_would_be_too_large_leaves_earlier_videos_out_first(tmp_path
 
 def test_1200_videos_make_a_page_of_few_megabytes(tmp_path):
     parses = [a_parse(f"video {at:04d}", 10, LLP, at) for at in range(1200)]
-    started = time.monotonic()
     assert write(tmp_path, *parses).stat().st_size < 5e6
-    assert time.monotonic() - started < 20
 
 
 def test_sound_without_a_picture_is_played(browser, tmp_path):
