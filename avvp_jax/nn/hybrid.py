@@ -6,7 +6,6 @@ Tian, Li and Xu, ECCV 2020, section 4.2 (HAN); Lai, Chen and Wang, NeurIPS 2023
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Literal
 
 import jax
@@ -205,39 +204,17 @@ def through_layers(
 ) -> PyTree:
     """Streams after `update(layer, *streams, drop)` by each of several equal layers.
 
-    See over_layers.
-    """
-
-    def one(layer, _, streams, drop):
-        return update(layer, *streams, drop), None
-
-    return over_layers(layers, one, streams, drop, entries)[0]
-
-
-def over_layers(
-    layers: Sequence[PyTree], update: Callable, streams: PyTree, drop: Dropout, entries: int
-) -> tuple[PyTree, tuple[PyTree, ...]]:
-    """The streams after several equal layers, and what each of them gives beside, in order.
-
     For a TPU the layers are a loop, because products take so long to compile there; elsewhere a
     loop would only copy.
 
     Args:
-      layers: modules, or tuples of modules.
-      update: (layer, its index, streams, drop) -> streams, and what else there is to give. The
-        index is traced in a loop.
       entries: how many numbers of a video a layer drops or keeps.
     """
 
-    def part(index):
-        return drop.part(index * entries, entries)
-
     def one_by_one(streams):
-        given = []
-        for index, layer in enumerate(layers):
-            streams, each = update(layer, index, streams, part(index))
-            given.append(each)
-        return streams, tuple(given)
+        for layer in layers:
+            streams = update(layer, *streams, drop)
+        return streams
 
     def in_a_loop(streams):
         graphdef = nnx.graphdef(layers[0])
@@ -245,11 +222,10 @@ def over_layers(
 
         def body(streams, each):
             state, index = each
-            return update(nnx.merge(graphdef, state), index, streams, part(index))
+            own = drop.part(index * entries, entries)
+            return update(nnx.merge(graphdef, state), *streams, own), None
 
-        count = len(layers)
-        streams, given = jax.lax.scan(body, streams, (states, jnp.arange(count)))
-        return streams, tuple(jax.tree.map(itemgetter(i), given) for i in range(count))
+        return jax.lax.scan(body, streams, (states, jnp.arange(len(layers))))[0]
 
     if len(layers) < 2:
         return one_by_one(streams)

@@ -4,23 +4,18 @@ Yu et al., "MM-Pyramid: Multimodal Pyramid Attentional Network for Audio-Visual 
 and Video Parsing", ACM Multimedia 2022.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
-from avvp_jax.nn.hybrid import over_layers
 from avvp_jax.nn.layers import Arithmetic, linear, product, uniform_fan_in
 from avvp_jax.nn.query_attention import FeedForward, QueryBlock, Sizes, within_band
 from avvp_jax.nn.time_mask import Lengths, cleared
 
 Stream = Float[Array, "videos segments width"]
 Pair = tuple[Stream, Stream]  # the audio and the visual stream
-Steps = Int[ArrayLike, ""]
 
 
 class PyramidEncoder(nnx.Module):
@@ -31,10 +26,10 @@ class PyramidEncoder(nnx.Module):
 
     def __init__(self, sizes: Sizes, levels: int, *, rngs: nnx.Rngs):
         shared = FeedForward(sizes, rngs=rngs)
-        self.levels = nnx.List([LevelAttention(sizes, shared, rngs=rngs) for _ in range(levels)])
-        longest = 2 ** (levels - 1)
+        reach = [2**level for level in range(levels)]
+        self.levels = nnx.List([LevelAttention(sizes, each, shared, rngs=rngs) for each in reach])
         self.audio_convolutions, self.visual_convolutions = (
-            nnx.List([ResidualConvolution(sizes, longest, rngs=rngs) for _ in range(levels)])
+            nnx.List([ResidualConvolution(sizes, each, rngs=rngs) for each in reach])
             for _ in range(2)
         )
         self.audio_fusion = QueryBlock(sizes, rngs=rngs)
@@ -47,20 +42,13 @@ class PyramidEncoder(nnx.Module):
         self, audio: Stream, visual: Stream, drop: Dropout = NO_DROPOUT, lengths: Lengths = None
     ) -> Pair:
         """Both streams, encoded; what `drop` takes is `entries` numbers of a video."""
-
-        def update(level, index: Steps, streams: Pair, drop: Dropout) -> tuple[Pair, Pair]:
-            attend, of_audio, of_visual = level
-            reach = 1 << index
-            audio, visual = attend(*streams, reach, drop, lengths)
-            streams = of_audio(audio, reach, lengths), of_visual(visual, reach, lengths)
-            return streams, streams
-
-        levels = zip(self.levels, self.audio_convolutions, self.visual_convolutions, strict=True)
-        segments = audio.shape[1]
-        entries = self._of_level(segments)
-        _, stages = over_layers([*levels], update, (audio, visual), drop, entries)
-        drop = drop.part(len(stages) * entries, self._of_fusion(segments))
-        heard, seen = zip(*stages, strict=True)
+        heard, seen = [], []
+        convolutions = zip(self.audio_convolutions, self.visual_convolutions, strict=True)
+        for level, (of_audio, of_visual) in zip(self.levels, convolutions, strict=True):
+            audio, visual = level(audio, visual, drop, lengths)
+            audio, visual = of_audio(audio, lengths), of_visual(visual, lengths)
+            heard.append(audio)
+            seen.append(visual)
         return (
             _fused(heard, self.audio_fusion, self.audio_share, drop),
             _fused(seen, self.visual_fusion, self.visual_share, drop),
@@ -68,14 +56,9 @@ class PyramidEncoder(nnx.Module):
 
     def entries(self, segments: int) -> int:
         """How many numbers of a video are dropped or kept."""
-        return len(self.levels) * self._of_level(segments) + self._of_fusion(segments)
-
-    def _of_level(self, segments: int) -> int:
-        return 4 * self.levels[0].cross.entries(segments, segments)
-
-    def _of_fusion(self, segments: int) -> int:
+        of_level = 4 * self.levels[0].cross.entries(segments, segments)
         stages = len(self.levels)
-        return 2 * segments * self.audio_fusion.entries(stages, stages)
+        return stages * of_level + 2 * segments * self.audio_fusion.entries(stages, stages)
 
 
 class LevelAttention(nnx.Module):
@@ -84,7 +67,7 @@ class LevelAttention(nnx.Module):
     Both directions of cross-modal attention share a block.
     """
 
-    def __init__(self, sizes: Sizes, shared: FeedForward, *, rngs: nnx.Rngs):
+    def __init__(self, sizes: Sizes, reach: int, shared: FeedForward, *, rngs: nnx.Rngs):
         self.audio_self, self.visual_self, self.cross = (
             QueryBlock(sizes, shared, rngs=rngs) for _ in range(3)
         )
@@ -97,17 +80,12 @@ class LevelAttention(nnx.Module):
             linear(2 * sizes.width, sizes.width, arithmetic=sizes.arithmetic, rngs=rngs)
             for _ in range(4)
         )
+        self.reach = reach
 
     def __call__(
-        self,
-        audio: Stream,
-        visual: Stream,
-        reach: Steps,
-        drop: Dropout = NO_DROPOUT,
-        lengths: Lengths = None,
+        self, audio: Stream, visual: Stream, drop: Dropout = NO_DROPOUT, lengths: Lengths = None
     ) -> Pair:
-        """Both streams, whose segments see those at most `reach` away."""
-        seen = within_band(audio.shape[1], reach, lengths)
+        seen = within_band(audio.shape[1], self.reach, lengths)
         heard = self.audio_self(audio, audio, seen, drop)
         looked = self.visual_self(visual, visual, seen, drop)
         # Stacked, so that both directions share each matrix product.
@@ -125,7 +103,7 @@ def _gated(own: Stream, cross: Stream, own_gate: nnx.Linear, cross_gate: nnx.Lin
     return jax.nn.sigmoid(own_gate(both)) * own + jax.nn.sigmoid(cross_gate(both)) * cross
 
 
-def _fused(stages: Sequence[Stream], block: QueryBlock, share: nnx.Linear, drop: Dropout) -> Stream:
+def _fused(stages: list[Stream], block: QueryBlock, share: nnx.Linear, drop: Dropout) -> Stream:
     """One stream of all levels' outputs, which attend to one another in every segment."""
     stacked = jnp.stack(stages, axis=2)
     mixed = block(stacked, stacked, None, drop)
@@ -133,25 +111,18 @@ def _fused(stages: Sequence[Stream], block: QueryBlock, share: nnx.Linear, drop:
 
 
 class ResidualConvolution(nnx.Module):
-    """Two convolutions over time, of three steps and of one step.
+    """Two convolutions over time, of three steps that are `reach` apart and of one step."""
 
-    Args:
-      longest: how far apart the three steps may be.
-    """
-
-    def __init__(self, sizes: Sizes, longest: int, *, rngs: nnx.Rngs):
+    def __init__(self, sizes: Sizes, reach: int, *, rngs: nnx.Rngs):
         self.wide = Convolution(sizes.width, 3, arithmetic=sizes.arithmetic, rngs=rngs)
         self.narrow = Convolution(sizes.width, 1, arithmetic=sizes.arithmetic, rngs=rngs)
-        self.longest = longest
+        self.reach = reach
 
-    def __call__(self, x: Stream, reach: Steps, lengths: Lengths = None) -> Stream:
-        """As long as `x`, whose ends zeros surround; the three steps are `reach` apart."""
-        longest, steps = self.longest, x.shape[1]
-        padded = jnp.pad(cleared(x, lengths), ((0, 0), (longest, longest), (0, 0)))
-        windows = [
-            jax.lax.dynamic_slice_in_dim(padded, start, steps, axis=1)
-            for start in (longest - reach, longest, longest + reach)
-        ]
+    def __call__(self, x: Stream, lengths: Lengths = None) -> Stream:
+        """As long as `x`; zeros surround a clip of any length."""
+        reach, steps = min(self.reach, x.shape[1]), x.shape[1]
+        padded = jnp.pad(cleared(x, lengths), ((0, 0), (reach, reach), (0, 0)))
+        windows = [padded[:, start : start + steps] for start in (0, reach, 2 * reach)]
         hidden = jax.nn.relu(self.wide(jnp.concatenate(windows, axis=-1)))
         return jax.nn.relu(x + self.narrow(hidden))
 

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from avvp_jax.nn.attention import attention_logits, mixed_values
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
@@ -155,9 +154,7 @@ class QueryBlock(nnx.Module):
         return weights + queries * (2 * inner.in_features + inner.out_features) * bool(self.dropout)
 
 
-def within_band(
-    steps: int, reach: Int[ArrayLike, ""], lengths: Lengths = None
-) -> Bool[Array, "..."]:
+def within_band(steps: int, reach: int, lengths: Lengths = None) -> Bool[Array, "..."]:
     """Which keys are at most `reach` steps from each query: [time, steps].
 
     Args:

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from avvp_jax.methods.leap import method as leap
 from avvp_jax.methods.mm_cse import method as mm_cse
 from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.class_parser import ClassParser
-from avvp_jax.nn.functional import Network, make_network, parser_network
-from avvp_jax.nn.label_decoder import LabelParser
+from avvp_jax.nn.functional import make_network, parser_network
 from avvp_jax.nn.layers import Arithmetic
 
 WIDTHS, CLASSES = (6, 7, 5), 25
@@ -21,27 +19,21 @@ MODELS = {
     "pre-norm": {"norm": "pre", "layers": 2},
     "estimator": {"cross_attention": False, "layers": 2},
     "MM-CSE": {"class_width": 8, "layers": 3},
-    "LEAP": {"label_width": 5, "levels": 4, "attention_dropout": 0.2},
 }
 
 
-def network_of(model: dict) -> Network:
-    own = {"class_width": (ClassParser, mm_cse), "label_width": (LabelParser, leap)}
-    for name, (parser, method) in own.items():
-        if name in model:
-            known = {name: model[name] for name in method.MODEL}
-            return make_network(parser, WIDTHS, CLASSES, **known)
-    return parser_network(WIDTHS, CLASSES, model)
-
-
 def outputs_and_gradient(model: dict, key) -> dict:
-    network = network_of(model)
+    if "class_width" in model:
+        known = {name: model[name] for name in mm_cse.MODEL}
+        network = make_network(ClassParser, WIDTHS, CLASSES, **known)
+    else:
+        network = parser_network(WIDTHS, CLASSES, model)
     variables, rng = network.init(jax.random.key(0)), np.random.default_rng(0)
     roles = zip(("audio", "visual", "snippet"), WIDTHS, strict=True)
     features = {role: rng.standard_normal((3, 10, width), np.float32) for role, width in roles}
 
     def loss(params):
-        output = network.module(variables | {"params": params})(features, key)
+        output = network.module({"params": params, "stats": {}})(features, key)
         return sum((x**2).sum() for x in jax.tree.leaves(output)), output
 
     (_, output), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])

@@ -6,12 +6,10 @@ import pytest
 
 from avvp_jax.methods.contrastive import contrastive_logits
 from avvp_jax.methods.dhhn.method import LAYOUT
-from avvp_jax.methods.leap import method as leap
 from avvp_jax.methods.ma.estimation import draw_partner, views
 from avvp_jax.methods.mm_cse import method as mm_cse
 from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import Network, make_network, parser_network
-from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.layers import PRECISIONS
 from avvp_jax.runtime.mesh import make_mesh
 from avvp_jax.training.predictor import probabilities
@@ -37,13 +35,11 @@ def asked(function, *arguments) -> list[str]:
 
 
 def all_networks(model: dict) -> list[Network]:
-    """A parser, DHHN's with its convolutions, and those of MM-CSE and LEAP."""
+    """A parser, DHHN's with its convolutions, and MM-CSE's with products of each class."""
     hierarchical = make_network(LAYOUT.parser, WIDTHS, CLASSES, **model)
     of_classes = {name: model[name] for name in mm_cse.MODEL if name in model}
     of_classes = make_network(ClassParser, WIDTHS, CLASSES, **of_classes, class_width=8)
-    of_labels = {name: model.get(name, 2) for name in leap.MODEL}
-    of_labels = make_network(LabelParser, WIDTHS, CLASSES, **of_labels)
-    return [parser_network(WIDTHS, CLASSES, model), hierarchical, of_classes, of_labels]
+    return [parser_network(WIDTHS, CLASSES, model), hierarchical, of_classes]
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
