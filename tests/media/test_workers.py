@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -117,16 +118,18 @@ def test_a_decoder_that_ends_costs_its_file_alone(endless, number):
     assert not decoders()
 
 
-def test_an_idle_decoder_that_ends_costs_nothing():
-    paths = iter([path_of("no_audio"), path_of("short")])
+def test_an_idle_decoder_that_ends_costs_nothing(monkeypatch):
+    idle, read = threading.Event(), workers._Hand._read
+    monkeypatch.setattr(workers._Hand, "_read", lambda *of: (read(*of), idle.set()))
 
     def given():
-        yield next(paths)
-        (idle,) = decoders() or [None]
-        if idle:
-            os.kill(idle, signal.SIGKILL)
-            assert gone([idle])
-        yield next(paths)
+        yield path_of("no_audio")
+        assert idle.wait(60)  # both messages about the file are read by now
+        (decoder,) = decoders()
+        os.kill(decoder, signal.SIGKILL)
+        # `gone` is too early: the first thread may have ended while others still do.
+        os.waitid(os.P_PID, decoder, os.WEXITED | os.WNOWAIT)
+        yield path_of("short")
 
     reads = list(read_all(given(), SEEN, workers=1))
     assert [read.problem for read in reads] == [None] * len(reads) and len(reads) == 4
