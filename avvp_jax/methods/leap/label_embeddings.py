@@ -6,6 +6,7 @@ are among the model's variables (see nn/label_decoder.py), so that a work direct
 """
 
 import re
+import unicodedata
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 
@@ -52,7 +53,7 @@ def label_embeddings(
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {_PLACES}") from None
     if beginning.startswith(_TORCH):
-        return in_order(path, shape)
+        return in_order(path, task, shape)
     return by_names(path, task, shape[1])
 
 
@@ -62,13 +63,14 @@ def made_up(task: Task, width: int) -> Float[np.ndarray, "classes width"]:
     return np.stack([SPREAD * rng.standard_normal(width) for rng in generators]).astype(np.float32)
 
 
-def in_order(path: str, shape: tuple[int, ...]) -> Float[np.ndarray, "classes width"]:
+def in_order(path: str, task: Task, shape: tuple[int, ...]) -> Float[np.ndarray, "classes width"]:
     """Those of the published file: a dict of vectors in the order of the classes.
 
-    Its keys are other spellings of the classes' names, which are not compared.
+    Its keys are other spellings of the classes' names, in which words may differ. Where they do
+    not, they must not be those of a class in another place.
 
     Raises:
-      UserError: it holds something else, or another number of vectors.
+      UserError: it holds something else, another number of vectors, or classes in another order.
     """
     try:
         content = load_safely(path)
@@ -86,10 +88,23 @@ def in_order(path: str, shape: tuple[int, ...]) -> Float[np.ndarray, "classes wi
             f"takes {shape[0]} of {shape[1]}, one for each class in order; give GloVe's text file, "
             "from which those of any classes are made, or set config.model.label_width"
         )
-    found = np.stack([vector.reshape(-1) for vector in vectors]).astype(np.float32)
+    _refuse_other_order(path, list(content), task)
+    with np.errstate(over="ignore"):
+        found = np.stack([vector.reshape(-1) for vector in vectors]).astype(np.float32)
     if not np.isfinite(found).all():
         raise UserError(f"{path}: holds numbers that are not finite; {_PLACES}")
     return found
+
+
+def _refuse_other_order(path: str, keys: list[object], task: Task) -> None:
+    classes = [words_of(name) for name in task.classes]
+    for place, words in enumerate(words_of(str(key)) for key in keys):
+        if words in classes and words != classes[place]:
+            raise UserError(
+                f"{path}: has {str(keys[place])!r:.80} where the classes have "
+                f"{task.classes[place]}, and vectors are taken in the order of the classes; put "
+                "them in that order, or give GloVe's text file"
+            )
 
 
 def _numbers(content: object) -> list[np.ndarray]:
@@ -102,6 +117,8 @@ def _numbers(content: object) -> list[np.ndarray]:
     vectors = [np.asarray(vector) for vector in content.values()]
     if any(vector.dtype.kind not in "fiu" for vector in vectors):
         raise ValueError("not all of its values are numbers")
+    if any(vector.size != max(vector.shape, default=0) for vector in vectors):
+        raise ValueError("not all of its values are vectors")
     if len({vector.size for vector in vectors}) > 1:
         raise ValueError("its vectors have several lengths")
     return vectors
@@ -109,7 +126,8 @@ def _numbers(content: object) -> list[np.ndarray]:
 
 def words_of(name: str) -> list[str]:
     """The words of a class's name, in lower case: Frying_(food) has frying and food."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    whole = unicodedata.normalize("NFC", name)  # an accent is no sign of its own
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", whole)
     return re.findall(r"[^\W_]+", apart.lower())
 
 
@@ -153,12 +171,15 @@ def _vectors(
                 if word not in keys:
                     continue
                 vector = np.array([float(number) for number in numbers.split()])
-                if vector.shape != (width,) or not np.isfinite(vector).all():
+                if vector.shape != (width,):
                     raise ValueError(f"{word.decode()} has {vector.size} numbers, not {width}")
+                if not (np.abs(vector) <= np.finfo(np.float32).max).all():
+                    raise ValueError(f"{word.decode()} has numbers that are not finite")
                 keys.remove(word)
                 left -= 1
                 yield word.decode(), vector
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: not GloVe's vectors of {width} numbers ({cause(error)}); {_PLACES}"
+            f"{path}: not GloVe's vectors of {width} numbers ({cause(error)}); {_PLACES}, or set "
+            "config.model.label_width"
         ) from None
