@@ -19,7 +19,7 @@ PROCESSES = ("test_processes", "test_chaos", "test_launch", "test_damage")
 # Of these, tests of one of the later methods go together instead, so that they have its compiled
 # programs, and no worker is left alone with all.
 BY_METHOD = ("test_seeds", "test_variants")
-OF_METHOD = {"test_leap": "leap", "test_kept_frames": "cmpae"}
+OF_METHOD = {"test_leap": "leap", "test_kept_frames": "cmpae", "test_cmpae_runs": "cmpae"}
 METHOD = re.compile(r"\[(cmpae|dhhn|leap|mm_cse|valor)\b")
 FIRST = (*TRAININGS, *PROCESSES, "test_devices", "test_valor_from_videos", "test_time_mask")
 FIRST += ("test_variants", "test_other_task", "test_feed")

@@ -9,6 +9,7 @@ from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import recognise
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import METHODS
+from avvp_jax.metrics.events import Decision
 from avvp_jax.task import Task
 
 
@@ -45,3 +46,16 @@ def layout_of_file(path: str, method: object, task: Task) -> Layout:
         if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
             return layout
     return recognise(read_published(path).state, path, layouts, task)
+
+
+def decision_by_file(
+    path: str, layout: Layout, thresholds: str | None, usual: Decision, task: Task
+) -> Decision | None:
+    """How a model decides by a file of thresholds; None where none is given."""
+    if thresholds is None:
+        return None
+    if layout.chosen is None:
+        raise UserError(
+            f"{path}: {layout.method} chooses no thresholds for each class; load it without them"
+        )
+    return layout.chosen(thresholds, usual, task)

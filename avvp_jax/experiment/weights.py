@@ -20,7 +20,7 @@ from avvp_jax.interchange.folders import published_in
 from avvp_jax.interchange.layouts import Layout, read_given
 from avvp_jax.interchange.state_dicts import from_published, part_of
 from avvp_jax.interchange.torch_files import read_published
-from avvp_jax.methods import layout_of, stages_of
+from avvp_jax.methods import METHODS, layout_of, stages_of
 from avvp_jax.metrics.events import Decision
 from avvp_jax.nn.functional import Network, Variables
 from avvp_jax.storage.reading import is_folder, is_there, odd_file
@@ -112,7 +112,11 @@ def pick(weights: list[Weights], seed: int) -> Weights:
 
 
 def read_all_weights(
-    path: str, network: Network, config: ConfigDict, stage: str = ""
+    path: str,
+    network: Network,
+    config: ConfigDict,
+    stage: str = "",
+    decision: Decision | None = None,
 ) -> list[Weights]:
     """Reads the best models of all seeds in a work directory, or the model in a published `.pt`.
 
@@ -121,21 +125,25 @@ def read_all_weights(
       network: the network that the weights must fit.
       config: of this run.
       stage: a stage of the work directory's method; empty is its last.
+      decision: how the models decide; None is by the files that the config names, by those that
+        the work directory has for each seed, or by `config.eval`.
 
     Raises:
       UserError: there is no model, it is damaged, or it does not fit `network`.
     """
-    layout = _own_layout(config)
+    layout, whole = _own_layout(config), METHODS[config.method].layout
     published = published_path(path, [layout])
+    asked = final_stage(config, stages_of(config), stage)
+    # Only these methods ask: the task of a folder of one's own takes time to read.
+    task = spec_of_weights(config, path).task if whole.given or whole.chosen else LLP
+    decision = decision or asked.decision(config, task, None, None)
     if published is None:
-        found = _weights_of_workdir(path, network, config, stage)
+        found = _weights_of_workdir(path, network, config, stage, decision)
     else:
-        task = expected_spec(config.data).task if layout.given else LLP
         given = read_given(layout.given, network, options_of(config), task)
         found = [read_published_weights(published, network, layout, given)]
-    asked = final_stage(config, stages_of(config), stage)
-    given, usual = asked.decision(config, None, None), decision_of(asked.settings(config))
-    return [dataclasses.replace(one, decision=given or one.decision or usual) for one in found]
+    usual = decision or decision_of(asked.settings(config))
+    return [dataclasses.replace(one, decision=one.decision or usual) for one in found]
 
 
 def _own_layout(config: ConfigDict) -> Layout:
@@ -170,9 +178,9 @@ def published_path(path: str, layouts: Sequence[Layout], *, say: bool = True) ->
 
 
 def _weights_of_workdir(
-    path: str, network: Network, config: ConfigDict, stage: str
+    path: str, network: Network, config: ConfigDict, stage: str, given: Decision | None
 ) -> list[Weights]:
-    source = recall(path)
+    source, task = recall(path), recall_spec(path).task
     left = final_stage(source, stages_of(source), stage)
     refuse_other_model(
         path, left.settings(source), final_stage(config, stages_of(config)).settings(config)
@@ -187,7 +195,7 @@ def _weights_of_workdir(
         best = restore_best(folder, add_seeds_axis(one, len(group)))
         for index, seed in enumerate(group):
             variables, epoch, score = take_seed(best, index)
-            decision = left.decision(judged, path, seed)
+            decision = given or left.decision(judged, task, path, seed)
             weights.append(Weights(variables, epoch, seed, score, decision))
     return weights
 

@@ -47,9 +47,18 @@ def execute(plan: Plan) -> None:
             if len(run.stages) > 1:
                 print(f"{stage.name}: starting", flush=True)
             stage.run(run, writer)
-    if plan.final in plan.wanted:
+    if _decides_anew(plan):
         _score(plan, writer)
     writer.close()
+
+
+def _decides_anew(plan: Plan) -> bool:
+    """Whether a wanted stage is the one whose model results, or the last and chooses thresholds."""
+    stages = plan.runs[0].stages
+    later = stages[stages.index(plan.final) + 1 :]
+    if any(isinstance(stage, Training) for stage in later):
+        later = []
+    return any(stage in plan.wanted for stage in [plan.final, *later])
 
 
 def _announce(plan: Plan) -> None:

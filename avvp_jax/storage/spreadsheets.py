@@ -83,6 +83,8 @@ def _column(root: ElementTree.Element) -> list[float]:
             continue
         if cell.get("t", "n") != "n" or not math.isfinite(number := float(value)):
             raise DamagedFile(f"has no number in cell {place[0]}")
+        if int(place[1]) in found:
+            raise DamagedFile(f"has cell {place[0]} twice")
         found[int(place[1])] = number
     if not found or len(found) > MOST_ROWS or set(found) != set(range(1, len(found) + 1)):
         raise DamagedFile("has no numbers in column A, or gaps between them")

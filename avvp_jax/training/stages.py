@@ -20,6 +20,7 @@ from avvp_jax.nn.functional import Network, Variables, parser_network
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.streams import DataSpec
+from avvp_jax.task import Task
 from avvp_jax.training.checkpoints import is_finished, restore_best
 from avvp_jax.training.fit import fit
 from avvp_jax.training.job import Data, Job, Model
@@ -74,7 +75,7 @@ class Training:
       tokens: what the network's layers store numbers of, by which memory is estimated.
       given: as Layout.given: the variables of the network that are not drawn when training begins.
       fixed_epoch: config -> the epoch whose model is kept beside the best, whatever its scores.
-      decision: (config, work directory, seed) -> how a seed's model decides, where it has
+      decision: (config, task, work directory, seed) -> how a seed's model decides, where it has
         thresholds of its own; None is by `config.eval`. Without a work directory and a seed, only
         by files that the config names.
     """
@@ -93,7 +94,9 @@ class Training:
     tokens: Callable[[ConfigDict, DataSpec], Tokens] = tokens_of_segments
     given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
     fixed_epoch: Callable[[ConfigDict], int] = lambda config: 0
-    decision: Callable[[ConfigDict, str | None, int | None], Decision | None] = lambda *_: None
+    decision: Callable[[ConfigDict, Task, str | None, int | None], Decision | None] = lambda *_: (
+        None
+    )
 
     def settings(self, config: ConfigDict) -> ConfigDict:
         """The config with this stage's changes."""

@@ -19,6 +19,7 @@ from avvp_jax.methods.cmpae.thresholds import (
 )
 from avvp_jax.metrics.events import Decision, predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
+from avvp_jax.task import LLP
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 USUAL = Decision("per_modality", 0.25, 0.45)
@@ -115,9 +116,17 @@ def test_a_published_spreadsheet_is_read_as_it_is(numbers, tmp_path, target):
 
 
 def test_own_files_are_read_as_they_were_written(tmp_path):
+    """Also one at which everything counts, which config.eval.video_threshold may be."""
     path = str(tmp_path / "thresholds.npz")
-    write_thresholds(path, np.array([0.3, 0.7]), np.zeros((2, 10)))
-    assert read_thresholds(path).tolist() == [0.3, 0.7]
+    write_thresholds(path, np.array([0.3, 0.0]), np.zeros((2, 10)))
+    assert read_thresholds(path).tolist() == [0.3, 0.0]
+
+
+def test_numbers_in_another_byte_order_are_no_thresholds(tmp_path):
+    swapped = np.full(25, 0.5).astype(">f8").view("<f8")
+    write_thresholds(str(tmp_path / "x.npz"), swapped, np.zeros((25, 10)))
+    with pytest.raises(UserError, match=r"x.npz: .*no thresholds from 0 to 1"):
+        read_thresholds(str(tmp_path / "x.npz"))
 
 
 ENTITIES = '<!DOCTYPE x [<!ENTITY a "0.5">]>'
@@ -126,6 +135,7 @@ BAD_SHEETS = {
     "words": (cells(["much"]), "no readable spreadsheet"),
     "gap": (SHEET.format('<c r="A2"><v>0.5</v></c>'), "gaps"),
     "empty": (SHEET.format(""), "no numbers in column A"),
+    "twice": (SHEET.format(2 * '<c r="A1"><v>0.5</v></c>'), "has cell A1 twice"),
     "large": (cells([3.0]), "no thresholds from 0 to 1"),
     "infinite": (cells(["inf"]), "no number in cell A1"),
     "entity": (ENTITIES + cells(["&a;"]), "declares a document type"),
@@ -159,12 +169,12 @@ def test_files_that_are_no_spreadsheets_are_refused(tmp_path):
 def test_thresholds_that_are_gone_are_missed_aloud(small_config, tmp_path, capsys):
     """As after training alone; with thresholds that are given, or there, nothing is said."""
     config, path = small_config("cmpae"), tmp_path / "thresholds/thresholds.npz"
-    assert decision(config, str(tmp_path), config.seed) is None
+    assert decision(config, LLP, str(tmp_path), config.seed) is None
     said = capsys.readouterr().err
     assert said.startswith(f"warning: {path} is not there") and said.count("\n") == 1
     path.parent.mkdir()
     write_thresholds(str(path), np.full(25, 0.3), np.zeros((25, len(CANDIDATES))))
-    assert decision(config, str(tmp_path), config.seed).video[1] == (0.3,) * 25
+    assert decision(config, LLP, str(tmp_path), config.seed).video[1] == (0.3,) * 25
     config.cmpae.thresholds = str(path)
-    assert decision(config, None, None).video[1] == (0.3,) * 25
+    assert decision(config, LLP, None, None).video[1] == (0.3,) * 25
     assert capsys.readouterr().err == ""

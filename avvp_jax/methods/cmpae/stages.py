@@ -20,8 +20,6 @@ from avvp_jax.methods.cmpae.network import EvidenceParser
 from avvp_jax.methods.cmpae.thresholds import (
     chosen_thresholds,
     decision_by,
-    read_thresholds,
-    with_thresholds,
     write_thresholds,
 )
 from avvp_jax.methods.han.method import MODEL as PARSER_MODEL
@@ -34,6 +32,7 @@ from avvp_jax.nn.functional import Network, make_network, parser_network
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.reading import is_there
 from avvp_jax.streams import DataSpec
+from avvp_jax.task import Task
 from avvp_jax.training.artefacts import Artefact, Maker
 from avvp_jax.training.run import Run, Stage, decision_of, left_by, make_predictor
 from avvp_jax.training.stages import Training
@@ -141,10 +140,15 @@ def usable_files(run: Run) -> None:
         decision_by(run.options.thresholds, decision_of(run.config), run.spec.task)
 
 
-def decision(config: ConfigDict, workdir: str | None, seed: int | None) -> Decision | None:
+def decision(
+    config: ConfigDict, task: Task, workdir: str | None, seed: int | None
+) -> Decision | None:
     """How a seed's model decides: by the thresholds of a file, or by those of its own stage.
 
     None where neither is there, as after training alone, which a warning says.
+
+    Raises:
+      UserError: they are damaged, or of another number of classes.
     """
     path = config.cmpae.thresholds
     if not path and workdir is not None:
@@ -153,7 +157,7 @@ def decision(config: ConfigDict, workdir: str | None, seed: int | None) -> Decis
             usual = config.eval.video_threshold
             warn(f"{path} is not there: what is seen is decided at {usual} for all classes")
             path = ""
-    return with_thresholds(decision_of(config), read_thresholds(path)) if path else None
+    return decision_by(path, decision_of(config), task) if path else None
 
 
 def evidence_parser(config: ConfigDict, spec: DataSpec) -> Network:

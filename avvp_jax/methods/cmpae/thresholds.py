@@ -20,7 +20,11 @@ from avvp_jax.task import MODALITIES, Task
 
 CANDIDATES = np.round(np.arange(25, 71, 5) / 100, 2)
 SHEET = "Thres"
-_WAY_OUT = "use the published .xlsx, or a thresholds.npz of another run"
+_LEAST = 1e-9  # of a threshold above 0; numbers read with the wrong byte order are tiny
+_WAY_OUT = (
+    "give the published .xlsx, or the thresholds.npz of a run on the same classes, as "
+    "config.cmpae.thresholds or load's thresholds"
+)
 
 
 def chosen_thresholds(
@@ -75,7 +79,9 @@ def decision_by(path: str, usual: Decision, task: Task) -> Decision:
     """
     found, classes = read_thresholds(path), len(task.classes)
     if len(found) != classes:
-        raise UserError(f"{path}: has {len(found)} thresholds, and the task {classes} classes")
+        raise UserError(
+            f"{path}: has {len(found)} thresholds, and the task {classes} classes; {_WAY_OUT}"
+        )
     return with_thresholds(usual, found)
 
 
@@ -103,6 +109,6 @@ def read_thresholds(path: str) -> Float[np.ndarray, " classes"]:
         visual = read_npz(path, ("visual",), _WAY_OUT)["visual"]
     if visual.dtype.kind != "f" or visual.ndim != 1 or not len(visual):
         raise UserError(f"{path}: holds no thresholds of visual classes; {_WAY_OUT}")
-    if not ((visual > 0) & (visual <= 1)).all():
+    if not ((visual == 0) | (visual >= _LEAST) & (visual <= 1)).all():
         raise UserError(f"{path}: holds values that are no thresholds from 0 to 1; {_WAY_OUT}")
     return visual.astype(np.float64)

@@ -1,0 +1,81 @@
+"""CMPAE's runs: whose thresholds decide, stages one by one, and pages about them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from avvp_jax.api import load
+from avvp_jax.errors import UserError
+from avvp_jax.methods.cmpae.thresholds import CANDIDATES, read_thresholds, write_thresholds
+from avvp_jax.modes import comparison, run
+
+
+def thresholds_file(path, classes: int = 25) -> str:
+    """A file of thresholds of 0.4."""
+    write_thresholds(str(path), np.full(classes, 0.4), np.zeros((classes, len(CANDIDATES))))
+    return str(path)
+
+
+@pytest.mark.parametrize("lost", ["gone", "damaged"])
+def test_thresholds_that_are_given_make_those_of_a_run_needless(finished, tmp_path, capsys, lost):
+    """A file that the config names is as much a run's own as one that its stage left."""
+    config, workdir, _ = finished("cmpae")
+    workdir = shutil.copytree(workdir, tmp_path / "W")
+    own, given = workdir / "thresholds/thresholds.npz", thresholds_file(tmp_path / "given.npz")
+    own.unlink() if lost == "gone" else own.write_bytes(b"x")
+    assert load(workdir, thresholds=given)._decision.video[1] == (0.4,) * 25
+    record = json.loads((workdir / "config.json").read_text())
+    record["config"]["cmpae"]["thresholds"] = str(tmp_path / "theirs.npz")
+    (workdir / "config.json").write_text(json.dumps(record))
+    assert load(workdir, thresholds=given)._decision.video[1] == (0.4,) * 25
+    with pytest.raises(UserError, match=r"theirs.npz: cannot be read.*as config.cmpae.thresholds"):
+        load(workdir)
+    config = config.copy_and_resolve_references()
+    config.cmpae.thresholds = given
+    run(config, str(workdir), "predict")
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_in_eval_too_a_file_of_other_classes_is_named(finished, tmp_path):
+    config, workdir, _ = finished("cmpae")
+    few, config = thresholds_file(tmp_path / "few.npz", 3), config.copy_and_resolve_references()
+    config.cmpae.thresholds, config.init_from = few, str(workdir)
+    for mode in ("eval", "predict"):
+        with pytest.raises(UserError, match=r"few.npz: has 3 thresholds, and the task 25 classes"):
+            run(config, str(tmp_path / "W"), mode)
+    assert not (tmp_path / "W").exists() or not list((tmp_path / "W").iterdir())
+
+
+def test_the_scores_are_those_by_thresholds_that_are_chosen_later(finished, tmp_path, capsys):
+    """Training alone decides at 0.45, and says so; the last stage alone scores again."""
+    config, whole, _ = finished("cmpae")
+    workdir = shutil.copytree(whole, tmp_path / "W")
+    (workdir / "thresholds/thresholds.npz").unlink()
+    scores = {}
+    for stage in ("train", "thresholds"):
+        config = config.copy_and_resolve_references()
+        config.stages = (stage,)
+        run(config, str(workdir), "train")
+        told = capsys.readouterr().err
+        assert ("decided at 0.45 for all" in told) == (stage == "train")
+        scores[stage] = np.load(workdir / "parsed_test.npz")["predicted"]
+    chosen = read_thresholds(str(workdir / "thresholds/thresholds.npz"))
+    np.testing.assert_array_equal(chosen, read_thresholds(str(whole / "thresholds/thresholds.npz")))
+    np.testing.assert_array_equal(
+        scores["thresholds"], np.load(whole / "parsed_test.npz")["predicted"]
+    )
+    assert not np.array_equal(scores["train"], scores["thresholds"])
+
+
+def test_its_pages_show_its_stages_and_compare_it(finished, tmp_path, capsys):
+    """The page of a run, and one with JoMoLD, of other data sets with the same videos."""
+    (_, cmpae, _), (_, jomold, _) = (finished(name) for name in ("cmpae", "jomold"))
+    page = (cmpae / "report.html").read_text()
+    for part in ("Stage estimator", "Stage train", "ratios/noise_ratios.table.json", "66.4"):
+        assert part in page
+    comparison.run([str(jomold), str(cmpae)], str(tmp_path / "c.html"))
+    told, page = capsys.readouterr().out, (tmp_path / "c.html").read_text()
+    assert "CMPAE" in told and "JoMoLD" in told and "not tested" not in told
+    assert "CMPAE (paper, test)" in page and "cmpae.early_epoch" in page and "NaN" not in page
