@@ -12,6 +12,7 @@ from avvp_jax.data.features import ResidentFeatures
 from avvp_jax.encoders.extractor import Extractor
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.published_models import (
+    decision_by_file,
     known_layouts,
     layout_of_file,
     model_of_file,
@@ -25,7 +26,7 @@ from avvp_jax.experiment.weights import (
     read_all_weights,
     read_published_weights,
 )
-from avvp_jax.interchange.layouts import Layout, read_given
+from avvp_jax.interchange.layouts import read_given
 from avvp_jax.media.frames import PUBLISHED
 from avvp_jax.methods import METHODS, stages_of
 from avvp_jax.metrics.events import Decision, events_of, predicted_segments
@@ -227,10 +228,12 @@ def load(
         model of CMPAE, which a `.pt` does not hold; of a work directory in the place of its own.
 
     Raises:
-      UserError: nothing is there, it is damaged, or no known method fits it; the method does not
-        choose thresholds.
+      UserError: nothing is there, it is damaged, or no known method fits it; a file is given that
+        the model has no use for.
     """
     path = os.fspath(path)
+    label_embeddings = label_embeddings and _path("label_embeddings", label_embeddings)
+    thresholds = None if thresholds is None else _path("thresholds", thresholds)
     check_value("pick_seed", seed)
     if not isinstance(task, Task | None):
         raise UserError(f"task must be an avvp_jax.task.Task, not {task!r:.80}")
@@ -240,10 +243,12 @@ def load(
         if task not in (None, spec.task):
             raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
         network = final_stage(config, stages_of(config)).result_network(config, spec)
-        weights = pick(read_all_weights(path, network, config, config.eval.stage), seed)
+        if label_embeddings is not None:
+            raise UserError(f"{path}: a run takes no label_embeddings; load it without them")
         layout, usual = METHODS[config.method].layout, decision_of(config)
-        decision = _by_file(path, layout, thresholds, usual, spec.task) or weights.decision or usual
-        return TrainedParser(network, weights, spec, decision, config.extract.fidelity)
+        given = decision_by_file(path, layout, thresholds, usual, spec.task)
+        weights = pick(read_all_weights(path, network, config, config.eval.stage, given), seed)
+        return TrainedParser(network, weights, spec, weights.decision, config.extract.fidelity)
     path, task = published, task or LLP
     layout = layout_of_file(published, method, task)
     if model and method is None:
@@ -251,24 +256,13 @@ def load(
     layout = dataclasses.replace(layout, model=model_of_file(layout, model or {}))
     spec = data_spec(layout.streams, task)
     network = layout.network(spec)
-    options = {"label_embeddings": label_embeddings and _path("label_embeddings", label_embeddings)}
+    if label_embeddings is not None and not layout.given:
+        raise UserError(f"{path}: {layout.method} takes no label_embeddings; load it without them")
+    options = {"label_embeddings": label_embeddings}
     given = read_given(layout.given, network, options, task)
     weights = read_published_weights(path, network, layout, given)
-    decision = _by_file(path, layout, thresholds, layout.decision, task) or layout.decision
-    return TrainedParser(network, weights, spec, decision)
-
-
-def _by_file(
-    path: str, layout: Layout, thresholds: object, usual: Decision, task: Task
-) -> Decision | None:
-    """How a model decides by a file of thresholds; None where none is given."""
-    if thresholds is None:
-        return None
-    if layout.chosen is None:
-        raise UserError(
-            f"{path}: {layout.method} chooses no thresholds for each class; load it without them"
-        )
-    return layout.chosen(_path("thresholds", thresholds), usual, task)
+    decision = decision_by_file(path, layout, thresholds, layout.decision, task)
+    return TrainedParser(network, weights, spec, decision or layout.decision)
 
 
 def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:

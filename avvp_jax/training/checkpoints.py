@@ -265,6 +265,11 @@ def is_finished(folder: str, steps: int, template: Best) -> bool:
     return True
 
 
+def has_state(folder: str) -> bool:
+    """Whether a stage's folder holds a state to resume from."""
+    return latest_step(epath.Path(absolute(folder)) / "latest") is not None
+
+
 def best_epoch(folder: str) -> int | None:
     """The epoch that numbers the best model in a stage's folder; None if there is none."""
     return latest_step(epath.Path(absolute(folder)) / "best")

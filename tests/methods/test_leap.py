@@ -14,6 +14,7 @@ import torch
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.state_dicts import from_published, to_published
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.leap import stages as leap
 from avvp_jax.methods.leap.label_embeddings import NAME, made_up
@@ -24,6 +25,7 @@ from avvp_jax.modes import run
 from avvp_jax.task import LLP, MODALITIES
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
+from avvp_jax.training.run import whole_run
 from avvp_jax.training.step import make_step
 from configs.leap import get_config
 from tests.first_states import begin
@@ -178,6 +180,28 @@ def test_the_loss_of_a_hard_probability_is_logged_and_has_no_gradient():
     label = np.array([[1, 0, 1, 0]], np.float32)
     found = bce(jnp.array([[0.0, 1.0, 1.0, 0.0]]), label, np.ones(1, np.float32))
     np.testing.assert_allclose(found, (16.118 + 15.942) / 4, atol=1e-3)
+
+
+def test_a_run_that_resumes_needs_no_file_of_embeddings(finished, tmp_path):
+    """They are in its state; a run that begins asks for them."""
+    config, workdir, _ = finished("leap")
+    config = config.copy_and_resolve_references()
+    config.leap.label_embeddings = str(tmp_path / "gone.pt")
+    leap.demands(whole_run(config, str(workdir), []))
+    with pytest.raises(UserError, match=r"gone\.pt: cannot be read"):
+        leap.demands(whole_run(config, str(tmp_path / "W"), []))
+
+
+def test_embeddings_that_a_model_has_no_use_for_are_refused(finished, published_state, tmp_path):
+    path, workdir = tmp_path / "han.pt", finished("leap").workdir
+    write_published({str(path): PublishedFile(published_state("han", 1))})
+    for model, given, says in (
+        (workdir, tmp_path / "e.pt", "W: a run takes no label_embeddings"),
+        (path, tmp_path / "e.pt", "han.pt: han takes no label_embeddings"),
+        (path, 3, "label_embeddings must be a path, not 3"),
+    ):
+        with pytest.raises(UserError, match=says):
+            load(model, label_embeddings=given)
 
 
 def test_an_exported_model_says_the_same_when_it_is_read_again(finished, tmp_path, monkeypatch):

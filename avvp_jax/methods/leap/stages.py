@@ -19,8 +19,10 @@ from avvp_jax.methods.taught import taught_arrays, teachers_of_training
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.time_mask import Lengths, cleared, present
+from avvp_jax.runtime import processes
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES
+from avvp_jax.training.checkpoints import has_state
 from avvp_jax.training.run import Run, Stage, options_of
 from avvp_jax.training.stages import Training
 from avvp_jax.training.step import Loss, LossAndParts
@@ -129,11 +131,14 @@ def stages(config: ConfigDict) -> list[Stage]:
 def demands(run: Run) -> None:
     """Checks that there are the teachers' labels, and embeddings of the classes.
 
+    A run that resumes has these in its state; of groups of seeds, one may have yet to begin.
+
     Raises:
       UserError: says what is missing, and how to get it.
     """
     teachers_of_training(run)
-    if not run.config.init_from:
+    begun = processes.as_the_first(processes.first() and has_state(run.folder("train")))
+    if not (run.config.init_from or begun):
         shape = len(run.spec.task.classes), run.config.model.label_width
         label_embeddings(options_of(run.config), run.spec.task, shape)
 
