@@ -2,6 +2,7 @@
 
 import collections
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -110,6 +111,16 @@ def test_words_that_glove_lacks_are_named(tmp_path):
     assert said in str(told.value) and "\n" not in str(told.value)
     with pytest.raises(UserError, match=r"classes __ have no words"):
         read(write_glove(tmp_path / "g.txt"), Task("Odd", ("food", "__"), 3, 1))
+
+
+@pytest.mark.parametrize("names", [("food", "Food"), ("old_saw", "x", "Saw, (old)")])
+def test_classes_of_the_same_words_are_refused(tmp_path, names):
+    """One embedding would ask for both."""
+    write_glove(tmp_path / "g.txt", VECTORS | {"x": VECTORS["old"]})
+    with pytest.raises(UserError, match=rf"classes {names[0]}, {re.escape(names[-1])} have the sa"):
+        read(tmp_path / "g.txt", Task("Alike", names, 3, 1))
+    near = Task("Near", ("Baby_cry", "Cry, baby, cry"), 3, 1)
+    assert (np.diff(read(tmp_path / "g.txt", near), axis=0) != 0).any()
 
 
 class Evil:

@@ -135,13 +135,21 @@ def by_names(path: str, task: Task, width: int) -> Float[np.ndarray, "classes wi
     """Those of GloVe's text file: for each class, the mean of its words' vectors.
 
     Raises:
-      UserError: the file is damaged, or lacks a word; names it.
+      UserError: the file is damaged, or lacks a word; names it. Classes have the same words.
     """
     words = {name: words_of(name) for name in task.classes}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in task.classes:
+        alike.setdefault(tuple(sorted(words[name])), []).append(name)
     if wordless := [name for name in task.classes if not words[name]]:
         raise UserError(
             f"classes {first_ten(wordless)} have no words to look for in {path}; rename them, or "
             "give a .pt of a dict with a vector for each class in order"
+        )
+    if same := next((names for names in alike.values() if len(names) > 1), None):
+        raise UserError(
+            f"classes {first_ten(same)} have the same words, so that {path} has one embedding for "
+            "them; rename them, or give a .pt of a dict with a vector for each class in order"
         )
     wanted = {word for each in words.values() for word in each}
     found = dict(_vectors(path, wanted, width))
