@@ -118,6 +118,8 @@ WIDTH, DEPTH, SEEDS = whole(1, 2**17), whole(1, 100), whole(1, 2**16)
 POSITIVE = Limit("a number greater than 0, at most 1e+09", lambda x: _is_number(x) and 0 < x <= 1e9)
 NOT_NEGATIVE = number(0, 1e9)
 SHARE = Limit("a number of at least 0 and less than 1", lambda x: _is_number(x) and 0 <= x < 1)
+# Of a threshold that 0 must not reach: that is the probability in segments that are not there.
+POSITIVE_SHARE = Limit("a number greater than 0, at most 1", lambda x: _is_number(x) and 0 < x <= 1)
 SWITCH = Limit("True or False", lambda x: isinstance(x, bool))
 TEXT = Limit("UTF-8 text without a NUL", is_text)
 NAMES = Limit("a tuple of names, for example ('val', 'test')", _are_names)

@@ -14,6 +14,7 @@ from avvp_jax.schema import (
     NAMES,
     NOT_NEGATIVE,
     POSITIVE,
+    POSITIVE_SHARE,
     SEED,
     SEEDS,
     SELECT,
@@ -117,7 +118,7 @@ _COMMON: dict[str, dict[str, Field] | Field] = {
     "eval": {
         "splits": Field(NAMES, free_on_resume=True),
         "video_filter": Field(choice(*VIDEO_FILTERS)),
-        "segment_threshold": Field(number(0, 1), before=THRESHOLD),
+        "segment_threshold": Field(POSITIVE_SHARE, before=THRESHOLD),
         "video_threshold": Field(number(0, 1), before=THRESHOLD),
         "select": Field(SELECT),
         "ties": Field(choice("later", "earlier")),

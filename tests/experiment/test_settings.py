@@ -29,6 +29,8 @@ REFUSED = {
     "eval.video_filter": "none",
     "eval.splits": (),
     "eval.plots": -1,
+    "eval.segment_threshold": 0,
+    "eval.video_threshold": 1.5,
     "seed": -1,
 }
 
