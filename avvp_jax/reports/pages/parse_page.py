@@ -150,6 +150,7 @@ def _show(parse: Parse) -> _Shown:
     of_video = video_probabilities(parse.probs, parse.video_filter)
     both = np.stack([parse.probs["frame_prob"], of_video])  # [2, segments, 2 modalities, classes]
     occurs = (codes(both).min(axis=0) >= round(LOWEST * STEPS)).any(axis=(0, 1))
+    occurs |= parse.segments.any(axis=(0, 1))  # a model's own threshold may be lower
     path = parse.facts.get("path")
     # A relative or empty one is of nobody's making: this program writes absolute ones.
     path = path if isinstance(path, str) and os.path.isabs(path) and "\0" not in path else None

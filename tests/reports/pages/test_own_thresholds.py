@@ -1,5 +1,8 @@
 """The page of a model that has a threshold for each class."""
 
+import dataclasses
+
+from avvp_jax.reports.pages.parse_page import _show
 from tests.reports.pages.parsed import a_parse, ready, write
 
 
@@ -26,3 +29,13 @@ def test_a_model_with_thresholds_of_its_own_decides_until_the_slider_does(browse
     assert browser.run(said) == "0.60" and "reach 0.60" in browser.run(counted)
     browser.run("document.getElementById('reset').click()")
     assert browser.run(said) == "the model's own"
+
+
+def test_a_class_that_a_low_threshold_finds_is_on_the_page():
+    """Of videos that all count, a segment is found however improbable its class is in the video."""
+    parse = a_parse("low", 20, seed=5)
+    parse.probs["frame_prob"][..., -1] = 0.9
+    assert 5 not in _show(parse).entry["kept"]
+    low = dataclasses.replace(parse, thresholds=(0.5, 0.0), segments=parse.segments.copy())
+    low.segments[:, :, -1] = True
+    assert 5 in _show(low).entry["kept"]
