@@ -16,7 +16,8 @@ from avvp_jax.training.stages import Training
 # Share of a device's memory for the data set and the seeds; compiled programs need the rest.
 SHARE = 0.6
 # Copies of the parameters that a seed needs: the parameters, two moments, the best model, all four
-# again while a checkpoint is written, and the gradient. The fewest: without the checkpoint.
+# again while a checkpoint is written, and the gradient. The fewest: without the checkpoint. A model
+# that is kept beside the best is one more, in a checkpoint too.
 COPIES, FEWEST_COPIES = 9, 5
 # Numbers that a training step stores per token, as a multiple of the network's width, and for each
 # head and each token that it attends to: a conservative estimate, and the fewest.
@@ -49,9 +50,10 @@ def seeds_on_a_device(config: ConfigDict, at_once: int) -> int:
 def fitting(config: ConfigDict, spec: DataSpec, stage: Training, free: float) -> int:
     """How many seeds of a stage fit into `free` bytes; at least one."""
     count, settings = parameters(config, spec, stage), stage.settings(config)
+    copies = COPIES + 2 * (stage.fixed_epoch(settings) > 0)
     videos = max(settings.train.batch_size, settings.eval.batch_size)
     stored = activations(stage, settings, spec, videos, ACTIVATIONS, ATTENDED)
-    return max(1, int(free / (4 * (COPIES * count + stored))))
+    return max(1, int(free / (4 * (copies * count + stored))))
 
 
 def activations(
@@ -88,7 +90,8 @@ def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
         model, batch = settings.model, min(settings.train.batch_size, len(run.train))
         fewest = FEWEST_ACTIVATIONS, FEWEST_ATTENDED
         stored = activations(stage, settings, spec, batch, *fewest) // share
-        needed = 4 * (FEWEST_COPIES * parameters(config, spec, stage) * seeds + stored)
+        copies = FEWEST_COPIES + (stage.fixed_epoch(settings) > 0)
+        needed = 4 * (copies * parameters(config, spec, stage) * seeds + stored)
         if needed > there:
             raise UserError(
                 f"config.model.width={model.width}, feed_forward={model.feed_forward}, layers="

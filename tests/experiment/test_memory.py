@@ -1,5 +1,6 @@
 """What is said to fit counts with the segments of a clip."""
 
+import dataclasses
 import importlib
 
 import pytest
@@ -65,3 +66,14 @@ def test_classes_count_where_each_is_a_token(tmp_path):
         )
     ]
     assert stored[0] < 3.1 * GB < stored[1] < 2 * 3.1 * GB
+
+
+def test_a_model_that_is_kept_beside_the_best_counts(tmp_path):
+    """CMPAE's, of an epoch of its own: of 5.7 million parameters, twice with a checkpoint."""
+    config = importlib.import_module("configs.cmpae").get_config()
+    *_, train, _ = stages_of(config)
+    spec = made_up_split("train", "base").spec
+    free = 3000 * 4 * memory.COPIES * memory.parameters(config, spec, train)
+    without = dataclasses.replace(train, fixed_epoch=lambda config: 0)
+    one, both = (memory.fitting(config, spec, x, free) for x in (without, train))
+    assert both < one
