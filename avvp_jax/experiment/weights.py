@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from avvp_jax.data.prepared import expected_spec
-from avvp_jax.errors import UserError, first_ten
+from avvp_jax.errors import UserError, first_ten, warn
 from avvp_jax.experiment.records import has_begun, recall, recall_spec, records_a_run
 from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.settings import value_of
@@ -23,9 +23,10 @@ from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import METHODS, layout_of, stages_of
 from avvp_jax.metrics.events import Decision
 from avvp_jax.nn.functional import Network, Variables
+from avvp_jax.runtime import processes
 from avvp_jax.storage.reading import is_folder, is_there, odd_file
 from avvp_jax.storage.writing import on_cloud
-from avvp_jax.streams import DataSpec
+from avvp_jax.streams import STREAM_SETS, STREAMS, DataSpec
 from avvp_jax.task import LLP, Task
 from avvp_jax.training.checkpoints import restore_best
 from avvp_jax.training.run import (
@@ -141,9 +142,23 @@ def read_all_weights(
         found = _weights_of_workdir(path, network, config, stage, decision)
     else:
         given = read_given(layout.given, network, options_of(config), task)
+        _warn_of_averages(published, layout, config.data.streams)
         found = [read_published_weights(published, network, layout, given)]
     usual = decision or decision_of(asked.settings(config))
     return [dataclasses.replace(one, decision=one.decision or usual) for one in found]
+
+
+def _warn_of_averages(path: str, layout: Layout, streams: str) -> None:
+    """Says so if a published model of all frames is to read their averages."""
+    wanted, given = (
+        any(STREAMS[name].keeps_frames for name in STREAM_SETS[key])
+        for key in (layout.streams, streams)
+    )
+    if wanted and not given and processes.first():
+        warn(
+            f"{path} was trained on all frames of a segment, and config.data.streams={streams} has "
+            f"their averages: what it says is another thing; give data with {layout.streams}"
+        )
 
 
 def _own_layout(config: ConfigDict) -> Layout:

@@ -1,5 +1,8 @@
 """CMPAE's runs: whose thresholds decide, stages one by one, and pages about them."""
 
+import contextlib
+import importlib
+import io
 import json
 import shutil
 
@@ -8,8 +11,12 @@ import pytest
 
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
+from avvp_jax.experiment.weights import read_all_weights
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
+from avvp_jax.methods.cmpae.method import LAYOUT
 from avvp_jax.methods.cmpae.thresholds import CANDIDATES, read_thresholds, write_thresholds
 from avvp_jax.modes import comparison, run
+from avvp_jax.streams import data_spec
 
 
 def thresholds_file(path, classes: int = 25) -> str:
@@ -79,3 +86,17 @@ def test_its_pages_show_its_stages_and_compare_it(finished, tmp_path, capsys):
     told, page = capsys.readouterr().out, (tmp_path / "c.html").read_text()
     assert "CMPAE" in told and "JoMoLD" in told and "not tested" not in told
     assert "CMPAE (paper, test)" in page and "cmpae.early_epoch" in page and "NaN" not in page
+
+
+def test_a_published_model_of_frames_says_so_of_averages(published_state, tmp_path):
+    path, config = str(tmp_path / "cmpae.pt"), importlib.import_module("configs.cmpae").get_config()
+    write_published({path: PublishedFile(published_state("cmpae", 3), {"epochs": 20})})
+    config.init_from, told = path, {}
+    for dataset, streams in (("llp/base", "base"), ("llp/base_frames", "base_frames")):
+        config.data.dataset, config.data.streams = dataset, streams
+        network = LAYOUT.network(data_spec(streams))
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            read_all_weights(path, network, config)
+        told[streams] = said.getvalue()
+    assert told["base_frames"] == "" and told["base"].count("\n") == 1
+    assert "cmpae.pt was trained on all frames of a segment" in told["base"]
