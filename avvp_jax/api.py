@@ -222,14 +222,12 @@ def load(
       seed: which seed of a work directory with several; -1 is the best on val.
       task: the classes and segments of a `.pt` that was exported from another task than LLP. A work
         directory knows its own.
-      label_embeddings: the file of config.leap.label_embeddings, for a `.pt` of LEAP, which does
-        not hold them; a work directory does.
+      label_embeddings: the file of config.leap.label_embeddings, which only a `.pt` of LEAP lacks.
       thresholds: the file of config.cmpae.thresholds, a published .xlsx or a thresholds.npz, for a
         model of CMPAE, which a `.pt` does not hold; of a work directory in the place of its own.
 
     Raises:
-      UserError: nothing is there, it is damaged, or no known method fits it; a file is given that
-        the model has no use for.
+      UserError: nothing is there, it is damaged, no known method fits it, or a file has no use.
     """
     path = os.fspath(path)
     label_embeddings = label_embeddings and _path("label_embeddings", label_embeddings)
@@ -258,8 +256,7 @@ def load(
     network = layout.network(spec)
     if label_embeddings is not None and not layout.given:
         raise UserError(f"{path}: {layout.method} takes no label_embeddings; load it without them")
-    options = {"label_embeddings": label_embeddings}
-    given = read_given(layout.given, network, options, task)
+    given = read_given(layout.given, network, {"label_embeddings": label_embeddings}, task)
     weights = read_published_weights(path, network, layout, given)
     decision = decision_by_file(path, layout, thresholds, layout.decision, task)
     return TrainedParser(network, weights, spec, decision or layout.decision)
