@@ -7,6 +7,7 @@ are kept, so that those programs load our files with strict=True. A file that is
 again is unchanged.
 """
 
+import re
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -36,8 +37,8 @@ WORDS = {
     "var": "running_var",
     "count": "num_batches_tracked",
 }
-# The layer of every published parser that has a row for each class.
-CLASSIFIER = "fc_prob.weight"
+# The layer of published parsers that has a row for each class, or a tensor for each.
+CLASSIFIER, CLASSIFIERS = "fc_prob.weight", re.compile(r"fc_prob\.[\w.]*\d\.weight")
 TRANSPOSED = ("kernel", "in_kernel", "taps")
 # In a published word: each index of our first axis, which has a tensor of its own.
 EACH = "*"
@@ -119,7 +120,7 @@ def from_published(
     if difference := _other_names(found, wanted):
         raise UserError(
             f"{path}: not a checkpoint of {layout.method} as configured: it {difference}; give the "
-            "config of the method it is from"
+            "config of the method it is from, and the classes and layers that it was trained with"
         )
     if misfits := _misfits(found, wanted):
         raise UserError(
@@ -197,19 +198,21 @@ def recognise(
             f"config.model that it was trained with{_classes_of(state, task)}"
         )
     nearest = min(wanted, key=lambda each: len(found.keys() ^ wanted[each].keys()))
-    what = f"it holds {first_ten(sorted(found))}" if found else "it is empty"
+    what, of = f"it holds {first_ten(sorted(found))}" if found else "it is empty", ""
     if found.keys() & wanted[nearest].keys():
         what = f"of {nearest}, the nearest, it {_other_names(found, wanted[nearest])}"
+        of = _classes_of(state, task)
     raise UserError(
         f"{path}: not the published checkpoint of a known method ({', '.join(wanted)}): {what}; "
-        "give a published .pt, or the work directory that it was exported from"
+        f"give a published .pt, or the work directory that it was exported from{of}"
     )
 
 
 def _classes_of(state: Mapping[str, np.ndarray], task: Task) -> str:
     """The rest of a way out, where a file has another number of classes than the task."""
-    found = next((len(value) for name, value in state.items() if name == CLASSIFIER), None)
-    if found in (None, len(task.classes)):
+    each = sum(CLASSIFIERS.fullmatch(name) is not None for name in state)
+    found = len(state[CLASSIFIER]) if CLASSIFIER in state else each
+    if found in (0, len(task.classes)):
         return ""
     return f", and as task its {found} classes, not the {len(task.classes)} of {task.name}"
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import recipe
 
+from avvp_jax.errors import UserError
 from avvp_jax.experiment.settings import flat_config
-from avvp_jax.interchange.state_dicts import from_published
+from avvp_jax.interchange.state_dicts import from_published, recognise, to_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.mm_cse.losses import (
     MAPS,
@@ -22,6 +23,8 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import scores
 from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import make_network
+from avvp_jax.streams import data_spec
+from avvp_jax.task import LLP, Task
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
 from avvp_jax.training.step import make_step
@@ -199,3 +202,15 @@ def test_a_loss_counts_as_much_as_the_config_says(published_state, recipe_batch,
     totals = nothing, total
     terms = sum(value for name, value in parts.items() if name.startswith(f"loss/{key}"))
     np.testing.assert_allclose(totals[1] - totals[0], 2 * terms, rtol=1e-4)
+
+
+def test_a_file_of_other_classes_says_how_many():
+    """Each class has tensors of its own, so that names differ, and not their shapes."""
+    task, layout = Task("seven", tuple("abcdefg"), 10, 1), dataclasses.replace(LAYOUT, model=SMALL)
+    shapes = layout.file_network(data_spec("clip_clap", task)).shapes()
+    state = to_published(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes), layout, {})
+    assert recognise(state, "x.pt", [layout], task) is layout
+    with pytest.raises(UserError, match="and as task its 7 classes, not the 25 of LLP"):
+        recognise(state, "x.pt", [layout], LLP)
+    with pytest.raises(UserError, match="lacks a_unmix.* the classes and layers that it was"):
+        from_published(state, layout.file_network().shapes(), layout, "x.pt")
