@@ -6,9 +6,11 @@ from ml_collections import ConfigDict
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.schema import weightless
 from avvp_jax.experiment.weights import Leftover, read_weights, spec_of_weights
+from avvp_jax.interchange.layouts import Layout
 from avvp_jax.interchange.state_dicts import check_exportable, other_options, part_of, to_published
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import layout_of, stages_of
+from avvp_jax.metrics.events import Decision
 from avvp_jax.runtime import processes
 from avvp_jax.task import LLP, Task
 from avvp_jax.training.sequence import final_stage
@@ -42,8 +44,16 @@ def export(config: ConfigDict, workdir: str) -> None:
         print(f"{path}: {len(file.state)} tensors", flush=True)
     if other := other_options(model, layout):
         print(f"to read it again, set {', '.join(other)}", flush=True)
-    for line in notes_on_task(spec.task):
+    for line in (*notes_on_file(layout, weights.decision), *notes_on_task(spec.task)):
         print(line, flush=True)
+
+
+def notes_on_file(layout: Layout, decision: Decision | None) -> list[str]:
+    """What a user of an exported file needs beside it; empty if nothing."""
+    notes = [f"it does not hold {name}: give them again to read it" for name in layout.given]
+    if layout.chosen and isinstance(decision and decision.video, tuple):
+        notes.append("it does not hold thresholds of classes: give them again to read it")
+    return notes
 
 
 def notes_on_task(task: Task) -> list[str]:

@@ -204,7 +204,9 @@ def test_embeddings_that_a_model_has_no_use_for_are_refused(finished, published_
             load(model, label_embeddings=given)
 
 
-def test_an_exported_model_says_the_same_when_it_is_read_again(finished, tmp_path, monkeypatch):
+def test_an_exported_model_says_the_same_when_it_is_read_again(
+    finished, tmp_path, monkeypatch, capsys
+):
     """With embeddings that come with the work directory, and from a file beside the .pt."""
     config, workdir, _ = finished("leap")
     model = config.model.to_dict()
@@ -213,6 +215,7 @@ def test_an_exported_model_says_the_same_when_it_is_read_again(finished, tmp_pat
     config = config.copy_and_resolve_references()
     config.export_to, config.init_from = str(tmp_path / "out.pt"), str(workdir)
     run(config, str(tmp_path / "X"), "export")
+    assert "it does not hold label_embeddings: give them again" in capsys.readouterr().out
     embeddings = made_up(LLP, model["label_width"])
     vectors = dict(zip(LLP.classes, map(torch.from_numpy, embeddings), strict=True))
     torch.save(vectors, tmp_path / "e.pt")

@@ -9,6 +9,7 @@ import pytest
 import recipe
 
 from avvp_jax.errors import UserError
+from avvp_jax.methods import METHODS
 from avvp_jax.methods.cmpae.stages import decision
 from avvp_jax.methods.cmpae.thresholds import (
     CANDIDATES,
@@ -19,6 +20,7 @@ from avvp_jax.methods.cmpae.thresholds import (
 )
 from avvp_jax.metrics.events import Decision, predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
+from avvp_jax.modes.export import notes_on_file
 from avvp_jax.task import LLP
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -164,6 +166,15 @@ def test_files_that_are_no_spreadsheets_are_refused(tmp_path):
         read_thresholds(write_sheet(path, "", workbook=WORKBOOK.replace("Thres", "Other")))
     with pytest.raises(UserError, match="lacks 'xl/else.xml'"):
         read_thresholds(write_sheet(path, "", "else.xml"))
+
+
+def test_an_exported_model_needs_its_thresholds_beside_it():
+    own = with_thresholds(USUAL, np.full(25, 0.5))
+    assert notes_on_file(METHODS["cmpae"].layout, own) == [
+        "it does not hold thresholds of classes: give them again to read it"
+    ]
+    assert notes_on_file(METHODS["cmpae"].layout, USUAL) == []
+    assert notes_on_file(METHODS["han"].layout, Decision("global")) == []
 
 
 def test_thresholds_that_are_gone_are_missed_aloud(small_config, tmp_path, capsys):
