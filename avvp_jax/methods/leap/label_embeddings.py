@@ -98,12 +98,13 @@ def in_order(path: str, task: Task, shape: tuple[int, ...]) -> Float[np.ndarray,
 
 def _refuse_other_order(path: str, keys: list[object], task: Task) -> None:
     classes = [words_of(name) for name in task.classes]
-    for place, words in enumerate(words_of(str(key)) for key in keys):
+    for place, key in enumerate(keys):
+        words = words_of(key) if isinstance(key, str) else None
         if words in classes and words != classes[place]:
             raise UserError(
-                f"{path}: has {str(keys[place])!r:.80} where the classes have "
-                f"{task.classes[place]}, and vectors are taken in the order of the classes; put "
-                "them in that order, or give GloVe's text file"
+                f"{path}: has {key!r:.80} where the classes have {task.classes[place]}, and "
+                "vectors are taken in the order of the classes; put them in that order, or give "
+                "GloVe's text file"
             )
 
 
