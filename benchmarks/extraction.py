@@ -15,6 +15,7 @@ is made before it is measured is in the memory that is printed, too.
 """
 
 import argparse
+import contextlib
 import pathlib
 import resource
 import statistics
@@ -78,8 +79,10 @@ class Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._end.wait(0.1):
+        ended = False
+        while not ended:
             self.most = max(self.most, sum(map(_held, ["self", *_started()])) / 2**20)
+            ended = self._end.wait(0.1)
 
     def __str__(self) -> str:
         return f"memory at most {self.most:.0f} MiB, decoding processes included"
@@ -90,8 +93,10 @@ def _started() -> list[str]:
 
     Until then it shows this one's memory as its own.
     """
-    threads = pathlib.Path("/proc/self/task").glob("*/children")
-    started = [each for path in threads for each in path.read_text().split()]
+    started = []
+    for path in pathlib.Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # of a thread that has ended
+            started += path.read_text().split()
     return [each for each in started if _command(each) != _command("self")]
 
 

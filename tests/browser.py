@@ -17,7 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 AXE = pathlib.Path(os.environ.get("AVVP_AXE") or ROOT / "node_modules/axe-core/axe.min.js")
 WIDTHS = (360, 800, 1400)  # a telephone, half a screen, a screen
-PATIENCE = 20.0  # seconds that a page may take for what it was asked
+PATIENCE = 300.0  # seconds, after which a page will never do what it was asked for
 
 
 def start_chromium(downloads: pathlib.Path):
@@ -42,7 +42,9 @@ def start_chromium(downloads: pathlib.Path):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     wishes = {"download.default_directory": str(downloads), "download.prompt_for_download": False}
     options.add_experimental_option("prefs", wishes)
-    return webdriver.Chrome(options, webdriver.ChromeService(driver))
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    started.set_script_timeout(PATIENCE)
+    return started
 
 
 class Browser:
@@ -52,7 +54,8 @@ class Browser:
         self.driver, self.downloads = driver, downloads
 
     def open(self, path: str | os.PathLike, width: int = 1100, theme: str = "light") -> None:
-        """Opens a file, forgetting what was logged before."""
+        """Opens a file, forgetting what was logged before: of the page before nothing comes now."""
+        self.driver.get("about:blank")
         self.resize(width)
         self.prefer(theme)
         for kind in ("browser", "performance"):
@@ -80,6 +83,12 @@ class Browser:
 
     def find_all(self, selector: str) -> list:
         return self.driver.find_elements("css selector", selector)
+
+    def frames(self) -> None:
+        """Waits until events of the mouse have come, and what is to be drawn is drawn."""
+        self.driver.execute_async_script(
+            "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
+        )
 
     def wait(self, condition: Callable[[], object], what: str) -> object:
         """Waits until a condition holds, and returns its value."""
@@ -127,7 +136,9 @@ class Browser:
     def downloaded(self, name: str) -> str:
         """The text of a file that the page gave to the user."""
         path = self.downloads / name
-        self.wait(path.exists, f"the download of {name}")
+        unfinished = lambda: [*self.downloads.glob("*.crdownload")]  # noqa: E731
+        whole = lambda: path.exists() and path.stat().st_size and not unfinished()  # noqa: E731
+        self.wait(whole, f"the download of {name}")
         text = path.read_bytes().decode("utf-8")
         path.unlink()
         return text

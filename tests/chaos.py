@@ -44,7 +44,7 @@ FLAGS += ["--config.train.save_seconds=0"]
 VIDEOS = 60  # to train on: so many steps and calls in an epoch, to be killed between writes
 BEING_WRITTEN = "*/*/*.orbax-checkpoint-tmp"
 READY = "while data were ready"  # too late
-SECONDS = 600  # after which a moment will never come
+SECONDS = 1800  # after which a moment will never come
 
 
 class Kill(NamedTuple):
@@ -113,7 +113,10 @@ class Started:
 
 
 class Disturbed(NamedTuple):
-    """A run that is killed: how its process is started, and its folders."""
+    """A run that is killed: how its process is started, and its folders.
+
+    `start` may have the process wait where it would get beyond a kill, given as `until`.
+    """
 
     start: Callable[..., subprocess.Popen]
     flags: list[str]
@@ -131,7 +134,7 @@ class Disturbed(NamedTuple):
 
     def kill(self, kill: Kill, delay: float) -> str:
         """Starts the run, or goes on with it, and kills it; returns where that was."""
-        started = Started(self.start(*self.flags, f"--workdir={self.workdir}"))
+        started = Started(self.start(*self.flags, f"--workdir={self.workdir}", until=kill))
         started.wait_for(self._moment(kill, started))
         if not kill.in_write:
             time.sleep(delay)
@@ -217,7 +220,7 @@ def chaos(
     """Runs once undisturbed and once with kills, and compares the two.
 
     Args:
-      start: starts launch.py with arguments.
+      start: starts launch.py with arguments; see Disturbed.
       data_dir: of the disturbed run; the other one prepares its data apart.
 
     Returns:
@@ -267,7 +270,7 @@ def main() -> None:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
         }
 
-        def start(*flags: str) -> subprocess.Popen:
+        def start(*flags: str, until: Kill | None = None) -> subprocess.Popen:
             command = [sys.executable, str(ROOT / "launch.py"), *flags]
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             return subprocess.Popen(command, env=environment, cwd=ROOT, **pipes)

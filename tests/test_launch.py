@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avvp_jax.modes import run
+from tests.held import start_held
 from tests.launching import launch, start
 from tests.programs import PATIENCE, flags_of, saved, wait_for
 
@@ -45,12 +46,13 @@ def test_a_run_killed_in_training_ends_as_one_that_was_not(config, tmp_path):
     """The run that was not killed is in this process."""
     config.train.epochs = 12
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = start(*flags_of(config), f"--workdir={killed}")
+    flags = [*flags_of(config), f"--workdir={killed}"]
+    process = start_held(*flags, moment="a state that is to be saved", of="train", count=6)
     wait_for(process, lambda: saved(killed / "train"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / "scores_test.json").exists()
-    resumed = launch(*flags_of(config), f"--workdir={killed}")
+    resumed = launch(*flags)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch" in resumed.stdout
     run(config, str(whole), "train")

@@ -13,6 +13,7 @@ from avvp_jax.runtime import clusters
 from avvp_jax.runtime.clusters import Meeting, alone_on_host, meeting
 from tests.launching import launch
 from tests.programs import PATIENCE
+from tests.runtime.test_processes import free_port
 
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "4"}
 SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
@@ -140,7 +141,7 @@ def test_a_port_that_is_taken_is_refused_with_a_way_to_another():
 JOINING = """
 from avvp_jax.runtime import clusters, preemption, processes
 from avvp_jax.runtime.endings import end
-clusters.JOINING_SECONDS, processes.QUIET_SECONDS = 2, 0.1
+clusters.JOINING_SECONDS, processes.QUIET_SECONDS = 2, 0
 preemption.watch()
 try:
     processes.join(None, None, None)
@@ -152,9 +153,7 @@ except Exception as error:
 def test_a_process_without_its_others_says_what_it_waits_for_and_ends(tmp_path, monkeypatch):
     """Process 0, which the others should come to, and another one, which finds nobody."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with socket.socket() as here:  # a port that is free; Slurm's is made of the job's number
-        here.bind(("localhost", 0))
-        port = str(here.getsockname()[1])
+    port = str(free_port())  # Slurm's is made of the job's number
     cases = [SLURM | {"JAX_COORDINATOR_PORT": port}, MPI | {"JAX_COORDINATOR_PORT": "1"}]
     both = []
     for environment in cases:

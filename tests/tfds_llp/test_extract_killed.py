@@ -12,12 +12,13 @@ from avvp_jax.media.folders import ENDINGS
 from avvp_jax.media.workers import Limits
 from avvp_jax.streams import STREAM_SETS
 from avvp_jax.task import LLP
+from tests.held import start_held
 from tests.launching import EXTRACT, start
 from tests.media.damaged import CASES
 from tests.media.hostile import READ, UNREADABLE
 from tests.media.test_workers import decoders, gone
-from tests.programs import PATIENCE
-from tests.runtime.test_processes import free_port
+from tests.programs import PATIENCE, wait_for
+from tests.runtime.test_processes import free_port, without_waiting
 from tests.tfds_llp.extracting import STREAMS, good, report_of, statuses, tree
 from tfds_llp.extract_report import FAILED, MADE, Report, Row
 from tfds_llp.extraction import extract
@@ -38,9 +39,12 @@ def videos(tmp_path_factory):
     return folder
 
 
+def flags(videos, data, *more: str) -> list[str]:
+    return [f"--videos={videos}", f"--data={data}", "--streams=plain", "--workers=1", *more]
+
+
 def begin(videos, data, *more: str):
-    flags = [f"--videos={videos}", f"--data={data}", "--streams=plain", "--workers=1", *more]
-    return start(*flags, program=EXTRACT)
+    return start(*flags(videos, data, *more), program=EXTRACT)
 
 
 def ended(process) -> tuple[int, str, str]:
@@ -100,9 +104,9 @@ def test_a_signal_ends_it_with_75_and_a_word_and_the_same_command_goes_on(
     videos, undisturbed, tmp_path
 ):
     data = tmp_path / "DATA"
-    process = begin(videos, data)
-    while made(data) < 2 and process.poll() is None:
-        time.sleep(0.01)
+    held = {"moment": "a feature file", "count": 2 * len(STREAMS), "program": EXTRACT}
+    process = start_held(*flags(videos, data), **held)
+    wait_for(process, lambda: made(data) == 2)
     workers = decoders(process.pid)
     process.terminate()
     code, _, err = ended(process)
@@ -126,7 +130,7 @@ def test_two_processes_share_the_videos_and_end_alike(videos, undisturbed, tmp_p
     assert tree(tmp_path / "DATA") == undisturbed
     assert f"{COUNT - 2} of {COUNT} videos" in out and nothing == ""
     # Both bad videos are the second's; the first one, which alone prints, names them at the end.
-    assert of_second == "" and "v09: " in err and "v05: " in err
+    assert without_waiting(of_second) == "" and "v09: " in err and "v05: " in err
 
 
 def test_one_process_goes_on_with_what_two_left(videos, undisturbed, tmp_path):

@@ -1,11 +1,13 @@
 """Processes that share an extraction must mean the same one."""
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
+
+from tests.programs import PATIENCE
+from tests.runtime.test_processes import free_port
 
 
 @pytest.mark.parametrize(
@@ -20,9 +22,7 @@ def test_differences_are_said_before_anything_is_made(other, said, tmp_path):
     for name in ("videos", "more"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.mp4").write_bytes(b"no video")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"localhost:{free_port()}"
     given = {"--videos": tmp_path / "videos", "--data": tmp_path / "D", "--fidelity": "direct"}
     changed = {"--videos": tmp_path / "more", "--data": tmp_path / "E", "--fidelity": "published"}
     started = []
@@ -33,7 +33,7 @@ def test_differences_are_said_before_anything_is_made(other, said, tmp_path):
         env = {**os.environ, "JAX_PLATFORMS": "cpu"}
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
         started.append(process)
-    errors = [process.communicate(timeout=120)[1] for process in started]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in started]
     assert [process.returncode for process in started] == [2, 2], errors
     assert said in errors[0], errors
     assert not list(tmp_path.glob("*/extract_*")) and not list(tmp_path.glob("*/.seen*"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from tests.reports.pages.parsed import TASK, a_parse, keys, ready, write
@@ -21,15 +22,10 @@ def page(browser, hour):
     """An hour without a video, of which time runs silently."""
     ready(browser, hour, width=1400)
     browser.wait(lambda: len(browser.find_all("#timeline .row")) == 40, "rows")
-    frames(browser)
+    near = "return parsed.timeline.rows.some((row) => row.near)"
+    browser.wait(lambda: browser.run(near), "rows that are near")
+    browser.frames()
     return browser
-
-
-def frames(browser):
-    """Waits until what is to be drawn is drawn."""
-    browser.driver.execute_async_script(
-        "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
-    )
 
 
 def ink(browser, selector):
@@ -59,10 +55,12 @@ def test_a_click_goes_there_and_a_drag_scrubs(page):
     point(page, 0.25).click().perform()
     assert page.run(TIME) == pytest.approx(900, abs=5)
     point(page, 0.5).click_and_hold().move_by_offset(100, 0).perform()
+    page.frames()
     width = page.run("return parsed.timeline.axis.clientWidth")
     assert page.run(TIME) == pytest.approx(1800 + 100 / width * 3600, abs=5)
     point(page, 0.75).release().perform()
     assert page.run(TIME) == pytest.approx(2700, abs=5)
+    page.frames()
     left, axis = page.run(
         "return [document.querySelector('.cursor'), parsed.timeline.axis]"
         ".map((x) => x.getBoundingClientRect().left)"
@@ -104,6 +102,7 @@ def test_fingers_seek_and_zoom(page):
         ]
         given = {"type": f"touch{kind}", "touchPoints": points}
         page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", given)
+        page.frames()
 
     touch("Start", 0.5)
     touch("End")
@@ -132,7 +131,7 @@ def test_the_overview_moves_the_visible_span(page):
     assert page.run(TIME) == 0
     keys(page, "End", target="document.querySelector('.overview')")
     assert page.run(SPAN) == [2700, 3600]
-    frames(page)
+    page.frames()
     assert page.find(".overview").get_attribute("aria-valuetext") == "45:00 to 1:00:00"
 
 
@@ -150,37 +149,28 @@ def test_it_is_drawn_again_for_themes_sizes_screens_and_paper(page):
     canvas = "#timeline .row canvas"
     _, light = ink(page, canvas)
     page.prefer("dark")
-    frames(page)
-    drawn, dark = ink(page, canvas)
-    assert light != dark and drawn > 1000
+    page.wait(lambda: ink(page, canvas)[1] != light, "dark rows")
+    page.wait(lambda: ink(page, canvas)[0] > 1000, "bars in them")
+    sizes = "const x = document.querySelector(arguments[0]); return [x.width, x.clientWidth]"
+    before = page.run(sizes, canvas)[1]
     page.resize(700)
-    frames(page)
-    frames(page)
-    assert (
-        page.run(
-            "const x = document.querySelector(arguments[0]); return x.width - x.clientWidth", canvas
-        )
-        == 0
-    )
+    page.wait(lambda: page.run(sizes, canvas)[1] < before, "a narrow page")
+    page.wait(lambda: len({*page.run(sizes, canvas)}) == 1, "rows of its width")
     metrics = {"width": 700, "height": 900, "deviceScaleFactor": 3, "mobile": False}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page.wait(lambda: page.run("return devicePixelRatio") == 3, "a fine screen")
     page.run("parsed.timeline.drawNow()")
-    assert (
-        page.run(
-            "const x = document.querySelector(arguments[0]); return x.width / x.clientWidth", canvas
-        )
-        == 3
-    )
+    width, shown = page.run(sizes, canvas)
+    assert width == 3 * shown
     page.resize(1400)
     keys(page, *"++++++")
     page.prefer("light", "print")
-    frames(page)
-    assert page.run("return parsed.timeline.shown") == [0, 3600]
+    shown = "return parsed.timeline.shown"
+    page.wait(lambda: page.run(shown) == [0, 3600], "all of the time")
     assert ink(page, "#timeline .row:last-child canvas")[0] > 1000
     page.prefer("light")
-    frames(page)
-    start, end = page.run("return parsed.timeline.shown")
-    assert end - start == pytest.approx(3600 / 64)
+    part = pytest.approx(3600 / 64)
+    page.wait(lambda: np.diff(page.run(shown)) == part, "the part that was seen")
 
 
 def test_an_hour_of_forty_classes_is_drawn_for_what_is_seen_of_it(page):
