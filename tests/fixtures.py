@@ -27,7 +27,8 @@ from ml_collections import ConfigDict
 import tests.checking  # noqa: F401  the hook finds it by name
 
 sys.modules["clu.metric_writers"] = None  # see the fixture tensorboard
-hypothesis.settings.register_profile("untimed", deadline=None)  # machines are busy
+untimed = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("untimed", **untimed)  # machines are busy
 hypothesis.settings.load_profile("untimed")
 logging.disable(logging.CRITICAL)  # launch.py too keeps to itself what libraries log
 

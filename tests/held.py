@@ -10,11 +10,12 @@ import pathlib
 import runpy
 import sys
 import time
-from collections.abc import Callable
 
-from avvp_jax.runtime import preemption
+from avvp_jax.runtime import endings, preemption
 from tests.launching import LAUNCH, Forked, start
+from tests.programs import PATIENCE
 
+OTHERS = "others"
 COMMAND, MOMENT = "AVVP_TESTS_HELD_COMMAND", "AVVP_TESTS_HELD_MOMENT"
 
 
@@ -22,7 +23,7 @@ def start_held(*arguments: str, moment: str, of: str = "", count: int = 1, progr
     """A command under way that does not go on from a moment until a signal has come.
 
     Args:
-      moment: one of MOMENTS.
+      moment: one of MOMENTS; or OTHERS, at its end by a mistake, for the others of its run.
       of: the stage.
       count: how often the moment comes before the command waits.
       program: the file of the command.
@@ -54,6 +55,9 @@ MOMENTS = {
 
 def _arm(moment: str, of: str, count: int) -> None:
     """Makes a function wait before or after it does its work."""
+    if moment == OTHERS:
+        endings.GRACE_SECONDS = PATIENCE
+        return
     module, name, counts, when = MOMENTS[moment]
     *way, last = name.split(".")
     place = importlib.import_module(module)
@@ -74,7 +78,8 @@ def _arm(moment: str, of: str, count: int) -> None:
 
 
 def _wait() -> None:
-    while preemption._received is None:
+    end = time.monotonic() + PATIENCE
+    while preemption._received is None and time.monotonic() < end:
         time.sleep(0.01)
 
 

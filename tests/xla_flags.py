@@ -12,7 +12,7 @@ PASSES = ("simplify-while-loops", "while-loop-invariant-code-motion", "while-loo
 PASSES += ("cpu-parallel-task-assigner", "reshape-mover")
 QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 QUICK += (f"--xla_disable_hlo_passes={','.join(PASSES)}",)
-PATIENCE = 300  # seconds
+PATIENCE = 900  # seconds
 
 
 def with_quick_flags(given: str) -> str:

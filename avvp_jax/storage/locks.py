@@ -75,8 +75,9 @@ def _acquire(path: str, refusal: str, waiting: str):
             return None
         # The last holder may have removed the file before this process locked it; then the
         # lock is on a deleted file, and a new one is needed.
-        if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno())):
-            break
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+                break
         file.close()
     with contextlib.suppress(OSError):  # the disk may be full; the lock holds all the same
         file.truncate(0)

@@ -1,5 +1,6 @@
 """Prepared videos and bare feature folders as arrays."""
 
+import pathlib
 import shutil
 
 import numpy as np
@@ -69,9 +70,15 @@ def test_an_incomplete_or_empty_feature_folder_says_what_is_missing(published_fo
     assert "vggish/testvideo02.npy" in str(raised.value)
 
 
+def copy_prepared(config, folder):
+    """Copies the prepared data, beside which other tests may prepare more."""
+    root = pathlib.Path(open_dataset(config.data).data_dir_root)
+    shutil.copytree(root / "llp/base", folder / "llp/base")
+    config.data.data_dir = str(folder)
+
+
 def test_a_damaged_record_is_named_with_its_folder(config, tmp_path):
-    shutil.copytree(open_dataset(config.data).data_dir_root, tmp_path / "copy")
-    config.data.data_dir = str(tmp_path / "copy")
+    copy_prepared(config, tmp_path / "copy")
     record = next((tmp_path / "copy").glob("llp/base/*/llp-train.array_record*"))
     content = bytearray(record.read_bytes())
     content[len(content) // 2] ^= 1
@@ -82,8 +89,7 @@ def test_a_damaged_record_is_named_with_its_folder(config, tmp_path):
 
 @pytest.mark.parametrize("name", ["caf\u00e9 (2)", "a.b", "\u72ac_3_5.5"])
 def test_any_printable_name_of_a_file_may_be_a_videos(name, config, tmp_path):
-    shutil.copytree(open_dataset(config.data).data_dir_root, tmp_path / "copy")
-    config.data.data_dir = str(tmp_path / "copy")
+    copy_prepared(config, tmp_path / "copy")
     records("filename", name.encode())(next((tmp_path / "copy").glob("llp/base/*")))
     assert set(load_split(open_dataset(config.data), "train", data_spec("base")).filenames) == {
         name

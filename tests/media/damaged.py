@@ -2,7 +2,12 @@
 
 import os
 import random
+from collections.abc import Collection
 
+import pytest
+
+from avvp_jax.media import workers
+from avvp_jax.media.workers import Limits
 from tests.media.clips import CLIPS, make, plain, tone
 from tests.media.hostile import (
     FTYP,
@@ -27,6 +32,22 @@ from tests.media.hostile import (
     u32,
     whole,
 )
+from tests.programs import PATIENCE
+
+# By their timestamps these last for hours; a reader gives them up.
+ENDLESS = {"timestamps: no ticks", "timestamps: four billion ticks"}
+
+
+def allow_time(patch: pytest.MonkeyPatch, endless: Collection[str]) -> None:
+    """While `patch` holds, decoders have little time for some files, and enough for all others."""
+    read = workers._Hand._read
+
+    def read_within(hand: workers._Hand, job: workers._Job) -> None:
+        seconds, total = (20, 3) if job.path in endless else (PATIENCE, PATIENCE)
+        hand._limits = Limits(seconds, 1000, total)
+        read(hand, job)
+
+    patch.setattr(workers._Hand, "_read", read_within)
 
 
 def cut(part: float, clip: str) -> Case:

@@ -19,7 +19,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
-from tests.held import start_held
+from tests.held import OTHERS, start_held
 from tests.launching import launch, start
 from tests.programs import BUSY, PATIENCE, flags_of, killed, saved, started, wait_for
 from tests.run_files import weights_of
@@ -48,8 +48,8 @@ def free_port() -> int:
 
 def without_waiting(said: str) -> str:
     """What a process said, but that it waits for others, which are late on a slow machine."""
-    lines = said.splitlines(keepends=True)
-    return "".join(line for line in lines if ": waiting for all 2 processes of this run" not in line)
+    waiting = ": waiting for all 2 processes of this run"
+    return "".join(line for line in said.splitlines(keepends=True) if waiting not in line)
 
 
 @pytest.fixture
@@ -159,22 +159,31 @@ def test_a_signal_to_one_process_and_then_the_other_saves_and_ends_both(
     assert not list((tmp_path / "W").rglob("*.orbax-checkpoint-tmp"))
 
 
+def ends_by_a_mistake(first, second) -> list[tuple[int, str]]:
+    """Exit codes and words of two processes, of which the first waits for the second's end."""
+    said = next(filter(without_waiting, first.stderr), "")
+    others = without_waiting(second.communicate(timeout=PATIENCE)[1])
+    first.terminate()
+    said += first.communicate(timeout=PATIENCE)[1]
+    return [(first.returncode, said), (second.returncode, others)]
+
+
 def test_processes_that_are_not_started_alike_are_refused(flags, tmp_path):
     port = free_port()
     both = [
-        start(
+        start_held(
             *flags,
             f"--workdir={tmp_path}/{place}",
             f"--coordinator=localhost:{port}",
             "--num_processes=2",
             f"--process_id={index}",
             f"--config.seed={seed}",
+            moment=OTHERS,
         )
         for index, (place, seed) in enumerate((("W", 1), ("W", 2)))
     ]
-    for process in both:
-        error = process.communicate(timeout=PATIENCE)[1]
-        assert process.returncode == 2, error
+    for code, error in ends_by_a_mistake(*both):
+        assert code == 2, error
         assert "config.seed differs between process 0 and process 1" in error
     assert not (tmp_path / "W").exists()
 
@@ -197,10 +206,9 @@ def test_a_cluster_is_found_by_itself(tmp_path):
     both = []
     for index in range(2):
         task = {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
-        both.append(start(*flags, extra=slurm | task))
-    errors = [process.communicate(timeout=PATIENCE)[1] for process in both]
-    for index, (process, error) in enumerate(zip(both, errors, strict=True)):
-        assert process.returncode == 2, error
+        both.append(start_held(*flags, moment=OTHERS, extra=slurm | task))
+    for index, (code, error) in enumerate(ends_by_a_mistake(*both)):
+        assert code == 2, error
         assert f"launch.py: process {index}: " in error
         assert "--mode=train" in error or "config.json" in error
 

@@ -95,7 +95,7 @@ def test_other_pseudo_labels_are_refused(file, labels):
         read_pseudo_labels(file, LLP)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(place=st.integers(0, 127), value=st.integers(0, 255))
 def test_a_header_with_any_byte_changed_is_read_or_refused(file, place, value):
     np.save(file, rows().astype(np.float32))

@@ -1,13 +1,10 @@
 """Processes that share an extraction must mean the same one."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.programs import PATIENCE
-from tests.runtime.test_processes import free_port
+from tests.held import OTHERS, start_held
+from tests.launching import EXTRACT
+from tests.runtime.test_processes import ends_by_a_mistake, free_port
 
 
 @pytest.mark.parametrize(
@@ -27,13 +24,11 @@ def test_differences_are_said_before_anything_is_made(other, said, tmp_path):
     changed = {"--videos": tmp_path / "more", "--data": tmp_path / "E", "--fidelity": "published"}
     started = []
     for index, flags in enumerate((given, {**given, other: changed[other]})):
-        command = [sys.executable, "-m", "tfds_llp.extract", "--streams=plain"]
-        command += [f"{flag}={value}" for flag, value in flags.items()]
+        command = ["--streams=plain", *(f"{flag}={value}" for flag, value in flags.items())]
         command += [f"--coordinator={address}", "--num_processes=2", f"--process_id={index}"]
-        env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
-        started.append(process)
-    errors = [process.communicate(timeout=PATIENCE)[1] for process in started]
-    assert [process.returncode for process in started] == [2, 2], errors
-    assert said in errors[0], errors
+        how = {"program": EXTRACT, "extra": {"JAX_PLATFORMS": "cpu"}}
+        started.append(start_held(*command, moment=OTHERS, **how))
+    ends = ends_by_a_mistake(*started)
+    assert [code for code, _ in ends] == [2, 2], ends
+    assert said in ends[0][1], ends
     assert not list(tmp_path.glob("*/extract_*")) and not list(tmp_path.glob("*/.seen*"))

@@ -19,6 +19,7 @@ from avvp_jax.media.windows import windows
 from avvp_jax.streams import data_spec
 from avvp_jax.task import MODALITIES, SYNTHETIC_VIDEOS
 from configs.han import get_config
+from tests.programs import PATIENCE
 from tests.tfds_llp.building import read
 from tfds_llp import Llp, studio, synthetic_config, synthetic_videos
 from tfds_llp.annotations import read_annotations
@@ -201,7 +202,8 @@ def test_what_cannot_be_written_in_a_process_is_said_here(tmp_path):
 
 
 def test_no_process_is_left_when_nobody_takes_more(tmp_path):
-    made = studio.filmed(synthetic_videos.clips(0, {"train": 50})["train"], tmp_path, workers=2)
+    many = synthetic_videos.clips(0, {"train": 5000})["train"]  # which take longer than any test
+    made = studio.filmed(many, tmp_path, workers=2)
     next(made)
     assert len(makers(os.getpid())) == 2
     made.close()
@@ -224,7 +226,7 @@ PREPARING = """
 import sys
 from tfds_llp import synthetic_videos
 from tfds_llp.prepare import prepare
-synthetic_videos.SIZES = {"train": 30, "val": 1, "test": 1}
+synthetic_videos.SIZES = {"train": 5000, "val": 1, "test": 1}  # more than are made before it ends
 prepare("llp/synthetic_videos", sys.argv[1])
 """
 
@@ -252,7 +254,7 @@ def test_after_a_kill_it_starts_anew_and_ends_with_the_same(builder, tmp_path, m
     )
 
 
-def waited_until(true, seconds: float = 30) -> None:
+def waited_until(true, seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

@@ -245,6 +245,7 @@ def told(videos, name, modality, seconds, weak):
 
 def test_a_folder_is_prepared_alone(data, tmp_path, monkeypatch, capsys):
     where = ["--dataset=folder", f"--manual_dir={data}", f"--data_dir={tmp_path}/tfds"]
+    monkeypatch.setattr("avvp_jax.runtime.preemption.watch", lambda: None)
     monkeypatch.setattr("sys.argv", ["prepare", *where, "--streams=plain", "--segments=3"])
     main()
     said = capsys.readouterr().out

@@ -83,7 +83,8 @@ def test_labels_of_clips_are_those_of_whole_videos_cut(tmp_path_factory, drawn, 
         f"--seconds={seconds}")  # fmt: skip
     own = read(folder / "DATA", segments, seconds)
     for k, (duration, listed) in enumerate(drawn):
-        total = max(1, int(duration * 100000 / (seconds * 100000) + 0.5))
+        long, unit = (round(t * 100_000) for t in (duration, seconds))
+        total = max(1, (2 * long + unit) // (2 * unit))
         whole = set()
         for onset, offset, number in listed:
             whole |= {(event(0, 1, number)["label"], s) for s in
