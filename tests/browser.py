@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.programs import free_port
+
 ROOT = pathlib.Path(__file__).parent.parent
 AXE = pathlib.Path(os.environ.get("AVVP_AXE") or ROOT / "node_modules/axe-core/axe.min.js")
 WIDTHS = (360, 800, 1400)  # a telephone, half a screen, a screen
@@ -42,7 +44,7 @@ def start_chromium(downloads: pathlib.Path):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     wishes = {"download.default_directory": str(downloads), "download.prompt_for_download": False}
     options.add_experimental_option("prefs", wishes)
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver, port=free_port()))
     started.set_script_timeout(PATIENCE)
     return started
 

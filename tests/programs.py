@@ -1,8 +1,11 @@
 """Small configs and programs, and launch.py among these."""
 
+import contextlib
 import importlib
 import pathlib
+import random
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +18,14 @@ from avvp_jax.experiment.settings import flat_config
 # Compiled code that lets other threads run, for hours.
 BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
 PATIENCE = 900  # seconds, after which a process hangs, however slow the machine
+
+
+def free_port() -> int:
+    """None that the system gives to whoever asks for any, or it might be taken meanwhile."""
+    while True:
+        with socket.socket() as here, contextlib.suppress(OSError):
+            here.bind(("localhost", random.SystemRandom().randrange(10_000, 32_000)))
+            return here.getsockname()[1]
 
 
 def precisions_of(lowered: str) -> list[str]:

@@ -12,8 +12,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.runtime import clusters
 from avvp_jax.runtime.clusters import Meeting, alone_on_host, meeting
 from tests.launching import launch
-from tests.programs import PATIENCE
-from tests.runtime.test_processes import free_port
+from tests.programs import PATIENCE, free_port
 
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "4"}
 SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}

@@ -1,9 +1,7 @@
 """Several processes through launch.py: as one, and what happens when one of them is lost."""
 
-import contextlib
 import json
 import pathlib
-import random
 import signal
 import socket
 import subprocess
@@ -21,7 +19,16 @@ from avvp_jax.modes import run
 from avvp_jax.runtime.endings import LOST, unanswered
 from tests.held import OTHERS, start_held
 from tests.launching import launch, start
-from tests.programs import BUSY, PATIENCE, flags_of, killed, saved, started, wait_for
+from tests.programs import (
+    BUSY,
+    PATIENCE,
+    flags_of,
+    free_port,
+    killed,
+    saved,
+    started,
+    wait_for,
+)
 from tests.run_files import weights_of
 from tests.weights import assert_same_training
 
@@ -36,14 +43,6 @@ def flags(config):
     open_dataset(config.data)  # prepared beforehand, or the first process would show it
     config.train.epochs = EPOCHS
     return flags_of(config)
-
-
-def free_port() -> int:
-    """None that the system gives to whoever asks for any, or it might be taken meanwhile."""
-    while True:
-        with socket.socket() as here, contextlib.suppress(OSError):
-            here.bind(("localhost", random.SystemRandom().randrange(10_000, 32_000)))
-            return here.getsockname()[1]
 
 
 def without_waiting(said: str) -> str:

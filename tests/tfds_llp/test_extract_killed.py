@@ -16,8 +16,8 @@ from tests.launching import EXTRACT, start
 from tests.media.damaged import CASES, ENDLESS, allow_time
 from tests.media.hostile import READ, UNREADABLE
 from tests.media.test_workers import decoders, gone
-from tests.programs import PATIENCE, wait_for
-from tests.runtime.test_processes import free_port, without_waiting
+from tests.programs import PATIENCE, free_port, wait_for
+from tests.runtime.test_processes import without_waiting
 from tests.tfds_llp.extracting import STREAMS, good, report_of, statuses, tree
 from tfds_llp.extract_report import FAILED, MADE, Report, Row
 from tfds_llp.extraction import extract

@@ -4,7 +4,8 @@ import pytest
 
 from tests.held import OTHERS, start_held
 from tests.launching import EXTRACT
-from tests.runtime.test_processes import ends_by_a_mistake, free_port
+from tests.programs import free_port
+from tests.runtime.test_processes import ends_by_a_mistake
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_what_cannot_be_written_in_a_process_is_said_here(tmp_path):
 
 
 def test_no_process_is_left_when_nobody_takes_more(tmp_path):
-    many = synthetic_videos.clips(0, {"train": 5000})["train"]  # which take longer than any test
+    many = synthetic_videos.clips(0, {"train": 1000})["train"]  # which take longer than any test
     made = studio.filmed(many, tmp_path, workers=2)
     next(made)
     assert len(makers(os.getpid())) == 2
@@ -226,7 +226,7 @@ PREPARING = """
 import sys
 from tfds_llp import synthetic_videos
 from tfds_llp.prepare import prepare
-synthetic_videos.SIZES = {"train": 5000, "val": 1, "test": 1}  # more than are made before it ends
+synthetic_videos.SIZES = {"train": 1000, "val": 1, "test": 1}  # more than are made before it ends
 prepare("llp/synthetic_videos", sys.argv[1])
 """
 
