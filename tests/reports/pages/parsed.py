@@ -90,3 +90,21 @@ def put(browser, name, value):
     """Sets an input, as its user does."""
     script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
     browser.run(script, browser.find(f"#{name}"), value)
+
+
+def press_twice(browser, key):
+    """Presses a key and, a little later, again; the fewest and most seconds between the two."""
+    return browser.driver.execute_async_script(
+        """const [key, done] = arguments, options = { key, bubbles: true, cancelable: true };
+        const press = () => {
+          const before = performance.now();
+          document.body.dispatchEvent(new KeyboardEvent("keydown", options));
+          return [before, performance.now()];
+        };
+        const [begun, running] = press();
+        setTimeout(() => {
+          const [ending, ended] = press();
+          done([(ending - running) / 1000, (ended - begun) / 1000]);
+        }, 300);""",
+        key,
+    )
