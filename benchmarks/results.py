@@ -63,10 +63,9 @@ SPREAD = f"""Test F-scores in percent: means ± standard deviations over the run
 are {TRAINING_SEEDS} training seeds on each data set, the same on all. It is the sample standard
 deviation of single runs, where data set and training seed both differ, and not the error of the
 mean."""
-KINDS = f"""DHHN is the refinement. The rows of VALOR, LEAP and MM-CSE see more than the others:
-teachers' labels of segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%}
-false), and VALOR++ and MM-CSE the clearer features of CLAP and CLIP. LEAP's schedule, shortened to
-five minutes, ends while val still improves."""
+KINDS = f"""DHHN is the refinement. The rows of VALOR, LEAP and MM-CSE see more: teachers' labels of
+segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%} false), and VALOR++
+and MM-CSE the clearer features of CLAP and CLIP. LEAP's short schedule ends while val improves."""
 COMMAND = f"""Each run. The seeds of a data set train together, each as it would alone (`python
 launch.py --config=configs/METHOD.py:synthetic --config.data.synthetic_seed=DATA
 --config.num_seeds={TRAINING_SEEDS} --workdir=W`):"""
