@@ -62,7 +62,7 @@ class Weights:
         separately; None for a published file.
       seed: of the run; None for a published file.
       score: on val, NaN if the run diverged; None for a published file.
-      decision: how the model decides; None is by the config.
+      decision: how the model decides; None of a published file that is read alone.
       leftovers: part of the model -> the unused parts of its published file, kept for export.
     """
 

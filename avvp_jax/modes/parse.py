@@ -20,7 +20,7 @@ from avvp_jax.reports.parses import Parse, events_table, write_all_events, write
 from avvp_jax.reports.timelines import draw_timeline
 from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import absolute, make_folder
-from avvp_jax.training.run import decision_of, make_predictor
+from avvp_jax.training.run import make_predictor
 from avvp_jax.training.sequence import final_stage
 
 FOLDER = "parses"
@@ -94,7 +94,7 @@ def video_parser(config: ConfigDict, workdir: str) -> VideoParser:
         extractor=extractor_for(spec, extract.weights_dir or None, arithmetic),
         judge=ByNetwork(predictor, jax.device_put(weights.variables), spec),
         task=spec.task,
-        decision=weights.decision or decision_of(config),
+        decision=weights.decision,
         fidelity=extract.fidelity,
         hop=config.parse.hop or None,
         any_length=spec.any_length,

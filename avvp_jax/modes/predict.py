@@ -30,7 +30,7 @@ def predict(config: ConfigDict, workdir: str) -> None:
     folder, writer = results_folder(config, workdir, stage), make_writer(workdir)
     predictor = make_predictor(config, network)
     for split in splits:
-        parsed = parse_split(config, predictor, weights, split)
+        parsed = parse_split(predictor, weights, split)
         if not processes.first():
             continue
         path = write_predictions(folder, split, *parsed)

@@ -38,7 +38,7 @@ from avvp_jax.runtime import processes
 from avvp_jax.storage.writing import absolute, make_folder
 from avvp_jax.task import LLP
 from avvp_jax.training.predictor import Predictor
-from avvp_jax.training.run import decision_of, make_predictor
+from avvp_jax.training.run import make_predictor
 from avvp_jax.training.sequence import final_stage
 from avvp_jax.training.stages import Training
 
@@ -71,11 +71,11 @@ def score_split(
 
 
 def parse_split(
-    config: ConfigDict, predictor: Predictor, weights: Weights, split: Split
+    predictor: Predictor, weights: Weights, split: Split
 ) -> tuple[Probabilities, Segments]:
     """The probabilities of one model on a split, by name, and the segments it predicts."""
     probs = predictor.predict(weights.variables, split.features, split.lengths)
-    return probs, predicted_segments(probs, weights.decision or decision_of(config))
+    return probs, predicted_segments(probs, weights.decision)
 
 
 def score_models(
@@ -88,7 +88,7 @@ def score_models(
     """Scores every seed's model on one split after the other; all processes compute together."""
     predictor = make_predictor(config, network)
     for split in splits:
-        parsed = [parse_split(config, predictor, each, split) for each in weights]
+        parsed = [parse_split(predictor, each, split) for each in weights]
         results = score_split(weights, parsed, split)
         shown = next(p for each, p in zip(weights, parsed, strict=True) if each is picked)
         yield Scored(split, results, *shown, picked.step)
