@@ -190,4 +190,5 @@ sys.modules.update(dict.fromkeys(("av", "PIL", "soxr", "jax")))
 from avvp_jax.media import windows, worker, workers
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    program = subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+    assert program.returncode == 0, program.stderr.decode()
