@@ -79,10 +79,10 @@ def start_two():
 @pytest.mark.usefixtures("tensorboard")
 def test_two_processes_train_as_one_also_when_one_is_lost(start_two, config, flags, tmp_path):
     """The second is killed in training; the same command goes on."""
-    alone, both, began = tmp_path / "alone", tmp_path / "both", time.monotonic()
+    alone, both = tmp_path / "alone", tmp_path / "both"
     first, second = start_two(*flags, f"--workdir={both}", held=1)
     wait_for(first, lambda: saved(both / "train", beyond=4))
-    error = end_of_the_other(second, first, began)
+    error = end_of_the_other(second, first)
     assert first.returncode == LOST, error
     assert error.count("launch.py") == 1
     assert "launch.py: process 0: another process of this run is lost; start the same" in error
@@ -109,24 +109,19 @@ def test_two_processes_train_as_one_also_when_one_is_lost(start_two, config, fla
     assert {p.name for p in alone.iterdir()} == {p.name for p in both.iterdir()}
 
 
-def end_of_the_other(lost, other, began: float) -> str:
-    """Kills one of two processes; returns what the other says when it ends, soon after.
-
-    Args:
-      began: when the processes were started; on a machine on which that took long, so may the end.
-    """
+def end_of_the_other(lost, other) -> str:
+    """Kills one of two processes; returns what the other says when it ends, soon after."""
     lost.kill()
     killed = time.monotonic()
     _, error = other.communicate(timeout=PATIENCE)
-    assert time.monotonic() - killed < max(PROMISED_SECONDS, killed - began)
+    assert time.monotonic() - killed < PROMISED_SECONDS
     return without_waiting(error)
 
 
 def test_the_loss_of_the_first_process_ends_the_others(start_two, flags, tmp_path):
-    began = time.monotonic()
     first, second = start_two(*flags, f"--workdir={tmp_path}/W", held=0)
     wait_for(second, lambda: saved(tmp_path / "W/train", beyond=4))
-    error = end_of_the_other(first, second, began)
+    error = end_of_the_other(first, second)
     assert second.returncode == LOST, error
     assert error.count("\n") == 1
     assert "launch.py: process 1: another process of this run is lost" in error
