@@ -216,7 +216,8 @@ def load(
       path: a work directory of launch.py, a published checkpoint, or a folder that holds one.
         DHHN publishes two files; give what their names have in common (X for X_audio.pt and
         X_video.pt).
-      method: the method of a `.pt`; None finds it from the names and shapes of the tensors.
+      method: the method of a `.pt`; None finds it from the names and shapes of the tensors. A work
+        directory knows its own, and its model.
       model: values of `config.model` that differ from the published ones, for a `.pt` trained
         with others; needs `method`. The number of heads, for example, is not in the file.
       seed: which seed of a work directory with several; -1 is the best on val.
@@ -241,8 +242,11 @@ def load(
         if task not in (None, spec.task):
             raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
         network = final_stage(config, stages_of(config)).result_network(config, spec)
-        if label_embeddings is not None:
-            raise UserError(f"{path}: a run takes no label_embeddings; load it without them")
+        if method not in (None, config.method):
+            raise UserError(f"{path} is a run of {config.method}; load it without another method")
+        for name, given in {"model": model, "label_embeddings": label_embeddings}.items():
+            if given not in (None, {}):
+                raise UserError(f"{path}: a run has its own {name}; load it without")
         layout, usual = METHODS[config.method].layout, decision_of(config)
         given = decision_by_file(path, layout, thresholds, usual, spec.task)
         weights = pick(read_all_weights(path, network, config, config.eval.stage, given), seed)

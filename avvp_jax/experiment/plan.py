@@ -19,13 +19,19 @@ from avvp_jax.experiment.records import (
     refuse_other_config,
     refuse_other_files,
 )
-from avvp_jax.experiment.weights import pick, read_all_weights, refuse_other_data, spec_of_weights
-from avvp_jax.methods import stages_of
+from avvp_jax.experiment.weights import (
+    pick,
+    published_path,
+    read_all_weights,
+    refuse_other_data,
+    spec_of_weights,
+)
+from avvp_jax.methods import layout_of, stages_of
 from avvp_jax.metrics.video_scores import VIDEO_NAMES
 from avvp_jax.nn.functional import Variables
 from avvp_jax.runtime import processes
 from avvp_jax.task import MOST_SEGMENTS, Task
-from avvp_jax.training.run import Run, Stage, all_seeds, seed_groups
+from avvp_jax.training.run import Run, Stage, all_seeds, options_of, seed_groups
 from avvp_jax.training.selection import names_for
 from avvp_jax.training.sequence import chosen_stages, final_stage, names, refuse_gaps
 from avvp_jax.training.stages import Training
@@ -148,12 +154,28 @@ def starting_point(
     def start() -> Variables | None:
         if not given:
             return None
+        refuse_given_twice(config, final)
         spec = spec_of_weights(config, config.init_from)
         network = final.result_network(config, spec)
         # `pick_seed` names a seed of this run, so of several seeds there the best is taken.
         return pick(read_all_weights(config.init_from, network, config), -1).variables
 
     return start
+
+
+def refuse_given_twice(config: ConfigDict, final: Training) -> None:
+    """Checks that no file gives what the run of `config.init_from` has too, and starts from.
+
+    Raises:
+      UserError: one does; names it.
+    """
+    layout = layout_of(config, final)
+    files = [name for name in layout.given if options_of(config)[name]]
+    if files and published_path(config.init_from, [layout]) is None:
+        raise UserError(
+            f"config.init_from={config.init_from}: a run has its own {files[0]}, which training "
+            f"goes on with; leave config.{config.method}.{files[0]} empty"
+        )
 
 
 def check_task(task: Task) -> None:

@@ -60,6 +60,9 @@ def test_a_class_has_the_mean_of_its_words_vectors(tmp_path):
 KINDS = {
     "tensors": lambda x: {f"Class {i}": torch.from_numpy(row) for i, row in enumerate(x)},
     "rows of one": lambda x: {f"Class {i}": torch.from_numpy(row)[None] for i, row in enumerate(x)},
+    "parameters": lambda x: {
+        f"Class {i}": torch.nn.Parameter(torch.from_numpy(row)) for i, row in enumerate(x)
+    },
     "arrays": lambda x: {f"Class {i}": row for i, row in enumerate(x)},
     "doubles": lambda x: {f"Class {i}": torch.from_numpy(row).double() for i, row in enumerate(x)},
 }

@@ -13,6 +13,7 @@ import torch
 
 from avvp_jax.api import load
 from avvp_jax.errors import UserError
+from avvp_jax.experiment.plan import make_plan
 from avvp_jax.interchange.state_dicts import from_published, to_published
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import METHODS
@@ -196,12 +197,20 @@ def test_embeddings_that_a_model_has_no_use_for_are_refused(finished, published_
     path, workdir = tmp_path / "han.pt", finished("leap").workdir
     write_published({str(path): PublishedFile(published_state("han", 1))})
     for model, given, says in (
-        (workdir, tmp_path / "e.pt", "W: a run takes no label_embeddings"),
+        (workdir, tmp_path / "e.pt", "W: a run has its own label_embeddings; load it without"),
         (path, tmp_path / "e.pt", "han.pt: han takes no label_embeddings"),
         (path, 3, "label_embeddings must be a path, not 3"),
     ):
         with pytest.raises(UserError, match=says):
             load(model, label_embeddings=given)
+
+
+def test_training_on_from_a_run_takes_no_other_embeddings(finished, tmp_path):
+    config, workdir, _ = finished("leap")
+    config = config.copy_and_resolve_references()
+    config.init_from, config.leap.label_embeddings = str(workdir), str(tmp_path / "e.pt")
+    with pytest.raises(UserError, match=r"init_from=.*W: a run has its own label_embeddings"):
+        make_plan(config, str(tmp_path / "other"))
 
 
 def test_an_exported_model_says_the_same_when_it_is_read_again(

@@ -147,6 +147,18 @@ def test_predict_takes_a_folder_without_annotations(config, trained, published_f
     np.testing.assert_allclose(alone["frame_prob"][rows], split["frame_prob"], atol=1e-6)
 
 
+OTHERS = [
+    ({"method": "valor"}, "is a run of han; load it without another method"),
+    ({"method": "han", "model": {"heads": 2}}, "a run has its own model; load it without"),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), OTHERS, ids=str)
+def test_a_run_is_not_loaded_as_another_model(trained, given, says):
+    with pytest.raises(UserError, match=says):
+        avvp_jax.load(trained, **given)
+
+
 def test_a_loaded_parser_predicts_one_or_many_videos(config, trained, published_folder):
     run(config, trained, "predict")
     split = np.load(f"{trained}/predictions_test.npz")

@@ -115,7 +115,9 @@ def _numbers(content: object) -> list[np.ndarray]:
     """
     if not isinstance(content, Mapping) or not content:
         raise ValueError("it is no dict of vectors")
-    vectors = [np.asarray(vector) for vector in content.values()]
+    # Those of a network's own layer require a gradient, which NumPy's arrays have none of.
+    plain = [getattr(vector, "detach", lambda v=vector: v)() for vector in content.values()]
+    vectors = [np.asarray(vector) for vector in plain]
     if any(vector.dtype.kind not in "fiu" for vector in vectors):
         raise ValueError("not all of its values are numbers")
     if any(vector.size != max(vector.shape, default=0) for vector in vectors):
