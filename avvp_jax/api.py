@@ -216,13 +216,12 @@ def load(
       path: a work directory of launch.py, a published checkpoint, or a folder that holds one.
         DHHN publishes two files; give what their names have in common (X for X_audio.pt and
         X_video.pt).
-      method: the method of a `.pt`; None finds it from the names and shapes of the tensors. A work
-        directory knows its own, and its model.
+      method: the method of a `.pt`; None finds it from the names and shapes of the tensors.
       model: values of `config.model` that differ from the published ones, for a `.pt` trained
-        with others; needs `method`. The number of heads, for example, is not in the file.
+        with others; needs `method`. The number of heads, for example, is not in the file. A work
+        directory knows its own method, model and task.
       seed: which seed of a work directory with several; -1 is the best on val.
-      task: the classes and segments of a `.pt` that was exported from another task than LLP. A work
-        directory knows its own.
+      task: the classes and segments of a `.pt` that was exported from another task than LLP.
       label_embeddings: the file of config.leap.label_embeddings, which only a `.pt` of LEAP lacks.
       thresholds: the file of config.cmpae.thresholds, a published .xlsx or a thresholds.npz, for a
         model of CMPAE, which a `.pt` does not hold; of a work directory in the place of its own.
@@ -238,19 +237,10 @@ def load(
         raise UserError(f"task must be an avvp_jax.task.Task, not {task!r:.80}")
     published = published_path(path, known_layouts(method))
     if published is None:
-        config, spec = recall(path), recall_spec(path)
-        if task not in (None, spec.task):
-            raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
-        network = final_stage(config, stages_of(config)).result_network(config, spec)
-        if method not in (None, config.method):
-            raise UserError(f"{path} is a run of {config.method}; load it without another method")
         for name, given in {"model": model, "label_embeddings": label_embeddings}.items():
             if given not in (None, {}):
                 raise UserError(f"{path}: a run has its own {name}; load it without")
-        layout, usual = METHODS[config.method].layout, decision_of(config)
-        given = decision_by_file(path, layout, thresholds, usual, spec.task)
-        weights = pick(read_all_weights(path, network, config, config.eval.stage, given), seed)
-        return TrainedParser(network, weights, spec, weights.decision, config.extract.fidelity)
+        return _load_run(path, method, seed, task, thresholds)
     path, task = published, task or LLP
     layout = layout_of_file(published, method, task)
     if model and method is None:
@@ -264,6 +254,22 @@ def load(
     weights = read_published_weights(path, network, layout, given)
     decision = decision_by_file(path, layout, thresholds, layout.decision, task)
     return TrainedParser(network, weights, spec, decision or layout.decision)
+
+
+def _load_run(
+    path: str, method: str | None, seed: int, task: Task | None, thresholds: str | None
+) -> TrainedParser:
+    """The parser of a work directory; see load."""
+    config, spec = recall(path), recall_spec(path)
+    if method not in (None, config.method):
+        raise UserError(f"{path} is a run of {config.method}; load it without another method")
+    if task not in (None, spec.task):
+        raise UserError(f"{path} knows its task, {spec.task.name}; load it without another")
+    network = final_stage(config, stages_of(config)).result_network(config, spec)
+    layout, usual = METHODS[config.method].layout, decision_of(config)
+    given = decision_by_file(path, layout, thresholds, usual, spec.task)
+    weights = pick(read_all_weights(path, network, config, config.eval.stage, given), seed)
+    return TrainedParser(network, weights, spec, weights.decision, config.extract.fidelity)
 
 
 def _lengths(given: object, videos: int, task: Task) -> Int[np.ndarray, " videos"]:
