@@ -31,7 +31,7 @@ WHAT = ("train", "evaluate", "estimate", "predict")
 KEY = ("target", "config", "stage", "what", "segments", "seeds", "batch")
 COLUMNS: facts.Columns = {
     "target": lambda r: r["target"],
-    "program": lambda r: f"{r['config']} {r['stage']}, {r['what']}{_longer(r)}",
+    "program": lambda r: f"{r['config']} {r['stage']}, {r['what']}{_longer(r)}{_place(r)}",
     "seeds": lambda r: r["seeds"],
     "batch": lambda r: r["batch"],
     **facts.COLUMNS,
@@ -41,6 +41,10 @@ COLUMNS: facts.Columns = {
 
 def _longer(row: dict) -> str:
     return "" if row["segments"] == 10 else f", {row['segments']} segments"
+
+
+def _place(row: dict) -> str:
+    return ", from disk" if row.get("stored") else ""  # older rows do not say
 
 
 def programs(config_name: str, segments: int, seeds: int, batch: int, data_dir: str):
@@ -78,13 +82,21 @@ def programs(config_name: str, segments: int, seeds: int, batch: int, data_dir: 
 
 
 def asked(row: dict, target, job, lower, video_flops: float, text: pathlib.Path | None) -> dict:
-    """The row with what a program of a job, made for a target, asks of each device."""
+    """The row with what a program of a job, made for a target, asks of each device.
+
+    Features stay on disk where `data.feed=auto` would leave them there.
+    """
+    from floors import numbers_of
+
+    from avvp_jax.data.prepared import AUTO_SHARE
     from avvp_jax.runtime.mesh import BATCH, whole_batch
 
     mesh = target.mesh(row["seeds"])
     shared = row["seeds"] * whole_batch(row["batch"], mesh) / mesh.size
-    row |= {"flops": video_flops * shared, "peers": mesh.shape[BATCH]}
-    return row | facts.facts(target, lower(job, mesh, row["videos"]), text)
+    features = (TRAIN + VAL) * job.data.train.spec.video_bytes
+    stored = features > AUTO_SHARE * numbers_of(target.name).memory
+    row |= {"flops": video_flops * shared, "peers": mesh.shape[BATCH], "stored": stored}
+    return row | facts.facts(target, lower(job, mesh, row["videos"], stored), text)
 
 
 def add_floors(rows: list[dict]) -> None:

@@ -70,14 +70,9 @@ class StoredFeed:
         self._devices = list(places)
         parts = [(seeds_part, rows_part) for seeds_part, _, rows_part in places.values()]
         self._reads = _Steps(order.on_host, epochs, self._steps, parts)
-        video_bytes = sum(
-            features.dtypes[role].itemsize * math.prod(of_video)
-            for role, of_video in features.shapes.items()
-        )
-        step_bytes = seeds * rows * video_bytes * len(places) / mesh.size
-        fitting = max(1, int(BLOCK_BYTES / step_bytes))
+        read = seeds * rows * len(places) / mesh.size
         self.videos: dict = {}
-        self.steps_per_call = min(steps_per_call, self._steps, fitting)
+        self.steps_per_call = min(steps_per_call, self._steps, steps_of_block(features, read))
         self._shape = (seeds, self.steps_per_call, rows)
         self._coming, self._next = iter(()), -1
 
@@ -124,6 +119,15 @@ class StoredFeed:
 
 
 Feed = ResidentFeed | StoredFeed
+
+
+def steps_of_block(features: SplitFeatures, videos: float) -> int:
+    """How many steps' features make a block, where one process reads so many videos a step."""
+    video_bytes = sum(
+        features.dtypes[role].itemsize * math.prod(of_video)
+        for role, of_video in features.shapes.items()
+    )
+    return max(1, int(BLOCK_BYTES / (videos * video_bytes)))
 
 
 def make_feed(

@@ -21,7 +21,7 @@ from targets import NotInstalled, target  # noqa: E402
 # With two seeds, the four chips share out each seed's batches in two, the eight GPUs in four.
 CASES = [(name, method) for name in ("v5e:2x2", "h100") for method in ("han", "ma", "jomold")]
 CASES += [(name, method) for name in ("v5e:2x2", "h100") for method in ("valor", "dhhn")]
-CASES += [("v5e:2x2", "mm_cse"), ("h100", "mm_cse")]
+CASES += [(name, method) for name in ("v5e:2x2", "h100") for method in ("mm_cse", "cmpae")]
 CASES += [("h100", "leap")]  # for a TPU its levels take minutes to compile
 CASES += [("h100x8", "han"), ("v5e:2x2", "valor-plus")]
 CASES = [(name, method, 10) for name, method in CASES]
@@ -72,6 +72,25 @@ def test_training_is_of_float32_and_shared_out(name, method, segments, tmp_path)
     assert tuple(data.order.spec) == ("seeds", None, "batch")
     batch_is_shared_out = mesh.shape["batch"] > 1
     assert ("all-reduce" in hlo.collectives(optimised)) == batch_is_shared_out
+
+
+def test_features_from_disk_are_shared_out(tmp_path):
+    """As CMPAE's frames would be, which a v5e cannot keep; the program has no other features."""
+    accelerator, job = installed("v5e:2x2"), job_of("han", tmp_path)
+    mesh = accelerator.mesh(len(job.seeds))
+    lowered = lowering.training(job, mesh, VIDEOS, stored=True)
+    _, arrays, data, *_ = lowered.in_avals[0]
+    assert not arrays.videos.get("features")
+    seeds, steps, rows = data.order.shape
+    wanted = {
+        role: (seeds, steps, rows, *x.shape[1:])
+        for role, x in job.data.train.features.arrays.items()
+    }
+    assert {role: x.shape for role, x in data.block.items()} == wanted
+    program = accelerator.compile(lowered)
+    placed = program.input_shardings[0][2]
+    assert all(tuple(x.spec) == ("seeds", None, "batch") for x in placed.block.values())
+    assert hlo.kernels_of_step(hlo.read(program.as_text())) > 0
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
