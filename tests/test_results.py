@@ -1,6 +1,7 @@
 """docs/results.md is made from the files of finished runs, here from made-up ones."""
 
 import argparse
+import dataclasses
 import json
 import pathlib
 
@@ -23,7 +24,11 @@ COUNTS = {
 def results(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import results
+    import results_records
 
+    # What a run of JoMoLD is counted to have removed.
+    of_seeds = [{"seed": seed} | COUNTS for seed in (6, 7, 8)]
+    monkeypatch.setattr(results_records, "counted_apart", lambda workdir: of_seeds)
     return results
 
 
@@ -50,9 +55,6 @@ def tasks(results, asked):
         write_scores(task, [10.0 * (place + task.data) for place in (1, 2, 3)])
         start = {"device": "1 x abacus", "date": f"2030-01-0{task.data + 1}"}
         (task.workdir / results.STARTS).write_text(json.dumps(start) + "\n")
-        if task.name == "jomold":
-            counts = [{"seed": seed} | COUNTS for seed in all_seeds(task.config)]
-            (task.workdir / results.NOISE).write_text(json.dumps(counts))
     return tasks
 
 
@@ -66,14 +68,29 @@ def write_scores(task, values, **more):
     (task.workdir / "scores_test.json").write_text(json.dumps(facts | {"seeds": seeds}))
 
 
+@pytest.fixture
+def made(results, asked, monkeypatch):
+    """A function that makes the page of some tasks as they are, and returns it."""
+    monkeypatch.setattr(results, "train", lambda task, device: 2)
+
+    def make(tasks):
+        try:
+            results.make(asked, tasks)
+        except SystemExit as left_out:
+            assert "failed" in str(left_out)
+        return asked.page.read_text()
+
+    return make
+
+
 def rows_of(page, *start):
     """The cells of the rows of the page's tables that start with some cells."""
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
     return [row for row in rows if tuple(row[: len(start)]) == start]
 
 
-def test_the_page_has_means_and_every_run(results, asked, tasks):
-    page = results.page(tasks, asked.config_flags)
+def test_the_page_has_means_and_every_run(made, asked, tasks):
+    page = made(tasks)
     # Of 10, 20, 20, 30, 30 and 40.
     assert rows_of(page, "HAN", "6") == [["HAN", "6", *["25.0 ± 10.5"] * 10]]
     assert rows_of(page, "HAN", "1", "2") == [["HAN", "1", "2", *["30.0"] * 10]]
@@ -86,8 +103,8 @@ def test_the_page_has_means_and_every_run(results, asked, tasks):
     assert max(map(len, prose)) <= 100 and str(asked.workdir) not in page
 
 
-def test_the_page_has_what_is_removed(results, asked, tasks):
-    page = results.page(tasks, asked.config_flags)
+def test_the_page_has_what_is_removed(made, tasks):
+    page = made(tasks)
     shares = ["0.400", "0.667", "0.500", "0.667", "0.250", "0.400"]
     assert rows_of(page, "JoMoLD", "0", "30") == [["JoMoLD", "0", "30", *shares]]
     text = " ".join(page.split())
@@ -95,10 +112,10 @@ def test_the_page_has_what_is_removed(results, asked, tasks):
     assert "JoMoLD removes 0 of 100 audio labels" in text
 
 
-def test_the_page_says_what_is_missing(results, asked, tasks):
+def test_the_page_says_what_is_missing(made, tasks):
     (tasks[1].workdir / "scores_test.json").unlink()
     write_scores(tasks[0], [10.0, 20.0, 0.0], diverged=True)
-    page = results.page(tasks[:2], [])
+    page = made(tasks[:2])
     missing = "**Missing: HAN on data set 0, seed 3 (diverged); HAN on data set 1.**"
     assert missing in " ".join(page.split())
     assert rows_of(page, "HAN", "2")[0][2] == "15.0 ± 7.1"
@@ -134,3 +151,23 @@ def test_scores_of_another_config_are_refused(results, asked, tasks):
     asked.config_flags = []
     with pytest.raises(UserError, match="train.epochs was 1 and is now 12"):
         results.finished(results.make_task(asked, "han", 0))
+
+
+def test_what_is_known_of_a_run_needs_no_work_directory(results, asked, tasks, made):
+    page = made(tasks)
+    elsewhere = [dataclasses.replace(task, workdir=asked.workdir / "none") for task in tasks]
+    assert made(elsewhere) == page
+
+
+def test_records_of_another_config_are_refused(results, asked, tasks, made):
+    made(tasks)
+    asked.config_flags = []
+    others = [results.make_task(asked, name, data) for name in asked.methods for data in (0, 1)]
+    with pytest.raises(UserError, match="results.json: han on data set 0 is there with another"):
+        results.make(asked, others)
+
+
+def test_a_damaged_file_of_records_is_refused(results, asked, tasks):
+    asked.page.with_suffix(".json").write_text('[{"name": "han"}]')
+    with pytest.raises(UserError, match="results.json: no records of results.py"):
+        results.make(asked, tasks)
