@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from refinement import COLUMNS, cells, rates
-from results_records import Record
+from results_records import DENOISERS, Record
 
 from avvp_jax.metrics.scores import NAMES
 from avvp_jax.metrics.statistics import summary
@@ -16,7 +16,6 @@ TITLES = {"han": "HAN", "ma": "MA", "jomold": "JoMoLD", "dhhn": "DHHN", "cmpae":
 TITLES |= {"valor": "VALOR", "valor:plus": "VALOR+", "valor:plus_plus": "VALOR++"}
 TITLES |= {"leap": "LEAP", "mm_cse": "MM-CSE"}
 TRAINING_SEEDS = 3  # of a run
-DENOISERS = ("jomold", "cmpae")
 WIDTH = 100
 
 TEN = "seg A | V | AV | Type | Event | evt A | V | AV | Type | Event"

@@ -18,7 +18,8 @@ from avvp_jax.storage.writing import write_lines
 
 # In a work directory: where and when each start was.
 STARTS = "starts.jsonl"
-NOISE_FINDERS = ("ma", "jomold", "cmpae")
+DENOISERS = ("jomold", "cmpae")
+NOISE_FINDERS = ("ma", *DENOISERS)
 
 
 @dataclasses.dataclass(frozen=True)
