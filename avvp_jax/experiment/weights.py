@@ -36,7 +36,7 @@ from avvp_jax.training.run import (
     seed_groups,
     stage_folder,
 )
-from avvp_jax.training.selection import add_seeds_axis, take_seed
+from avvp_jax.training.selection import add_seeds_axis, take_fixed, take_seed
 from avvp_jax.training.sequence import final_stage
 
 
@@ -64,6 +64,7 @@ class Weights:
       score: on val, NaN if the run diverged; None for a published file.
       decision: how the model decides; None of a published file that is read alone.
       leftovers: part of the model -> the unused parts of its published file, kept for export.
+      early: the model after a fixed epoch, where a run keeps one beside the best.
     """
 
     variables: Variables
@@ -72,6 +73,7 @@ class Weights:
     score: float | None = None
     decision: Decision | None = None
     leftovers: Mapping[str, Leftover] = dataclasses.field(default_factory=dict)
+    early: "Weights | None" = None
 
     @property
     def diverged(self) -> bool:
@@ -211,7 +213,9 @@ def _weights_of_workdir(
         for index, seed in enumerate(group):
             variables, epoch, score = take_seed(best, index)
             decision = given or left.decision(judged, task, path, seed)
-            weights.append(Weights(variables, epoch, seed, score, decision))
+            early = Weights(*take_fixed(best, index)) if best.fixed else None
+            early = early if early and early.epoch else None
+            weights.append(Weights(variables, epoch, seed, score, decision, early=early))
     return weights
 
 

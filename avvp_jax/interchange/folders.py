@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from avvp_jax.errors import UserError, first_ten
-from avvp_jax.interchange.layouts import Layout
+from avvp_jax.interchange.layouts import Layout, early_path
 from avvp_jax.storage.left_behind import own_names
 
 _ENDINGS = (".pt", ".pth", ".pth.tar", ".ckpt", ".bin")
@@ -65,8 +65,14 @@ def _once(folder: str, files: list[str]) -> list[str]:
 
 
 def _checkpoints(files: list[str], layouts: Sequence[Layout]) -> list[str]:
-    """The checkpoints that files make: together those of a method's parts, else each alone."""
-    prefixes, parts = {}, set()
+    """The checkpoints that files make: together those of a method's parts, else each alone.
+
+    An early model beside the best is none.
+    """
+    prefixes, parts = (
+        {},
+        {early_path(layout, file, ".pt") for layout in layouts if layout.early for file in files},
+    )
     for layout in (layout for layout in layouts if "" not in layout.files):
         for file, ending in itertools.product(files, layout.files.values()):
             prefix = file.removesuffix(ending)

@@ -1,11 +1,12 @@
 """The layout of a published checkpoint. Each method defines its own, in methods/."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from flax import nnx
 
+from avvp_jax.errors import UserError
 from avvp_jax.metrics.events import THRESHOLD, Decision
 from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.parser import Parser
@@ -48,6 +49,9 @@ class Layout:
       thresholds: of segments and of videos at test time.
       chosen: (path of a published file of thresholds, decision, task) -> the decision by them, for
         a method that chooses some for each class; None for others.
+      write_chosen: writes such a file: (path, decision).
+      early: for such a method, the end of the names, before .pt and .xlsx, of the files of the
+        model after a fixed epoch, and of the thresholds that are chosen with it.
     """
 
     method: str
@@ -65,6 +69,8 @@ class Layout:
     given: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
     thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD)
     chosen: Callable[[str, Decision, Task], Decision] | None = None
+    write_chosen: Callable[[str, Decision], None] | None = None
+    early: str = ""
 
     @property
     def decision(self) -> Decision:
@@ -97,6 +103,11 @@ class Layout:
         return {part: path + ending for part, ending in self.files.items()}
 
 
+def early_path(layout: Layout, path: str, ending: str) -> str:
+    """Where the early model (.pt) or its thresholds (.xlsx) belong beside a model's file."""
+    return path.removesuffix(".pt") + layout.early + ending
+
+
 def read_given(
     given: Mapping[str, Reader], network: Network, options: Mapping[str, object], task: Task
 ) -> dict[str, np.ndarray]:
@@ -112,6 +123,38 @@ def read_given(
         return {}
     shapes = network.shapes()["stats"]
     return {name: read(options, task, shapes[name].shape) for name, read in given.items()}
+
+
+def check_exportable(
+    model: Mapping[str, object], streams: str, layout: Layout, weightless: Sequence[str]
+) -> None:
+    """Checks that the published program could load a network.
+
+    Args:
+      model, streams: `config.model` and `config.data.streams`.
+      weightless: keys of `model` that no weight depends on.
+
+    Raises:
+      UserError: it could not; names the first setting that differs.
+    """
+    settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
+    settings["config.data.streams"] = (streams, layout.streams)
+    for key, (ours, published) in settings.items():
+        if ours != published and key.split(".")[-1] not in (*weightless, *layout.options):
+            raise UserError(
+                f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
+                "load this model; only models of the published shape can be exported"
+            )
+
+
+def other_options(model: Mapping[str, object], streams: str, layout: Layout) -> list[str]:
+    """The settings of an exported file that differ from the published ones, as KEY=VALUE."""
+    other = [
+        f"config.model.{key}={model[key]}"
+        for key in layout.model
+        if key in layout.options and model[key] != layout.model[key]
+    ]
+    return other + ([f"config.data.streams={streams}"] if streams != layout.streams else [])
 
 
 def encoder_layer(prefix: str, width: int, feed_forward: int) -> Shapes:

@@ -5,9 +5,9 @@ from ml_collections import ConfigDict
 
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.schema import weightless
-from avvp_jax.experiment.weights import Leftover, read_weights, spec_of_weights
-from avvp_jax.interchange.layouts import Layout
-from avvp_jax.interchange.state_dicts import check_exportable, other_options, part_of, to_published
+from avvp_jax.experiment.weights import Leftover, Weights, read_weights, spec_of_weights
+from avvp_jax.interchange.layouts import Layout, check_exportable, early_path, other_options
+from avvp_jax.interchange.state_dicts import part_of, to_published
 from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import layout_of, stages_of
 from avvp_jax.metrics.events import Decision
@@ -29,31 +29,53 @@ def export(config: ConfigDict, workdir: str) -> None:
     spec = spec_of_weights(config, source)
     network = stage.result_network(config, spec)
     weights = read_weights(source, network, config, config.eval.stage)
-    variables = jax.device_get(weights.variables)
-    files = {}
-    for part, path in layout.paths(config.export_to).items():
-        leftover = weights.leftovers.get(part, Leftover({}, None))
-        state = to_published(part_of(variables, part), layout, leftover.unused, config.seed)
-        rest = leftover.rest
-        if layout.wrapped and rest is None:
-            rest = {"epochs": weights.epoch}
-        files[path] = PublishedFile(state, rest)
+    files = files_of(weights, layout, config.export_to, config.seed)
+    if weights.early:
+        early = early_path(layout, config.export_to, ".pt")
+        files |= files_of(weights.early, layout, early, config.seed)
     if processes.first():
         write_published(files)
     for path, file in files.items():
         print(f"{path}: {len(file.state)} tensors", flush=True)
-    if other := other_options(model, layout):
+    if other := other_options(model, config.data.streams, layout):
         print(f"to read it again, set {', '.join(other)}", flush=True)
-    for line in (*notes_on_file(layout, weights.decision), *notes_on_task(spec.task)):
+    notes = [f"it does not hold {name}: give them again to read it" for name in layout.given]
+    notes += write_thresholds(layout, weights.decision, config.export_to)
+    for line in (*notes, *notes_on_task(spec.task)):
         print(line, flush=True)
 
 
-def notes_on_file(layout: Layout, decision: Decision | None) -> list[str]:
-    """What a user of an exported file needs beside it; empty if nothing."""
-    notes = [f"it does not hold {name}: give them again to read it" for name in layout.given]
-    if layout.chosen and isinstance(decision and decision.video, tuple):
-        notes.append("it does not hold thresholds of classes: give them again to read it")
-    return notes
+def files_of(weights: Weights, layout: Layout, path: str, seed: int) -> dict[str, PublishedFile]:
+    """The files of a model by path, one or several (see Layout.paths).
+
+    Args:
+      seed: by which tensors that the program never uses are drawn, where no file had them.
+    """
+    variables, files = jax.device_get(weights.variables), {}
+    for part, part_path in layout.paths(path).items():
+        leftover = weights.leftovers.get(part, Leftover({}, None))
+        state = to_published(part_of(variables, part), layout, leftover.unused, seed)
+        rest = leftover.rest
+        if layout.wrapped and rest is None:
+            rest = {"epochs": weights.epoch}
+        files[part_path] = PublishedFile(state, rest)
+    return files
+
+
+def write_thresholds(layout: Layout, decision: Decision | None, path: str) -> list[str]:
+    """Writes the thresholds of each class, if there are any, beside the model's file; says so.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    if layout.write_chosen is None or not isinstance(decision and decision.video, tuple):
+        return []
+    place = early_path(layout, path, ".xlsx")
+    try:
+        layout.write_chosen(place, decision)
+    except OSError as error:
+        raise UserError(f"{place}: cannot be written: {error}; choose another place") from error
+    return [f"{place}: the thresholds of classes, to give again where the model is read"]
 
 
 def notes_on_task(task: Task) -> list[str]:

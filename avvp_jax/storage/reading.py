@@ -226,25 +226,30 @@ def _parse_header(content: bytes) -> tuple[tuple[int, ...], str, np.dtype, int]:
     return shape, "F" if fortran else "C", dtype, file.tell()
 
 
-def read_npz(path: str, names: Sequence[str], way_out: str) -> dict[str, np.ndarray]:
+def read_npz(
+    path: str, names: Sequence[str], way_out: str, without: str = ""
+) -> dict[str, np.ndarray]:
     """The named arrays of an .npz.
 
     Args:
       way_out: ends the message of an error; says what to do.
+      without: an array by which another kind of file with these names is known.
 
     Raises:
-      UserError: the file is missing or damaged, or lacks one of the arrays.
+      UserError: the file is missing or damaged, lacks one of the arrays, or is of that kind.
     """
     try:
-        return _parse_npz(read_bytes(path), names)
+        return _parse_npz(read_bytes(path), names, without)
     except DamagedFile as problem:
         raise UserError(f"{path}: {problem}; {way_out}") from None
 
 
-def _parse_npz(content: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
-    arrays = {}
+def _parse_npz(content: bytes, names: Sequence[str], without: str) -> dict[str, np.ndarray]:
+    arrays, name = {}, without
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if name and f"{name}.npy" in archive.namelist():
+                raise DamagedFile("is of another kind of file")
             for name in names:
                 arrays[name] = parse_npy(_read_member(archive, f"{name}.npy"))
     except DamagedFile as problem:

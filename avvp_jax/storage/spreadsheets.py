@@ -1,7 +1,7 @@
-"""Reads numbers from a spreadsheet (.xlsx) of unknown origin, without running anything in it.
+"""Reads numbers from a spreadsheet (.xlsx) of unknown origin, and writes such a file.
 
-Such a file is a zip archive of XML. Sizes are bounded before anything is unpacked, and XML that
-declares a document type, which alone may define entities, is refused.
+It is a zip archive of XML (ECMA-376), of which nothing is run. Sizes are bounded before anything is
+unpacked, and XML that declares a document type, which alone may define entities, is refused.
 """
 
 import io
@@ -10,16 +10,42 @@ import os
 import posixpath
 import re
 import zipfile
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from avvp_jax.errors import cause
 from avvp_jax.storage.reading import DamagedFile, read_bytes
+from avvp_jax.storage.writing import write_whole
 
 LARGEST = 4 << 20  # bytes of the file, and of each part of it unpacked
 MOST_MEMBERS = 1000
 MOST_ROWS = 10_000
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# The parts of a spreadsheet with one sheet, and what they say of each other.
+_OPEN = "http://schemas.openxmlformats.org"
+_MAIN, _PACKAGE = f"{_OPEN}/spreadsheetml/2006/main", f"{_OPEN}/package/2006"
+_RELATIONS = f"{_OPEN}/officeDocument/2006/relationships"
+_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+_PARTS = {
+    "[Content_Types].xml": f'''<Types xmlns="{_PACKAGE}/content-types">
+<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
+<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>
+<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{_TYPE}.worksheet+xml"/>
+</Types>''',
+    "_rels/.rels": f'''<Relationships xmlns="{_PACKAGE}/relationships">
+<Relationship Id="rId1" Type="{_RELATIONS}/officeDocument" Target="xl/workbook.xml"/>
+</Relationships>''',
+    "xl/_rels/workbook.xml.rels": f'''<Relationships xmlns="{_PACKAGE}/relationships">
+<Relationship Id="rId1" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet1.xml"/>
+</Relationships>''',
+    "xl/workbook.xml": f'''<workbook xmlns="{_MAIN}" xmlns:r="{_RELATIONS}">
+<sheets><sheet name="SHEET" sheetId="1" r:id="rId1"/></sheets>
+</workbook>''',
+    "xl/worksheets/sheet1.xml": f'''<worksheet xmlns="{_MAIN}"><sheetData>
+ROWS
+</sheetData></worksheet>''',
+}
 
 
 def read_column(path: str | os.PathLike, sheet: str) -> list[float]:
@@ -39,6 +65,25 @@ def read_column(path: str | os.PathLike, sheet: str) -> list[float]:
         raise
     except Exception as error:
         raise DamagedFile(f"is no readable spreadsheet ({cause(error)})") from None
+
+
+def write_column(path: str | os.PathLike, sheet: str, numbers: Sequence[float]) -> None:
+    """Writes a spreadsheet with one sheet, whose column A has these numbers.
+
+    Args:
+      sheet: its name, of letters.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    cells = enumerate(map(repr, map(float, numbers)), 1)
+    rows = [f'<row r="{row}"><c r="A{row}"><v>{number}</v></c></row>' for row, number in cells]
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in _PARTS.items():
+            text = part.replace("SHEET", sheet).replace("ROWS", "\n".join(rows))
+            archive.writestr(name, '<?xml version="1.0" encoding="UTF-8"?>\n' + text)
+    write_whole(path, content.getvalue())
 
 
 def _parsed(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:

@@ -151,6 +151,15 @@ def take_seed(best: Best, index: int) -> tuple[Variables, int | dict[str, int], 
     return taken.variables, jax.tree.map(int, taken.epoch), score
 
 
+def take_fixed(best: Best, index: int) -> tuple[Variables, int]:
+    """The model after a fixed epoch of the seed at `index`, which a stage keeps, and that epoch.
+
+    Of a seed that diverged before, these are its first variables, and 0.
+    """
+    taken = jax.tree.map(lambda x: x[index], best.fixed)
+    return {kind: taken[kind] for kind in ("params", "stats")}, int(taken["epoch"])
+
+
 def add_seeds_axis(shapes: PyTree, seeds: int) -> PyTree:
     """The shapes of several seeds' arrays, from those of one seed's."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), shapes)

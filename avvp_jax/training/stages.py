@@ -5,18 +5,21 @@ methods/.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from flax import nnx
 from ml_collections import ConfigDict
 
 from avvp_jax.data.splits import Split
 from avvp_jax.errors import UserError
 from avvp_jax.interchange.layouts import Layout, Reader, read_given
 from avvp_jax.metrics.events import Decision
-from avvp_jax.nn.functional import Network, Variables, parser_network
+from avvp_jax.nn.functional import Network, Variables, make_network
+from avvp_jax.nn.parser import Parser
 from avvp_jax.reports.writers import Writer
 from avvp_jax.runtime import processes
 from avvp_jax.streams import DataSpec
@@ -24,7 +27,7 @@ from avvp_jax.task import Task
 from avvp_jax.training.checkpoints import is_finished, restore_best
 from avvp_jax.training.fit import fit
 from avvp_jax.training.job import Data, Job, Model
-from avvp_jax.training.run import Run, options_of
+from avvp_jax.training.run import Run, no_start, options_of
 from avvp_jax.training.selection import Best, add_seeds_axis, diverged, no_best, usable
 from avvp_jax.training.state import BatchArrays
 from avvp_jax.training.step import Loss
@@ -68,7 +71,8 @@ class Training:
         config names. Called before anything is written.
       section: section of the config whose values replace those of the whole config in this
         stage; empty for none.
-      layout: published layout of the result; None is the method's.
+      layout: published layout of the result; None is the method's. A stage with another does not
+        start from the model that `config.init_from` names, which is one of the method's.
       network: builds the network that is trained; None is the parser of `config.model`.
       result: builds the parser that results; None is the network that is trained.
       keep: converts the trained variables to those of the result.
@@ -109,12 +113,12 @@ class Training:
 
     def trained_network(self, config: ConfigDict, spec: DataSpec) -> Network:
         """The network that is trained."""
-        build = self.network or configured_parser
+        build = self.network or configured(Parser)
         return build(self.settings(config), spec)
 
     def result_network(self, config: ConfigDict, spec: DataSpec) -> Network:
         """The network of the best models that the stage stores."""
-        build = self.result or self.network or configured_parser
+        build = self.result or self.network or configured(Parser)
         return build(self.settings(config), spec)
 
     def best(self, config: ConfigDict, spec: DataSpec, seeds: int) -> Best:
@@ -170,7 +174,7 @@ class Training:
             run.seeds,
             run.mesh,
             stopped=self._stopped_before(run),
-            start=run.start,
+            start=run.start if self.layout is None else no_start,
             given=lambda: read_given(self.given, trained, options_of(run.config), run.spec.task),
             scope=run.scope + (f"{self.name}/" if several else ""),
             fixed_epoch=self.fixed_epoch(settings),
@@ -208,6 +212,11 @@ def _merge(values: dict, changes: dict) -> dict:
     return values | {key: merged(values[key], new) for key, new in changes.items()}
 
 
-def configured_parser(config: ConfigDict, spec: DataSpec) -> Network:
-    """The parser of `config.model`."""
-    return parser_network(spec.widths, len(spec.task.classes), config.model.to_dict())
+@functools.cache
+def configured(parser: type[nnx.Module]) -> Callable[[ConfigDict, DataSpec], Network]:
+    """Builds a kind of parser with the values of `config.model`."""
+
+    def build(config: ConfigDict, spec: DataSpec) -> Network:
+        return make_network(parser, spec.widths, len(spec.task.classes), **config.model.to_dict())
+
+    return build

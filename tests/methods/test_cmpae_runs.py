@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -43,6 +44,41 @@ def test_thresholds_that_are_given_make_those_of_a_run_needless(finished, tmp_pa
     config.cmpae.thresholds = given
     run(config, str(workdir), "predict")
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_training_from_given_weights_finds_its_noise_anew(finished, tmp_path):
+    """The estimator is another network than the model that is given, and is drawn as ever."""
+    config, whole, _ = finished("cmpae")
+    config = config.copy_and_resolve_references()
+    config.init_from = str(whole)
+    run(config, str(tmp_path / "W"), "train")
+    ratios = [np.load(folder / "ratios/noise_ratios.npz") for folder in (whole, tmp_path / "W")]
+    for name in ratios[0]:
+        np.testing.assert_array_equal(ratios[0][name], ratios[1][name])
+    first, second = (load(folder)._variables["params"] for folder in (whole, tmp_path / "W"))
+    moved = np.abs(first["fc_a"]["kernel"] - second["fc_a"]["kernel"]).max()
+    assert 0 < moved < 0.01
+
+
+def test_the_early_model_and_its_thresholds_are_exported_too(finished, tmp_path, monkeypatch):
+    """As published: NAME.pt, NAME_early.pt and NAME_early.xlsx; the folder is that of the first."""
+    torch = pytest.importorskip("torch")
+    config, whole, _ = finished("cmpae")
+    for key in ("width", "feed_forward", "dropout", "absence_dropout"):
+        monkeypatch.setitem(LAYOUT.model, key, config.model[key])
+    config = config.copy_and_resolve_references()
+    config.export_to = str(tmp_path / "x.pt")
+    run(config, str(whole), "export")
+    assert {path.name for path in tmp_path.iterdir()} == {"x.pt", "x_early.pt", "x_early.xlsx"}
+    early = torch.load(tmp_path / "x_early.pt", weights_only=True)
+    assert early["epochs"] == min(config.cmpae.early_epoch, config.train.epochs)
+    left = str(whole / "thresholds/thresholds.npz")
+    chosen = read_thresholds(str(tmp_path / "x_early.xlsx"))
+    np.testing.assert_array_equal(chosen, read_thresholds(left))
+    again = load(tmp_path, thresholds=tmp_path / "x_early.xlsx")
+    assert again._decision == load(whole)._decision
+    jax.tree.map(np.testing.assert_array_equal, again._variables, load(whole)._variables)
+    assert load(tmp_path / "x_early.pt").streams == ("vggish", "resnet152", "r2plus1d")
 
 
 def test_in_eval_too_a_file_of_other_classes_is_named(finished, tmp_path):

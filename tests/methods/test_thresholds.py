@@ -14,13 +14,16 @@ from avvp_jax.methods.cmpae.stages import decision
 from avvp_jax.methods.cmpae.thresholds import (
     CANDIDATES,
     chosen_thresholds,
+    decision_by,
     read_thresholds,
     with_thresholds,
     write_thresholds,
 )
+from avvp_jax.methods.jomold.denoising import NoiseRatios
+from avvp_jax.methods.jomold.noise_ratios import write_noise_ratios
 from avvp_jax.metrics.events import Decision, predicted_segments
 from avvp_jax.metrics.scores import NAMES, scores
-from avvp_jax.modes.export import notes_on_file
+from avvp_jax.modes.export import write_thresholds as write_beside
 from avvp_jax.task import LLP
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -168,13 +171,26 @@ def test_files_that_are_no_spreadsheets_are_refused(tmp_path):
         read_thresholds(write_sheet(path, "", "else.xml"))
 
 
-def test_an_exported_model_needs_its_thresholds_beside_it():
-    own = with_thresholds(USUAL, np.full(25, 0.5))
-    assert notes_on_file(METHODS["cmpae"].layout, own) == [
-        "it does not hold thresholds of classes: give them again to read it"
-    ]
-    assert notes_on_file(METHODS["cmpae"].layout, USUAL) == []
-    assert notes_on_file(METHODS["han"].layout, Decision("global")) == []
+def test_an_exported_model_has_its_thresholds_beside_it(tmp_path):
+    """In the kind of file that is published, to the last digit."""
+    own = with_thresholds(USUAL, np.linspace(0, 1, 25) ** 2)
+    cmpae, path = METHODS["cmpae"].layout, tmp_path / "x_early.xlsx"
+    assert write_beside(cmpae, USUAL, str(tmp_path / "x.pt")) == []
+    assert write_beside(METHODS["han"].layout, own, str(tmp_path / "x.pt")) == []
+    assert not list(tmp_path.iterdir())
+    (said,) = write_beside(cmpae, own, str(tmp_path / "x.pt"))
+    assert said.startswith(f"{path}: the thresholds of classes")
+    assert decision_by(str(path), USUAL, LLP) == own
+    with pytest.raises(UserError, match="x_early.xlsx: cannot be written.*choose another place"):
+        write_beside(cmpae, own, str(tmp_path / "nowhere/x.pt"))
+
+
+def test_noise_ratios_are_no_thresholds(tmp_path):
+    """They stand side by side in a config, and both have an array of what is seen."""
+    path = str(tmp_path / "noise_ratios.npz")
+    write_noise_ratios(path, NoiseRatios(*np.full((2, 25), 0.5)))
+    with pytest.raises(UserError, match="its array 'audio' is of another kind of file; give the"):
+        read_thresholds(path)
 
 
 def test_thresholds_that_are_gone_are_missed_aloud(small_config, tmp_path, capsys):

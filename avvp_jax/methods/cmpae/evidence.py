@@ -25,7 +25,12 @@ class Belief(NamedTuple):
 
 def evidence(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Evidence, above 0."""
-    return jnp.exp(jnp.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT) / TEMPERATURE)
+    return jnp.exp(_logarithm(logits))
+
+
+def _logarithm(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """That of the evidence."""
+    return jnp.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT) / TEMPERATURE
 
 
 def belief(pairs: Float[Array, "*shape 2"]) -> Belief:
@@ -34,7 +39,7 @@ def belief(pairs: Float[Array, "*shape 2"]) -> Belief:
     With A = evidence + 1, the probability is A_presence / (A_presence + A_absence), here computed
     as the sigmoid of the difference of their logarithms, whose gradient loses no digits.
     """
-    scaled = jnp.clip(pairs, -LARGEST_LOGIT, LARGEST_LOGIT) / TEMPERATURE
+    scaled = _logarithm(pairs)
     logarithms = jax.nn.softplus(scaled)
     prob = jax.nn.sigmoid(logarithms[..., 0] - logarithms[..., 1])
     return Belief(prob, 2.0 / (jnp.exp(scaled) + 1.0).sum(axis=-1))

@@ -3,7 +3,7 @@
 from avvp_jax.interchange.layouts import Layout, Shapes, encoder_norms, width_of
 from avvp_jax.methods.cmpae.network import EvidenceParser
 from avvp_jax.methods.cmpae.stages import stages
-from avvp_jax.methods.cmpae.thresholds import decision_by
+from avvp_jax.methods.cmpae.thresholds import decision_by, write_sheet
 from avvp_jax.methods.han import method as han
 from avvp_jax.methods.jomold import method as jomold
 from avvp_jax.methods.method import PARSER, Method
@@ -44,6 +44,8 @@ LAYOUT = Layout(
     words={name: f"{name}.0" for name in ACTIVATED},
     thresholds=(0.25, 0.45),
     chosen=decision_by,
+    write_chosen=write_sheet,
+    early="_early",
 )
 
 SHARES = {

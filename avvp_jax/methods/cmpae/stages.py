@@ -28,14 +28,15 @@ from avvp_jax.methods.jomold.denoising import edited_targets, removed_shares
 from avvp_jax.methods.jomold.method import LAYOUT as JOMOLD_LAYOUT
 from avvp_jax.methods.targets import weak_targets
 from avvp_jax.metrics.events import Decision
-from avvp_jax.nn.functional import Network, make_network, parser_network
+from avvp_jax.nn.functional import Network, parser_network
 from avvp_jax.reports.writers import Writer
 from avvp_jax.storage.reading import is_there
 from avvp_jax.streams import DataSpec
 from avvp_jax.task import Task
 from avvp_jax.training.artefacts import Artefact, Maker
 from avvp_jax.training.run import Run, Stage, decision_of, left_by, make_predictor
-from avvp_jax.training.stages import Training
+from avvp_jax.training.selection import take_fixed
+from avvp_jax.training.stages import Training, configured
 from avvp_jax.training.step import LossAndParts
 
 FILE = "thresholds.npz"
@@ -67,7 +68,7 @@ def stages(config: ConfigDict) -> list[Stage]:
         weak_targets,
         own=jomold.denoising_arrays,
         demands=usable_files,
-        network=evidence_parser,
+        network=configured(EvidenceParser),
         fixed_epoch=early_epoch,
         decision=decision,
     )
@@ -96,13 +97,11 @@ def thresholds(train: Training) -> Artefact:
     """Every seed's thresholds, chosen on val; without dense annotations there, the usual one."""
 
     def maker(run: Run, writer: Writer) -> Maker:
-        fixed, val, usual = train.models(run).fixed, run.data.val, decision_of(run.config)
+        models, val, usual = train.models(run), run.data.val, decision_of(run.config)
         predictor = make_predictor(run.config, train.result_network(run.config, run.spec))
 
         def make(index: int, path: str) -> None:
-            variables = {
-                kind: jax.tree.map(lambda x: x[index], fixed[kind]) for kind in ("params", "stats")
-            }
+            variables, _ = take_fixed(models, index)
             probs = predictor.predict(variables, val.features, val.lengths)
             if val.truth is None:
                 classes = len(run.spec.task.classes)
@@ -158,13 +157,6 @@ def decision(
             warn(f"{path} is not there: what is seen is decided at {usual} for all classes")
             path = ""
     return decision_by(path, decision_of(config), task) if path else None
-
-
-def evidence_parser(config: ConfigDict, spec: DataSpec) -> Network:
-    """The network of `config.model`."""
-    return make_network(
-        EvidenceParser, spec.widths, len(spec.task.classes), **config.model.to_dict()
-    )
 
 
 def noise_estimator(config: ConfigDict, spec: DataSpec) -> Network:

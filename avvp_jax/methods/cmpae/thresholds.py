@@ -5,8 +5,6 @@ thresholds.npz   visual: float64 [classes]; candidates: float64 [candidates]; ev
 NAME_early.xlsx  as CMPAE publishes them: sheet Thres, cells A1 to A25
 """
 
-import zipfile
-
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
@@ -14,7 +12,7 @@ from avvp_jax.errors import UserError
 from avvp_jax.metrics.events import Decision, predicted_segments
 from avvp_jax.metrics.scores import LEVELS, STREAMS, Counts, host_counts, mean_f
 from avvp_jax.storage.reading import DamagedFile, read_npz
-from avvp_jax.storage.spreadsheets import read_column
+from avvp_jax.storage.spreadsheets import read_column, write_column
 from avvp_jax.storage.writing import write_npz
 from avvp_jax.task import MODALITIES, Task
 
@@ -94,6 +92,18 @@ def write_thresholds(
     write_npz(path, visual=visual, candidates=CANDIDATES, event_visual=scores)
 
 
+def write_sheet(path: str, decision: Decision) -> None:
+    """Writes the thresholds of a decision as CMPAE publishes them.
+
+    Args:
+      decision: with a threshold for each visual class.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    write_column(path, SHEET, decision.video[MODALITIES.index("visual")])
+
+
 def read_thresholds(path: str) -> Float[np.ndarray, " classes"]:
     """The thresholds of visual classes in a thresholds.npz or a published .xlsx.
 
@@ -103,10 +113,11 @@ def read_thresholds(path: str) -> Float[np.ndarray, " classes"]:
     if path.lower().endswith(".xlsx"):
         try:
             visual = np.array(read_column(path, SHEET), np.float64)
-        except (DamagedFile, zipfile.BadZipFile) as problem:
+        except DamagedFile as problem:
             raise UserError(f"{path}: {problem}; {_WAY_OUT}") from None
     else:
-        visual = read_npz(path, ("visual",), _WAY_OUT)["visual"]
+        # JoMoLD's noise ratios have an array of this name too, and one for what is heard.
+        visual = read_npz(path, ("visual",), _WAY_OUT, without="audio")["visual"]
     if visual.dtype.kind != "f" or visual.ndim != 1 or not len(visual):
         raise UserError(f"{path}: holds no thresholds of visual classes; {_WAY_OUT}")
     if not ((visual == 0) | (visual >= _LEAST) & (visual <= 1)).all():

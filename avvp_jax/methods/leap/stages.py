@@ -16,15 +16,13 @@ from avvp_jax.methods.contrastive import cosines
 from avvp_jax.methods.leap.label_embeddings import NAME, label_embeddings
 from avvp_jax.methods.losses import bce, cross_entropy, weighted_mean
 from avvp_jax.methods.taught import taught_arrays, teachers_of_training
-from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.time_mask import Lengths, cleared, present
 from avvp_jax.runtime import processes
-from avvp_jax.streams import DataSpec
 from avvp_jax.task import MODALITIES
 from avvp_jax.training.checkpoints import has_state
 from avvp_jax.training.run import Run, Stage, options_of
-from avvp_jax.training.stages import Training
+from avvp_jax.training.stages import Training, configured
 from avvp_jax.training.step import Loss, LossAndParts
 
 GIVEN = {NAME: label_embeddings}
@@ -122,7 +120,7 @@ def stages(config: ConfigDict) -> list[Stage]:
             LOSSES[config.leap.similarity],
             taught_arrays,
             demands=demands,
-            network=label_parser,
+            network=configured(LabelParser),
             given=GIVEN,
         )
     ]
@@ -141,8 +139,3 @@ def demands(run: Run) -> None:
     if not (run.config.init_from or begun):
         shape = len(run.spec.task.classes), run.config.model.label_width
         label_embeddings(options_of(run.config), run.spec.task, shape)
-
-
-def label_parser(config: ConfigDict, spec: DataSpec) -> Network:
-    """The network of `config.model`."""
-    return make_network(LabelParser, spec.widths, len(spec.task.classes), **config.model.to_dict())

@@ -12,10 +12,9 @@ from ml_collections import ConfigDict
 from avvp_jax.methods.mm_cse.losses import cooccurrence, orthogonality, reconstruction
 from avvp_jax.methods.taught import taught_arrays, taught_losses, teachers_of_training
 from avvp_jax.nn.class_parser import ClassParser
-from avvp_jax.nn.functional import Network, make_network
 from avvp_jax.streams import DataSpec
 from avvp_jax.training.run import Stage
-from avvp_jax.training.stages import Tokens, Training
+from avvp_jax.training.stages import Tokens, Training, configured
 from avvp_jax.training.step import LossAndParts
 
 
@@ -53,17 +52,10 @@ def stages(config: ConfigDict) -> list[Stage]:
             Objective(**config.mm_cse),
             taught_arrays,
             demands=teachers_of_training,
-            network=class_parser,
+            network=configured(ClassParser),
             tokens=class_tokens,
         )
     ]
-
-
-def class_parser(config: ConfigDict, spec: DataSpec) -> Network:
-    """The parser of `config.model`."""
-    return make_network(
-        ClassParser, tuple(spec.widths), len(spec.task.classes), **config.model.to_dict()
-    )
 
 
 def class_tokens(config: ConfigDict, spec: DataSpec) -> Tokens:
