@@ -15,7 +15,6 @@ from avvp_jax.experiment.published_models import (
     decision_by_file,
     known_layouts,
     layout_of_file,
-    model_of_file,
 )
 from avvp_jax.experiment.records import recall, recall_spec
 from avvp_jax.experiment.settings import check_value
@@ -194,7 +193,7 @@ class TrainedParser:
 
 
 def _path(name: str, given: object) -> str:
-    if not isinstance(given, str | os.PathLike):
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
         raise UserError(f"{name} must be a path, not {given!r:.80}")
     return os.path.expanduser(os.fspath(given))
 
@@ -242,10 +241,7 @@ def load(
                 raise UserError(f"{path}: a run has its own {name}; load it without")
         return _load_run(path, method, seed, task, thresholds)
     path, task = published, task or LLP
-    layout = layout_of_file(published, method, task)
-    if model and method is None:
-        raise UserError(f"{path}: load needs the method too where it is given the model")
-    layout = dataclasses.replace(layout, model=model_of_file(layout, model or {}))
+    layout = layout_of_file(published, method, model or {}, task)
     spec = data_spec(layout.streams, task)
     network = layout.network(spec)
     if label_embeddings is not None and not layout.given:

@@ -1,12 +1,13 @@
 """Which published model a file holds: found from its tensors, or as the user says."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
 
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.experiment.settings import check_heads, check_value
 from avvp_jax.interchange.layouts import Layout
-from avvp_jax.interchange.state_dicts import recognise
+from avvp_jax.interchange.state_dicts import recognise, with_streams_of
 from avvp_jax.interchange.torch_files import read_published
 from avvp_jax.methods import METHODS
 from avvp_jax.metrics.events import Decision
@@ -37,11 +38,23 @@ def known_layouts(method: object) -> list[Layout]:
     return [METHODS[method].layout]
 
 
-def layout_of_file(path: str, method: object, task: Task) -> Layout:
-    """The published layout of a method, or the one that fits the file."""
+def layout_of_file(path: str, method: object, model: object, task: Task) -> Layout:
+    """The published layout of a method, or the one that fits the file.
+
+    Args:
+      method: its name; None to find it by the tensors.
+      model: the values of `config.model` that differ from the published ones.
+
+    Raises:
+      UserError: there is no such method, value or file, or no layout fits the file.
+    """
     layouts = known_layouts(method)
     if method is not None:
-        return layouts[0]
+        given = dataclasses.replace(layouts[0], model=model_of_file(layouts[0], model))
+        several = "streams" in given.options
+        return with_streams_of(read_published(path).state, given, task) if several else given
+    if model:
+        raise UserError(f"{path}: load needs the method too where it is given the model")
     for layout in layouts:
         if "" not in layout.files and any(map(os.path.lexists, layout.paths(path).values())):
             return layout

@@ -7,6 +7,7 @@ are kept, so that those programs load our files with strict=True. A file that is
 again is unchanged.
 """
 
+import dataclasses
 import re
 import sys
 import zlib
@@ -18,7 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from avvp_jax.errors import UserError, first_ten
 from avvp_jax.interchange.layouts import Layout, Shapes
 from avvp_jax.nn.functional import Variables
-from avvp_jax.streams import data_spec
+from avvp_jax.streams import STREAM_SETS, data_spec
 from avvp_jax.task import LLP, Task
 
 # Our word -> the published one; an empty string leaves the word out. A layout may add to these,
@@ -125,8 +126,8 @@ def from_published(
     if misfits := _misfits(found, wanted):
         raise UserError(
             f"{path}: shapes do not fit the configured network: {first_ten(misfits)}; "
-            "set config.model, config.data.streams and config.data.dataset to what the checkpoint "
-            "was trained with"
+            "set config.model (of load: model), config.data.streams and config.data.dataset to "
+            "what the checkpoint was trained with"
         )
     variables = {(kind,): {} for kind, tree in template.items() if not tree}
     for ours_path, leaf in ours.items():
@@ -167,6 +168,19 @@ def _misfits(found: Shapes, wanted: Shapes) -> list[str]:
     ]
 
 
+def with_streams_of(state: Mapping[str, np.ndarray], layout: Layout, task: Task = LLP) -> Layout:
+    """The layout with the first streams that a state_dict's shapes fit: the published ones, or
+    others that the program can be set to; as it is where none fit.
+    """
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    others = STREAM_SETS if "streams" in layout.options else ()
+    for streams in dict.fromkeys((layout.streams, *others)):
+        each = dataclasses.replace(layout, streams=streams)
+        if found == _wanted(each.file_network(data_spec(streams, task)).shapes(), each):
+            return layout if streams == layout.streams else each
+    return layout
+
+
 def recognise(
     state: Mapping[str, np.ndarray], path: str, layouts: Sequence[Layout], task: Task = LLP
 ) -> Layout:
@@ -185,6 +199,11 @@ def recognise(
         wanted[layout.method] = _wanted(template, layout)
         if found == wanted[layout.method]:
             return layout
+    for layout in layouts:
+        if found.keys() == wanted[layout.method].keys():
+            other = with_streams_of(state, layout, task)
+            if other is not layout:
+                return other
     misfits = {
         method: _misfits(found, shapes)
         for method, shapes in wanted.items()
@@ -244,37 +263,6 @@ def _unused(layout: Layout, variables: Variables) -> Shapes:
     """Name -> shape of published tensors that our network does not have."""
     called = _shapes(variables, layout)
     return {name: shape for name, shape in layout.unused(called).items() if name not in called}
-
-
-def check_exportable(
-    model: Mapping[str, object], streams: str, layout: Layout, weightless: Sequence[str]
-) -> None:
-    """Checks that the published program could load a network.
-
-    Args:
-      model, streams: `config.model` and `config.data.streams`.
-      weightless: keys of `model` that no weight depends on.
-
-    Raises:
-      UserError: it could not; names the first setting that differs.
-    """
-    settings = {f"config.model.{key}": (model[key], layout.model[key]) for key in layout.model}
-    settings["config.data.streams"] = (streams, layout.streams)
-    for key, (ours, published) in settings.items():
-        if ours != published and key.split(".")[-1] not in (*weightless, *layout.options):
-            raise UserError(
-                f"{key}={ours!r}: the published {layout.method} has {published!r} and could not "
-                "load this model; only models of the published shape can be exported"
-            )
-
-
-def other_options(model: Mapping[str, object], layout: Layout) -> list[str]:
-    """The settings of an exported file that differ from the published ones, as KEY=VALUE."""
-    return [
-        f"config.model.{key}={model[key]}"
-        for key in layout.model
-        if key in layout.options and model[key] != layout.model[key]
-    ]
 
 
 def _initial(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

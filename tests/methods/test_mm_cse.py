@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import recipe
 
+from avvp_jax.api import load
 from avvp_jax.errors import UserError
 from avvp_jax.experiment.settings import flat_config
+from avvp_jax.interchange.layouts import other_options
 from avvp_jax.interchange.state_dicts import from_published, recognise, to_published
+from avvp_jax.interchange.torch_files import PublishedFile, write_published
 from avvp_jax.methods import METHODS
 from avvp_jax.methods.mm_cse.losses import (
     MAPS,
@@ -23,7 +26,7 @@ from avvp_jax.metrics.events import predicted_segments
 from avvp_jax.metrics.scores import scores
 from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import make_network
-from avvp_jax.streams import data_spec
+from avvp_jax.streams import STREAM_SETS, data_spec
 from avvp_jax.task import LLP, Task
 from avvp_jax.training import keys
 from avvp_jax.training.optimizer import make_optimizer, make_schedule
@@ -202,6 +205,21 @@ def test_a_loss_counts_as_much_as_the_config_says(published_state, recipe_batch,
     totals = nothing, total
     terms = sum(value for name, value in parts.items() if name.startswith(f"loss/{key}"))
     np.testing.assert_allclose(totals[1] - totals[0], 2 * terms, rtol=1e-4)
+
+
+def test_a_file_of_other_streams_is_known_by_its_widths(tmp_path):
+    """The network runs on base features too, and its file need not be told which."""
+    pytest.importorskip("torch")
+    layout = dataclasses.replace(LAYOUT, model=SMALL)
+    for streams in ("base", "clip_clap"):
+        shapes = layout.file_network(data_spec(streams)).shapes()
+        state = to_published(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes), layout, {})
+        assert recognise(state, "x.pt", [layout]).streams == streams
+        path = str(tmp_path / f"{streams}.pt")
+        write_published({path: PublishedFile(state)})
+        own = {key: value for key, value in SMALL.items() if value != LAYOUT.model[key]}
+        assert load(path, "mm_cse", own).streams == STREAM_SETS[streams]
+    assert other_options(SMALL, "base", layout) == ["config.data.streams=base"]
 
 
 def test_a_file_of_other_classes_says_how_many():
