@@ -122,7 +122,7 @@ def make_job(
 
 
 def write_artefacts(run: Run) -> None:
-    """Writes the files of earlier stages; their content makes no difference to the time."""
+    """Makes up what earlier stages leave and files give, whose content makes no difference."""
     folder, config = run.config.data.data_dir, run.config
     if config.method in ("jomold", "cmpae"):
         path = config[config.method].noise_ratios = f"{folder}/noise_ratios.npz"

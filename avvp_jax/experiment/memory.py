@@ -94,11 +94,16 @@ def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
         needed = 4 * (copies * parameters(config, spec, stage) * seeds + stored)
         if needed > there:
             raise UserError(
-                f"config.model.width={model.width}, feed_forward={model.feed_forward}, layers="
-                f"{model.layers}, {seeds} seeds at once on a device, batches of {batch} clips of "
-                f"{spec.task.segments} segments: stage {stage.name} takes {needed / 1e9:.1f} GB "
-                f"and there are {there / 1e9:.1f}; lower one of them"
+                f"config.model.{sizes_of(model)}, {len(spec.task.classes)} classes, {seeds} seeds "
+                f"at once on a device, batches of {batch} clips of {spec.task.segments} segments: "
+                f"stage {stage.name} takes {needed / 1e9:.1f} GB and there are "
+                f"{there / 1e9:.1f}; lower one of them"
             )
+
+
+def sizes_of(model: ConfigDict) -> str:
+    """The values of `config.model` that are whole numbers, in words."""
+    return ", ".join(f"{key}={value}" for key, value in model.items() if type(value) is int)
 
 
 def parameters(config: ConfigDict, spec: DataSpec, stage: Training) -> int:

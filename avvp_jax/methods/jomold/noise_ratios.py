@@ -11,7 +11,10 @@ from avvp_jax.storage.reading import read_npz
 from avvp_jax.storage.writing import write_npz
 
 LEAST_RATIO = 1e-9  # the smallest plausible ratio above 0: one video in 1e9
-_RATIOS_AGAIN = "make it again with configs/jomold.py"
+_RATIOS_AGAIN = (
+    "give the published noise_ratios.npz, or one of a run of configs/jomold.py, or leave "
+    "noise_ratios empty: a run makes its own"
+)
 
 
 def write_noise_ratios(path: str, ratios: NoiseRatios) -> None:

@@ -2,7 +2,7 @@
 
 They are read from the published file or from GloVe's text file (Pennington, Socher and Manning,
 EMNLP 2014), or made up, when a training begins or a published checkpoint is read. From then on they
-are among the model's variables (see nn/label_decoder.py), so that a work directory needs no file.
+are among the model's variables (see nn/label_decoder.py), so that a finished run needs no file.
 """
 
 import re
