@@ -32,7 +32,8 @@ deviation of single runs, where data set and training seed both differ, and not 
 mean."""
 KINDS = f"""DHHN is the refinement. The rows of VALOR, LEAP and MM-CSE see more: teachers' labels of
 segments ({PSEUDO_HIT_RATE:.0%} of the true ones found, {PSEUDO_FALSE_ALARM:.0%} false), and VALOR++
-and MM-CSE the clearer features of CLAP and CLIP. LEAP's short schedule ends while val improves."""
+and MM-CSE the clearer features of CLAP and CLIP. In most runs of LEAP and MM-CSE the best epoch on
+val is the last of the short schedule."""
 COMMAND = f"""Each run. The seeds of a data set train together, each as it would alone (`python
 launch.py --config=configs/METHOD.py:synthetic --config.data.synthetic_seed=DATA
 --config.num_seeds={TRAINING_SEEDS} --workdir=W`):"""
