@@ -213,8 +213,8 @@ def _weights_of_workdir(
         for index, seed in enumerate(group):
             variables, epoch, score = take_seed(best, index)
             decision = given or left.decision(judged, task, path, seed)
-            early = Weights(*take_fixed(best, index)) if best.fixed else None
-            early = early if early and early.epoch else None
+            early = None if best.fixed is None else Weights(*take_fixed(best, index))
+            early = early if early and early.epoch else None  # 0: it diverged before
             weights.append(Weights(variables, epoch, seed, score, decision, early=early))
     return weights
 

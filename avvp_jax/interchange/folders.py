@@ -69,10 +69,9 @@ def _checkpoints(files: list[str], layouts: Sequence[Layout]) -> list[str]:
 
     An early model beside the best is none.
     """
-    prefixes, parts = (
-        {},
-        {early_path(layout, file, ".pt") for layout in layouts if layout.early for file in files},
-    )
+    with_early = [layout for layout in layouts if layout.early]
+    parts = {early_path(layout, file, ".pt") for layout in with_early for file in files}
+    prefixes = {}
     for layout in (layout for layout in layouts if "" not in layout.files):
         for file, ending in itertools.product(files, layout.files.values()):
             prefix = file.removesuffix(ending)
