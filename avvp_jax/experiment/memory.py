@@ -94,7 +94,7 @@ def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
         needed = 4 * (copies * parameters(config, spec, stage) * seeds + stored)
         if needed > there:
             raise UserError(
-                f"config.model.{sizes_of(model)}, {len(spec.task.classes)} classes, {seeds} seeds "
+                f"{sizes_of(model)}, {len(spec.task.classes)} classes, {seeds} seeds "
                 f"at once on a device, batches of {batch} clips of {spec.task.segments} segments: "
                 f"stage {stage.name} takes {needed / 1e9:.1f} GB and there are "
                 f"{there / 1e9:.1f}; lower one of them"
@@ -102,8 +102,9 @@ def refuse_too_large(run: Run, stages: Sequence[Training]) -> None:
 
 
 def sizes_of(model: ConfigDict) -> str:
-    """The values of `config.model` that are whole numbers, in words."""
-    return ", ".join(f"{key}={value}" for key, value in model.items() if type(value) is int)
+    """The values of `config.model` that are whole numbers, by their full names."""
+    sizes = (item for item in model.items() if type(item[1]) is int)
+    return ", ".join(f"config.model.{key}={value}" for key, value in sizes)
 
 
 def parameters(config: ConfigDict, spec: DataSpec, stage: Training) -> int:

@@ -40,6 +40,6 @@ CASES = [
     npz("wrong shape", "24 classes", "has 24 thresholds", archive({"visual": RATIO[:24]})),
     npz("wrong shape", "of both modalities", NONE, archive({"visual": np.ones((2, 25))})),
     npz("wrong type", "whole numbers", NONE, archive({"visual": np.ones(25, int)})),
-    npz("mismatch", "removed labels instead", NONE, archive(REMOVED)),
+    npz("mismatch", "removed labels instead", "is of another kind of file", archive(REMOVED)),
     npz("other format", "a spreadsheet", "is missing", column(*[0.5] * 25)),
 ]
