@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from avvp_jax.methods.losses import weighted_mean
+from avvp_jax.nn.cosines import cosines
 from avvp_jax.nn.time_mask import Lengths, present
 
 TEMPERATURE = 0.2
@@ -22,21 +23,9 @@ def contrastive_logits(
     audio: Float[Array, "videos segments width"],
     visual: Float[Array, "videos segments width"],
     precision: jax.lax.Precision,
-    lengths: Lengths = None,
 ) -> Float[Array, "videos segments segments"]:
     """Cosine similarities divided by 0.2; row = audio segment, column = visual segment."""
-    return cosines(audio, visual, precision, lengths) / TEMPERATURE
-
-
-def cosines(
-    audio: Float[Array, "videos segments width"],
-    visual: Float[Array, "videos segments width"],
-    precision: jax.lax.Precision,
-    lengths: Lengths = None,
-) -> Float[Array, "videos segments segments"]:
-    """Cosine similarities; row = audio segment, column = visual segment."""
-    audio, visual = (_unit(x.astype(jnp.float32), lengths) for x in (audio, visual))
-    return jnp.einsum("btd,bsd->bts", audio, visual, precision=precision)
+    return cosines(audio, visual, precision) / TEMPERATURE
 
 
 def smoothed_cross_entropy(
@@ -78,11 +67,3 @@ def _targets(
         others = jnp.maximum(lengths - 1, 1)[:, None, None]
         share = jnp.where(lengths > 1, SMOOTHING, 0.0)[:, None, None]
     return (1 - share) * diagonal + share / others * (1 - diagonal)
-
-
-def _unit(
-    x: Float[Array, "videos segments width"], lengths: Lengths
-) -> Float[Array, "videos segments width"]:
-    if lengths is not None:
-        x = jnp.where(present(lengths, x), x, 1.0)  # the norm of zeros has no gradient
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)

@@ -9,7 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from avvp_jax.nn.attention import Attention
-from avvp_jax.nn.class_features import ClassFeatures, cosine
+from avvp_jax.nn.class_features import ClassFeatures
+from avvp_jax.nn.cosines import cosine
 from avvp_jax.nn.dropout import Dropout
 from avvp_jax.nn.hybrid import copies, through_layers
 from avvp_jax.nn.layers import Arithmetic, layer_norm, linear

@@ -11,9 +11,6 @@ from jaxtyping import Array, Float
 from avvp_jax.nn.dropout import Dropout
 from avvp_jax.nn.layers import Arithmetic, linear, uniform_fan_in
 
-# Least norm of a vector in a cosine.
-SHORTEST = 1e-8
-
 Tokens = Float[Array, "videos segments width"]
 # For each of `slots` classes, or of all classes and the background, the last.
 Slots = Float[Array, "videos segments slots part"]
@@ -161,14 +158,3 @@ class ClassExtractor(nnx.Module):
     def entries(self, segments: int) -> int:
         """How many numbers of a video are dropped or kept."""
         return self.decoupling.entries(segments) + self.share.entries(segments)
-
-
-def cosine(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Cosines of vectors on the last axis, float32; of a zero vector 0. Other axes are broadcast.
-
-    Each norm is at least 1e-8, as in PyTorch. The bound is under the root, whose slope at 0 is
-    infinite.
-    """
-    x, y = x.astype(jnp.float32), y.astype(jnp.float32)
-    norms = [jnp.sqrt(jnp.maximum(jnp.square(z).sum(axis=-1), SHORTEST**2)) for z in (x, y)]
-    return (x * y).sum(axis=-1) / (norms[0] * norms[1])

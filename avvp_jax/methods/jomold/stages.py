@@ -75,7 +75,7 @@ def losses(
     weight, lengths = batch["weight"], batch.get("lengths")
     parts = mmil_losses(output, batch_targets, weight)
     streams = output["audio_stream"], output["visual_stream"]
-    logits = contrastive_logits(*streams, parser.arithmetic.precision, lengths)
+    logits = contrastive_logits(*streams, parser.arithmetic.precision)
     return parts | {"loss/contrastive": expected_probability(logits, weight, lengths)}
 
 

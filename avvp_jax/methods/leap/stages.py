@@ -12,10 +12,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
-from avvp_jax.methods.contrastive import cosines
 from avvp_jax.methods.leap.label_embeddings import NAME, label_embeddings
 from avvp_jax.methods.losses import bce, cross_entropy, weighted_mean
 from avvp_jax.methods.taught import taught_arrays, teachers_of_training
+from avvp_jax.nn.cosines import cosines
 from avvp_jax.nn.label_decoder import LabelParser
 from avvp_jax.nn.time_mask import Lengths, cleared, present
 from avvp_jax.runtime import processes
@@ -73,7 +73,7 @@ def similarity_loss(
       streams, labels: `audio` and `visual`; the labels are 0 in segments that are not there.
       target: one of TARGETS.
     """
-    similar = jax.nn.relu(cosines(streams["audio"], streams["visual"], precision, lengths))
+    similar = jax.nn.relu(cosines(streams["audio"], streams["visual"], precision))
     error = jnp.square(similar - TARGETS[target](labels["audio"], labels["visual"]))
     rows = error.mean(axis=2, where=present(lengths, error, axis=2))
     return weighted_mean(rows.mean(axis=1, where=present(lengths, rows)), weight)

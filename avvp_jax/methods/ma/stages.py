@@ -42,7 +42,7 @@ def loss(parser: Parser, batch: dict, key: PRNGKeyArray) -> LossAndParts:
     output = parser(batch["features"], key, lengths=lengths)
     parts = mmil_losses(output, batch["targets"], batch["weight"])
     streams = output["audio_stream"], output["visual_tokens"]
-    logits = contrastive_logits(*streams, parser.arithmetic.precision, lengths)
+    logits = contrastive_logits(*streams, parser.arithmetic.precision)
     parts["loss/contrastive"] = smoothed_cross_entropy(logits, batch["weight"], lengths)
     return sum(parts.values()), parts
 

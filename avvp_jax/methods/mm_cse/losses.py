@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from avvp_jax.methods.losses import weighted_mean
-from avvp_jax.nn.class_features import cosine
+from avvp_jax.nn.cosines import cosine
 from avvp_jax.nn.time_mask import Lengths, present
 from avvp_jax.task import MODALITIES
 
