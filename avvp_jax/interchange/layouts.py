@@ -30,7 +30,7 @@ class Layout:
     Attributes:
       method: the method's name.
       streams: the stream set that the network reads.
-      video_filter: the video-level filter at test time (methods.md, section 10).
+      video_filter: the video-level filter at test time (metrics/events.py).
       model: keyword arguments of `parser` for the published network.
       unused: from the shapes of the network's tensors, those of the modules that no forward pass
         calls; both by published name.

@@ -126,7 +126,7 @@ def test_predict_writes_probabilities_and_events(config, trained, tmp_path):
     assert predicted["frame_prob"].shape == (3, 10, 2, 25)
     for name in ("frame_prob", "global_prob", "audio_prob", "visual_prob"):
         assert predicted[name].dtype == np.float32
-    # The events are what the probabilities say: both filters of section 10 by hand.
+    # The events are what the probabilities say: both filters by hand.
     segments = predicted["frame_prob"] >= 0.5
     segments &= (predicted["global_prob"] >= 0.5)[:, None, None]
     for index, modality in enumerate(("audio", "visual")):
