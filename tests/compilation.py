@@ -8,11 +8,18 @@ import pathlib
 import jax
 import pytest
 
+# Bytes. Compiled programs of whole networks take megabytes each, and every core has a process.
+MOST_MEMORY = 5 * 2**29
+MOST_MAPS = 30_000  # Linux allows a process 65,530
 
-def many_maps() -> bool:
-    """Whether this process nears the number of memory maps that Linux allows, 65,530."""
-    maps = pathlib.Path("/proc/self/maps")
-    return not maps.exists() or maps.read_text().count("\n") > 30_000
+
+def many_programs() -> bool:
+    """Whether this process keeps so many compiled programs that it has to let go of them."""
+    place = pathlib.Path("/proc/self")
+    if not place.exists():
+        return True
+    resident = int((place / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resident > MOST_MEMORY or (place / "maps").read_text().count("\n") > MOST_MAPS
 
 
 def compiled_anew(patch: pytest.MonkeyPatch, module: str, name: str) -> None:

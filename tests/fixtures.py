@@ -44,7 +44,7 @@ from avvp_jax.modes import run as run_mode
 from avvp_jax.nn.functional import Network
 from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, MODALITIES
-from tests.compilation import many_maps
+from tests.compilation import many_programs
 from tests.programs import still
 from tests.tfds_llp.other_task import prepare_others
 from tests.tfds_llp.published_folder import write_published
@@ -242,13 +242,13 @@ def tensorboard():
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled():
-    """Programs are kept until there are so many that they would exhaust memory maps.
+    """Programs are kept until there are too many.
 
     After each file the C library returns what is free, of which it keeps gigabytes otherwise.
     """
-    if many_maps():
-        jax.clear_caches()
     yield
+    if many_programs():
+        jax.clear_caches()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim:
         trim(0)
