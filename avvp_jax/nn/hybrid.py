@@ -106,7 +106,8 @@ class HybridEncoder(nnx.Module):
     order="parallel" (HAN, MA, JoMoLD): both streams attend to each other's input to the layer.
     order="sequential" (VALOR): audio is updated first; visual attends to the updated audio.
     norm="pre" adds a norm per stream after the last layer.
-    All layers start as copies of the first one, as in the published programs.
+    All layers start as copies of the first one, as in the published programs (CMPAE's has one, and
+    would draw each).
     """
 
     def __init__(

@@ -10,7 +10,12 @@ from ml_collections import ConfigDict
 
 from avvp_jax.methods.contrastive import contrastive_logits, expected_probability
 from avvp_jax.methods.jomold import stages as jomold
-from avvp_jax.methods.jomold.denoising import denoise, noise_ratios, removal_counts
+from avvp_jax.methods.jomold.denoising import (
+    denoise,
+    noise_ratios,
+    removal_counts,
+    removed_shares,
+)
 from avvp_jax.methods.jomold.method import LAYOUT
 from avvp_jax.methods.targets import targets
 from avvp_jax.nn.functional import Network, parser_network
@@ -225,6 +230,16 @@ def test_ratios_of_zero_and_one(share, removed):
     after = denoise(audio_prob, visual_prob, targets(label), counts, counts, ones(5))
     assert (after["audio"] != label).sum() == removed
     assert (after["visual"] == 0).sum() == removed
+
+
+def test_shares_of_removed_labels_are_of_those_that_there_are():
+    both = {name: jnp.array([[1.0, 1.0], [1.0, 0.0]]) for name in ("video", "audio", "visual")}
+    edited = both | {"visual": both["visual"].at[0, 1].set(0.0)}
+    shares = removed_shares(both, edited, np.ones(2))
+    assert shares["removed/audio"] == 0
+    np.testing.assert_allclose(shares["removed/visual"], 1 / 3, rtol=1e-6)
+    none = jax.tree.map(jnp.zeros_like, both)
+    assert not any(removed_shares(none, none, np.ones(2)).values())
 
 
 def test_a_class_without_positives_and_padding_change_nothing():

@@ -19,6 +19,7 @@ WARMUPS = ("published", "linear")
 
 # The noise ratios warm up over this share of the first epoch.
 WARMUP_EPOCHS = 0.9
+NO_LABELS = 1e-6  # in place of no labels at all
 
 
 class NoiseRatios(NamedTuple):
@@ -113,8 +114,8 @@ def removed_shares(
     after: PyTree[Float[ArrayLike, "videos classes"]],
     weight: Float[ArrayLike, " videos"],
 ) -> PyTree[Float[Array, ""]]:
-    """The share of a batch's labels that was removed from each modality, to log."""
-    labels = weighted_mean(before["video"].sum(axis=1), weight)
+    """The share of a batch's labels that was removed from each modality, to log; of none, 0."""
+    labels = jnp.maximum(weighted_mean(before["video"].sum(axis=1), weight), NO_LABELS)
     return {
         f"removed/{modality}": weighted_mean(
             (before[modality] != after[modality]).sum(axis=1).astype(jnp.float32), weight
