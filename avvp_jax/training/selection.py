@@ -21,13 +21,17 @@ LAST = "last"  # the last epoch's model, whatever its scores
 # With LAST, the selection score is the epoch plus this score, scaled to below 1. The last epoch
 # always wins, and the best of several seeds is the one with the higher score.
 BESIDE_LAST, LESS_THAN_ONE = "segment/type", 1e-3
-# What takes the place of scores that need dense annotations where val has none.
+# What takes the place of scores that need dense annotations where val has none. The average
+# precision of whole videos judges `global_prob`, with which these filters decide nothing.
 INSTEAD = "video/ap"
 INSTEAD_BY_PART = tuple(f"video/{modality}_ap" for modality in MODALITIES)
+WITHOUT_GLOBAL = ("per_modality", "union")
+MEAN_AP = "video/mean_ap"  # of INSTEAD_BY_PART
 # Names of the mean of a stream's segment-level and event-level score.
 MEANS = tuple(f"mean/{name.split('/')[1]}" for name in NAMES if name.startswith("segment/"))
 MEAN = "mean"  # of all ten scores
-SELECTIONS = (*NAMES, *MEANS, MEAN, *VIDEO_NAMES, LAST)
+OF_VIDEOS = (*VIDEO_NAMES, MEAN_AP)
+SELECTIONS = (*NAMES, *MEANS, MEAN, *OF_VIDEOS, LAST)
 
 Ties = Literal["later", "earlier"]
 Select = str | tuple[str, ...]
@@ -72,18 +76,21 @@ def parts_of(select: Select) -> list[str]:
     return [name.strip() for item in several for name in item.split(",")]
 
 
-def usable(select: Select, dense: bool) -> tuple[str, ...]:
+def usable(select: Select, dense: bool, video_filter: str) -> tuple[str, ...]:
     """The names in `config.eval.select`, of scores that val can have.
 
     Args:
       dense: whether val has dense annotations. Without them, the average precision of whole videos
         stands in for the scores of segments and events, that of each part's modality for a part.
+      video_filter: see metrics/events.py; where it leaves out `global_prob`, the mean of both
+        modalities stands in.
     """
     asked = parts_of(select)
-    instead = (INSTEAD,) if len(asked) == 1 else INSTEAD_BY_PART
+    whole = MEAN_AP if video_filter in WITHOUT_GLOBAL else INSTEAD
+    instead = (whole,) if len(asked) == 1 else INSTEAD_BY_PART
     pairs = zip(asked, instead, strict=True)
     return tuple(
-        name if dense or name == LAST or name in VIDEO_NAMES else other for name, other in pairs
+        name if dense or name == LAST or name in OF_VIDEOS else other for name, other in pairs
     )
 
 
@@ -92,7 +99,7 @@ def names_for(select: Select, dense: bool) -> tuple[str, ...]:
 
     Those of whole videos are left out where they are not asked for.
     """
-    of_videos = not dense or bool(set(parts_of(select)) & set(VIDEO_NAMES))
+    of_videos = not dense or bool(set(parts_of(select)) & set(OF_VIDEOS))
     return (NAMES if dense else ()) + (VIDEO_NAMES if of_videos else ())
 
 
@@ -133,6 +140,8 @@ def selection_score(
             return epoch + LESS_THAN_ONE * scores[names.index(beside)]
         if name == MEAN:
             return sum(scores[names.index(each)] for each in NAMES) / len(NAMES)
+        if name == MEAN_AP:
+            return sum(scores[names.index(each)] for each in INSTEAD_BY_PART) / len(MODALITIES)
         level, stream = name.split("/")
         levels = ("segment", "event") if level == "mean" else (level,)
         return sum(scores[names.index(f"{each}/{stream}")] for each in levels) / len(levels)

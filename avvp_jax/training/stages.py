@@ -109,7 +109,8 @@ class Training:
 
     def selects_by(self, config: ConfigDict, val: Split) -> tuple[str, ...]:
         """The scores on val by which models are selected; see selection.usable."""
-        return usable(self.settings(config).eval.select, val.truth is not None)
+        evaluation = self.settings(config).eval
+        return usable(evaluation.select, val.truth is not None, evaluation.video_filter)
 
     def trained_network(self, config: ConfigDict, spec: DataSpec) -> Network:
         """The network that is trained."""

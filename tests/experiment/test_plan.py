@@ -86,10 +86,14 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     assert not (tmp_path / "W").exists()
 
 
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize(
+    ("method", "score"), [("han", "video/ap"), ("cmpae", "video/mean_ap"), ("han", None)]
+)
 def test_a_val_without_dense_annotations_selects_by_its_labels(
-    config, tmp_path, monkeypatch, labelled
+    small_config, tmp_path, monkeypatch, method, score
 ):
+    config, labelled = small_config(method), score is not None
+
     def undense(builder, name, *args, **how):
         split = load_split(builder, name, *args, **how)
         if name != "val":
@@ -99,7 +103,7 @@ def test_a_val_without_dense_annotations_selects_by_its_labels(
     monkeypatch.setattr(dataset, "load_split", undense)
     if labelled:
         plan = make_plan(config, str(tmp_path / "W"))
-        assert plan.final.selects_by(plan.config, plan.data.val) == ("video/ap",)
+        assert plan.final.selects_by(plan.config, plan.data.val) == (score,)
         assert plan.config.eval.select == config.eval.select  # as asked
     else:
         with pytest.raises(UserError, match="split val has no video with a label"):

@@ -95,12 +95,19 @@ def test_scores_of_whole_videos_are_picked_by_name(names):
     )
 
 
+# By the filters of a video: the average precision of the probabilities that decide.
+INSTEAD = {("global", "mixed"): "video/ap", ("per_modality", "union"): "video/mean_ap"}
+
+
 @pytest.mark.parametrize("asked", SELECTIONS)
 def test_a_score_is_exchanged_where_val_has_no_dense_annotations(asked):
-    assert usable(asked, dense=True) == (asked,)
     kept = asked == "last" or asked.startswith("video/")
-    assert usable(asked, dense=False) == (asked if kept else "video/ap",)
-    assert names_for(usable(asked, dense=False), dense=False) == VIDEO_NAMES
+    for filters, instead in INSTEAD.items():
+        for video_filter in filters:
+            assert usable(asked, True, video_filter) == (asked,)
+            found = usable(asked, False, video_filter)
+            assert found == (asked if kept else instead,)
+            assert names_for(found, dense=False) == VIDEO_NAMES
     of_videos = VIDEO_NAMES if asked.startswith("video/") else ()
     assert names_for((asked,), dense=True) == NAMES + of_videos
 
@@ -115,7 +122,7 @@ def test_a_score_is_exchanged_where_val_has_no_dense_annotations(asked):
     ],
 )
 def test_each_part_has_the_score_of_its_modality_instead(asked, found):
-    assert usable(asked, dense=False) == found
+    assert usable(asked, False, "per_modality") == found
 
 
 def test_the_mean_of_the_ten_scores_selects():
@@ -124,4 +131,10 @@ def test_the_mean_of_the_ten_scores_selects():
     np.testing.assert_allclose(found, 4.5)
     with_others = jnp.concatenate([ten, 100 * jnp.ones(6)])
     np.testing.assert_allclose(selection_score("mean", with_others, jnp.int32(1), ALL_NAMES), 4.5)
-    assert usable("mean", dense=False) == ("video/ap",)
+
+
+def test_the_mean_of_both_modalities_selects():
+    of_videos = jnp.arange(6.0)
+    found = selection_score("video/mean_ap", of_videos, jnp.int32(1), VIDEO_NAMES)
+    audio, visual = (VIDEO_NAMES.index(f"video/{name}_ap") for name in ("audio", "visual"))
+    np.testing.assert_allclose(found, (audio + visual) / 2)
