@@ -6,7 +6,8 @@ A video has 80 pictures of 224 x 224, ten clips of eight pictures of 112 x 112, 
 spectrograms of 96 x 64, ten pictures for CLIP (ViT-L/14) and eleven spectrograms of 1001 x 64 for
 CLAP; of PyTorch these two take the library transformers too. Weights are random. Ours, PyTorch's in
 both memory formats, and a product of large matrices are measured in turns, since other programs on
-a machine slow them down alike; the best of all rounds counts. --rows 0.1 takes a tenth of a video's
+a machine slow them down alike; the best of all rounds counts, and how many times as fast as each
+other ours is: median and quartiles of the rounds' ratios. --rows 0.1 takes a tenth of a video's
 rows, on a slow machine.
 """
 
@@ -157,16 +158,16 @@ def _torch_clap(torch, rows: np.ndarray) -> Iterator[tuple[str, Callable[[], obj
         yield f"transformers {name}", run
 
 
-def measured(runs: dict[str, Callable], rounds: int, clock: Callable) -> dict[str, float]:
-    """The best time of each run, all in turns after one of each that does not count."""
-    best = dict.fromkeys(runs, float("inf"))
+def measured(runs: dict[str, Callable], rounds: int, clock: Callable) -> dict[str, list[float]]:
+    """The times of each run, all in turns after one of each that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
             start = clock()
             run()
             if number:
-                best[name] = min(best[name], clock() - start)
-    return best
+                times[name].append(clock() - start)
+    return times
 
 
 def main() -> None:
@@ -192,12 +193,13 @@ def main() -> None:
         rows = inputs(stream, args.rows)
         flops = len(rows) * flops_of_row(stream)
         runs = {"ours": ours(stream, rows, args.dtype), **dict(theirs(stream, rows))}
-        best = measured(runs, args.rounds, CLOCKS[args.clock])
+        times = measured(runs, args.rounds, CLOCKS[args.clock])
         peak = max(peak, peak_flops(args.dtype, "highest"))
         work += flops
-        for name, time_taken in best.items():
-            seconds[name] = seconds.get(name, 0.0) + time_taken
-            print(line(stream, name, flops, time_taken, args.rows, peak), flush=True)
+        for name, taken in times.items():
+            seconds[name] = seconds.get(name, 0.0) + min(taken)
+            beside = "" if name == "ours" else ratio(taken, times["ours"])
+            print(line(stream, name, flops, min(taken), args.rows, peak) + beside, flush=True)
     for name, time_taken in seconds.items():
         print(line("together", name, work, time_taken, args.rows, peak))
     print(f"matrix peak {peak / 1e9:.0f} GFLOP/s, memory at most {peak_memory() / 2**20:.0f} MiB")
@@ -209,6 +211,13 @@ def line(stream: str, name: str, flops: float, seconds: float, share: float, pea
         f"{stream:10} {name:20} {share / seconds:7.3f} videos/s  {rate / 1e9:7.0f} GFLOP/s  "
         f"{rate / peak:4.0%} of the matrix peak"
     )
+
+
+def ratio(theirs: list[float], ours: list[float]) -> str:
+    """How many times as fast as another ours was in the same rounds."""
+    each = np.divide(theirs, ours)
+    low, middle, high = np.quantile(each, (0.25, 0.5, 0.75))
+    return f"  ours {middle:.2f} ({low:.2f} to {high:.2f}) times as fast"
 
 
 if __name__ == "__main__":

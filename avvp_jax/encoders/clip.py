@@ -17,7 +17,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 # ViT-L/14, in the order of the towers' arguments.
 LARGE_VISION = (1024, 24, 16, 4096, 14, 224, 768)
 LARGE_TEXT = (49408, 77, 768, 12, 12, 3072, 768)
-PART = 2  # pictures that a CPU computes at a time, which is fastest there
+PART = 5  # pictures that a core of a CPU computes at a time, which is fastest there
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:

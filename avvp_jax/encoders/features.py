@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from avvp_jax.encoders.published import ENCODERS
+from avvp_jax.media.workers import cores
 from avvp_jax.nn.functional import Network, Variables
 
 
@@ -57,19 +59,26 @@ def through(
     """What a program makes of rows, each computed on its own; equal neighbours once.
 
     Args:
-      part: rows that a CPU computes at a time.
+      part: rows that a core of a CPU computes at a time.
     """
     kept, place = distinct(rows)
     on_cpu = jax.default_backend() == "cpu"
     part = part if on_cpu else _at_once(len(kept), len(rows))
-    found = []
-    for start in range(0, len(kept), part):
+
+    def encoded(start: int) -> Float[Array, "part ..."]:
         some = kept[start : start + part]
         some = np.pad(some, [(0, part - len(some)), *[(0, 0)] * (rows.ndim - 1)])
-        found.append(program(variables, some))
-        if on_cpu:  # parts that are computed side by side would take each other's caches
-            found[-1].block_until_ready()
-    return jnp.concatenate(found)[place]
+        found = program(variables, some)
+        return found.block_until_ready() if on_cpu else found
+
+    found = (_threads().map if on_cpu else map)(encoded, range(0, len(kept), part))
+    return jnp.concatenate(list(found))[place]
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """One for each core of a CPU, since a network alone leaves some of them idle at times."""
+    return ThreadPoolExecutor(cores())
 
 
 def distinct(

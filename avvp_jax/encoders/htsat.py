@@ -19,7 +19,7 @@ TINY = (96, (2, 2, 6, 2), (4, 8, 16, 32), 512)
 PATCH = 4  # the side of a patch: bands, and frames
 CHUNKS = 4  # of a spectrogram, one below the other in the picture
 RESIZED = 1024  # frames
-PART = 2  # clips that a CPU computes at a time, which is fastest there
+PART = 2  # clips that a core of a CPU computes at a time, which is fastest there
 SIDE = CHUNKS * BANDS // PATCH  # of the map of patches: 64
 
 

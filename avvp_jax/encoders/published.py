@@ -34,7 +34,7 @@ class Encoder:
       names: of that file, and of others with the same tensors. Each ends with the beginning of its
         SHA-256.
       megabytes: about the size of each.
-      part: rows that a CPU computes at a time, which is fastest there.
+      part: rows that a core of a CPU computes at a time, which is fastest there.
       unused: what the names of published tensors that no feature depends on begin with.
     """
 
@@ -66,7 +66,7 @@ ENCODERS = {
             f"{_TORCHVGGISH}/vggish-10086976.pth",
             ("vggish-10086976.pth",),
             289,
-            10,
+            5,
         ),
         Encoder(
             "resnet152",

@@ -18,6 +18,9 @@ _FEW_STEPS = 16
 # Steps from which heads come first, see Attention._mixed_of_many. Parsers' sequences of segments
 # are shorter; those of classes may be as long.
 _MANY_STEPS = 64
+# Queries and keys above which a CPU takes few heads at a time, see _few_heads. XLA (of JAX 0.10)
+# needs twice the time for 257 keys as for 256.
+_WHOLE, _HEADS = 256, 2
 
 # What comes of an attention: its output alone, or with it the weights of all heads averaged.
 Attended = (
@@ -126,11 +129,36 @@ class Attention(nnx.Module):
 
         Also a function that returns the weights [*batch, heads, time, steps].
 
-        Heads come before time, so that no product needs a transposed copy, and what is scaled and
-        divided is smaller than the logits and their softmax.
+        Heads come before time, so that no product needs a transposed copy.
+        """
+        q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q * q.shape[-1] ** -0.5, k, v))
+        mix = functools.partial(self._mixed_heads, drop=drop, bias=bias, lengths=lengths)
+        alike = bias is None and lengths is None and not drop.drops(self.dropout)
+        if alike and min(q.shape[-2], k.shape[-2]) > _WHOLE:
+
+            def whole(*heads):
+                return mix(*heads)[0]
+
+            few = functools.partial(_few_heads, whole)
+            mixed = jax.lax.platform_dependent(q, k, v, cpu=few, default=whole)
+            return jnp.swapaxes(mixed, -3, -2), lambda: mix(q, k, v)[1]()
+        mixed, weights = mix(q, k, v)
+        return jnp.swapaxes(mixed, -3, -2), weights
+
+    def _mixed_heads(
+        self,
+        q: Float[Array, "*heads time part"],
+        k: Float[Array, "*heads steps part"],
+        v: Float[Array, "*heads steps part"],
+        drop: Dropout,
+        bias: Float[ArrayLike, "..."] | None,
+        lengths: Lengths,
+    ) -> tuple[Float[Array, "*heads time part"], Callable[[], Array]]:
+        """The values mixed, and a function that returns the weights [*heads, time, steps].
+
+        What is divided is smaller than the softmax of the logits.
         """
         einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
-        q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q * q.shape[-1] ** -0.5, k, v))
         logits = einsum("...td,...sd->...ts", q, k).astype(jnp.float32)
         logits = logits if bias is None else logits + bias
         there = present(lengths, logits, -1)
@@ -140,7 +168,7 @@ class Attention(nnx.Module):
         sums = weights.sum(axis=-1, keepdims=True)
         weights = drop(weights.astype(q.dtype), self.dropout)
         mixed = einsum("...ts,...sd->...td", weights, v) / sums
-        return jnp.swapaxes(mixed.astype(q.dtype), -3, -2), lambda: weights / sums
+        return mixed.astype(q.dtype), lambda: weights / sums
 
     def _project(
         self, x: Float[Array, "*batch time width"], start: int, stop: int
@@ -149,6 +177,17 @@ class Attention(nnx.Module):
         kernel, bias = self.in_kernel[:, start:stop], self.in_bias[start:stop]
         x, kernel, bias = (y.astype(self.arithmetic.dtype) for y in (x, kernel, bias))
         return product(x, kernel, self.arithmetic.precision) + bias
+
+
+def _few_heads(
+    mix: Callable[..., Array],
+    q: Float[Array, "*heads time part"],
+    k: Float[Array, "*heads steps part"],
+    v: Float[Array, "*heads steps part"],
+) -> Float[Array, "*heads time part"]:
+    """What `mix` returns of all heads, a few after the other: their weights stay in the caches."""
+    flat = tuple(x.reshape(-1, *x.shape[-2:]) for x in (q, k, v))
+    return jax.lax.map(lambda heads: mix(*heads), flat, batch_size=_HEADS).reshape(q.shape)
 
 
 def _over_heads(

@@ -41,9 +41,13 @@ class Dropout:
 
         The probability is rounded to a multiple of 2 ** -16 below 1. A rate of 0 takes no bits.
         """
-        if self._bits is None or rate == 0.0:
+        if not self.drops(rate):
             return x
         return jnp.where(self._kept(x.shape, rate), x / (1.0 - rate), jnp.zeros_like(x))
+
+    def drops(self, rate: float) -> bool:
+        """Whether a call with this rate drops anything."""
+        return self._bits is not None and rate != 0.0
 
     def _kept(self, shape: tuple[int, ...], rate: float) -> Bool[Array, "..."]:
         start, self._next = self._next, self._next + math.prod(shape[1:])

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +11,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from avvp_jax.encoders import convolutions, r2plus1d, resnet
+from avvp_jax.encoders import convolutions, features, r2plus1d, resnet
 from avvp_jax.encoders.convolutions import max_pool, normalised
-from avvp_jax.encoders.features import distinct, features_of, program_of
+from avvp_jax.encoders.features import distinct, features_of, program_of, through
 from avvp_jax.encoders.published import Encoder
 from avvp_jax.nn.functional import make_network
 from tests.encoders import networks as net
@@ -215,6 +217,26 @@ def test_equal_neighbours_are_kept_once(shown):
     kept, place = distinct(rows)
     assert len(kept) == 1 + sum(a != b for a, b in itertools.pairwise(shown))
     np.testing.assert_array_equal(kept[place], rows)
+
+
+def test_a_cpu_computes_parts_side_by_side_and_returns_them_in_order(monkeypatch):
+    monkeypatch.setattr(features, "_threads", lambda: ThreadPoolExecutor(2))
+    rows, others = np.arange(5, dtype=np.float32)[:, None], threading.Event()
+
+    def doubled(variables, part):
+        if part[0] == 0:  # the first part ends after another has begun
+            assert others.wait(60)
+        else:
+            others.set()
+        return 2 * jnp.asarray(part)
+
+    np.testing.assert_array_equal(through(doubled, 2, {}, rows), 2 * rows)
+
+    def failing(variables, part):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        through(failing, 2, {}, rows)
 
 
 def test_max_pool_pads_with_nothing():

@@ -12,6 +12,7 @@ from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic
 
 TIME, WIDTH, HEADS = 70, 24, 3
+ON = ("cpu", "tpu")
 BIASES = {
     "none": None,
     "causal": np.where(np.tri(TIME, dtype=bool), 0, -np.inf).astype("f4"),
@@ -83,6 +84,27 @@ def test_weights_are_those_of_the_heads_averaged_after_dropout(dropout, monkeypa
     drop = Dropout.drawn(jax.random.key(3), 2, HEADS * TIME * TIME)
     np.testing.assert_allclose(weights, drop(heads, dropout).mean(axis=1), rtol=1e-4, atol=1e-6)
     assert (weights.sum(axis=-1).std() > 0.01) == (dropout > 0)
+
+
+@pytest.mark.parametrize("few", [1, 2, 4])  # of six heads
+def test_a_cpu_takes_few_heads_at_a_time_with_the_same_result(few, monkeypatch):
+    x, layer = jax.random.normal(jax.random.key(0), (2, TIME, WIDTH)), made()
+
+    def attended(steps):
+        monkeypatch.setattr(attention, "_WHOLE", steps)
+        monkeypatch.setattr(attention, "_HEADS", few)
+        program = jax.jit(lambda x: layer.to_itself(x))
+        loops = ["while" in program.trace(x).lower(lowering_platforms=(on,)).as_text() for on in ON]
+        (_, weights), gradients = layer.to_itself(x, weights=True), jax.grad(squares)(x)
+        return (program(x), weights, gradients), loops
+
+    def squares(x):
+        return jnp.square(layer.to_itself(x)).sum()
+
+    (whole, no_loops), (parts, loops) = attended(TIME), attended(TIME - 1)
+    assert no_loops == [False, False] and loops == [True, False]
+    for own, wanted in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(own, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_of_another_stream_have_a_row_for_each_own_step():
