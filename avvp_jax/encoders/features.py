@@ -77,7 +77,7 @@ def through(
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """One for each core of a CPU, since a network alone leaves some of them idle at times."""
+    """One for each of up to 16 cores, since a network alone leaves some of them idle at times."""
     return ThreadPoolExecutor(cores())
 
 

@@ -104,9 +104,9 @@ class Attention(nnx.Module):
         shape = q.shape
         q, k, v = (x.reshape(*x.shape[:-1], self.heads, -1) for x in (q, k, v))
         if k.shape[-3] >= _MANY_STEPS:
-            mixed, weights = self._mixed_of_many(q, k, v, drop, bias, lengths)
+            mixed, weights = self._mixed_of_many(q, k, v, drop, bias, lengths, averaged)
             mixed = self.out_proj(mixed.reshape(shape))
-            return (mixed, _over_heads(weights())) if averaged else mixed
+            return mixed if weights is None else (mixed, _over_heads(weights()))
         precision = self.arithmetic.precision
         logits = attention_logits(q, k, precision)
         logits = logits if bias is None else logits + bias
@@ -124,26 +124,28 @@ class Attention(nnx.Module):
         drop: Dropout,
         bias: Float[ArrayLike, "..."] | None,
         lengths: Lengths,
-    ) -> tuple[Float[Array, "*batch time heads part"], Callable[[], Array]]:
+        averaged: bool,
+    ) -> tuple[Float[Array, "*batch time heads part"], Callable[[], Array] | None]:
         """The values of long sequences mixed, in an order that a CPU computes in half the time.
 
-        Also a function that returns the weights [*batch, heads, time, steps].
+        Also, if they are to be averaged, a function that returns the weights
+        [*batch, heads, time, steps].
 
         Heads come before time, so that no product needs a transposed copy.
         """
         q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q * q.shape[-1] ** -0.5, k, v))
         mix = functools.partial(self._mixed_heads, drop=drop, bias=bias, lengths=lengths)
         alike = bias is None and lengths is None and not drop.drops(self.dropout)
-        if alike and min(q.shape[-2], k.shape[-2]) > _WHOLE:
+        if alike and not averaged and min(q.shape[-2], k.shape[-2]) > _WHOLE:
 
             def whole(*heads):
                 return mix(*heads)[0]
 
             few = functools.partial(_few_heads, whole)
             mixed = jax.lax.platform_dependent(q, k, v, cpu=few, default=whole)
-            return jnp.swapaxes(mixed, -3, -2), lambda: mix(q, k, v)[1]()
+            return jnp.swapaxes(mixed, -3, -2), None
         mixed, weights = mix(q, k, v)
-        return jnp.swapaxes(mixed, -3, -2), weights
+        return jnp.swapaxes(mixed, -3, -2), weights if averaged else None
 
     def _mixed_heads(
         self,
