@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 
+from ratios import quartiles
 from workers import Worker, answers, in_turns, serve, started
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -60,8 +61,7 @@ def compare(tasks: list[dict], rounds: int) -> dict[str, list[tuple[float, float
 def row(name: str, videos: int, pairs: list[tuple[float, float]]) -> str:
     """One line: medians of both rates, and the quartiles of the rounds' ratios."""
     theirs, ours = (videos / statistics.median(column) for column in zip(*pairs, strict=True))
-    ratios = [other / own for other, own in pairs]
-    low, middle, high = statistics.quantiles(ratios, method="inclusive")
+    low, middle, high = quartiles(*zip(*pairs, strict=True))
     return f"{name:32}{theirs:10.0f}{ours:10.0f}{middle:12.2f}  ({low:.2f} to {high:.2f})"
 
 

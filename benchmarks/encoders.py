@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from machine import matrix_flops, peak_flops, peak_memory  # noqa: E402
+from ratios import ratio  # noqa: E402
 
 from avvp_jax.encoders import clip, htsat  # noqa: E402
 from avvp_jax.encoders.features import features_of, program_for, program_of, through  # noqa: E402
@@ -175,7 +176,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--streams", nargs="+", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="2 or more")
     parser.add_argument("--rows", type=float, default=1.0, help="share of a video's rows")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int, help="of PyTorch")
@@ -183,6 +184,8 @@ def main() -> None:
         "--clock", default="wall", choices=CLOCKS, help="cpu: of this process, if it has one core"
     )
     args = parser.parse_args()
+    if args.rounds < 2:
+        parser.error(f"--rounds={args.rounds}: quartiles need two or more")
     if args.threads:
         import torch
 
@@ -198,7 +201,7 @@ def main() -> None:
         work += flops
         for name, taken in times.items():
             seconds[name] = seconds.get(name, 0.0) + min(taken)
-            beside = "" if name == "ours" else ratio(taken, times["ours"])
+            beside = "" if name == "ours" else f"  ours {ratio(taken, times['ours'])} times as fast"
             print(line(stream, name, flops, min(taken), args.rows, peak) + beside, flush=True)
     for name, time_taken in seconds.items():
         print(line("together", name, work, time_taken, args.rows, peak))
@@ -211,13 +214,6 @@ def line(stream: str, name: str, flops: float, seconds: float, share: float, pea
         f"{stream:10} {name:20} {share / seconds:7.3f} videos/s  {rate / 1e9:7.0f} GFLOP/s  "
         f"{rate / peak:4.0%} of the matrix peak"
     )
-
-
-def ratio(theirs: list[float], ours: list[float]) -> str:
-    """How many times as fast as another ours was in the same rounds."""
-    each = np.divide(theirs, ours)
-    low, middle, high = np.quantile(each, (0.25, 0.5, 0.75))
-    return f"  ours {middle:.2f} ({low:.2f} to {high:.2f}) times as fast"
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from collections.abc import Callable
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from ratios import ratio  # noqa: E402
 from throughput import load_config, training_stages  # noqa: E402
 from workers import Worker, answers, in_turns, serve, started  # noqa: E402
 
@@ -173,13 +174,6 @@ def row(task: dict, times: dict, memory: list[float], parameters: list[float]) -
     cells += [ratio(*evaluate)]
     cells += [f"{each / MIB:.0f}" for each in memory] + [f"{each:,.0f}" for each in parameters]
     return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def ratio(theirs: tuple[float, ...], ours: tuple[float, ...]) -> str:
-    """How many times as fast ours is, round by round."""
-    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, method="inclusive")
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
