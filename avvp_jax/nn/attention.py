@@ -131,11 +131,25 @@ class Attention(nnx.Module):
         Also, if they are to be averaged, a function that returns the weights
         [*batch, heads, time, steps].
 
-        Heads come before time, so that no product needs a transposed copy.
+        Heads come before time, so that no product needs a transposed copy, and what is scaled and
+        divided is smaller than the logits and their softmax.
         """
+        einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
         q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q * q.shape[-1] ** -0.5, k, v))
-        mix = functools.partial(self._mixed_heads, drop=drop, bias=bias, lengths=lengths)
-        alike = bias is None and lengths is None and not drop.drops(self.dropout)
+
+        def mix(q, k, v):
+            logits = einsum("...td,...sd->...ts", q, k).astype(jnp.float32)
+            logits = logits if bias is None else logits + bias
+            there = present(lengths, logits, -1)
+            logits = logits if there is None else jnp.where(there, logits, -jnp.inf)
+            largest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
+            weights = jnp.exp(logits - largest)
+            sums = weights.sum(axis=-1, keepdims=True)
+            weights = drop(weights.astype(q.dtype), self.dropout)
+            mixed = einsum("...ts,...sd->...td", weights, v) / sums
+            return mixed.astype(q.dtype), lambda: weights / sums
+
+        weights, alike = None, bias is None and lengths is None and not drop.drops(self.dropout)
         if alike and not averaged and min(q.shape[-2], k.shape[-2]) > _WHOLE:
 
             def whole(*heads):
@@ -143,34 +157,9 @@ class Attention(nnx.Module):
 
             few = functools.partial(_few_heads, whole)
             mixed = jax.lax.platform_dependent(q, k, v, cpu=few, default=whole)
-            return jnp.swapaxes(mixed, -3, -2), None
-        mixed, weights = mix(q, k, v)
+        else:
+            mixed, weights = mix(q, k, v)
         return jnp.swapaxes(mixed, -3, -2), weights if averaged else None
-
-    def _mixed_heads(
-        self,
-        q: Float[Array, "*heads time part"],
-        k: Float[Array, "*heads steps part"],
-        v: Float[Array, "*heads steps part"],
-        drop: Dropout,
-        bias: Float[ArrayLike, "..."] | None,
-        lengths: Lengths,
-    ) -> tuple[Float[Array, "*heads time part"], Callable[[], Array]]:
-        """The values mixed, and a function that returns the weights [*heads, time, steps].
-
-        What is divided is smaller than the softmax of the logits.
-        """
-        einsum = functools.partial(jnp.einsum, precision=self.arithmetic.precision)
-        logits = einsum("...td,...sd->...ts", q, k).astype(jnp.float32)
-        logits = logits if bias is None else logits + bias
-        there = present(lengths, logits, -1)
-        logits = logits if there is None else jnp.where(there, logits, -jnp.inf)
-        largest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
-        weights = jnp.exp(logits - largest)
-        sums = weights.sum(axis=-1, keepdims=True)
-        weights = drop(weights.astype(q.dtype), self.dropout)
-        mixed = einsum("...ts,...sd->...td", weights, v) / sums
-        return mixed.astype(q.dtype), lambda: weights / sums
 
     def _project(
         self, x: Float[Array, "*batch time width"], start: int, stop: int

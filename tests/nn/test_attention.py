@@ -12,7 +12,6 @@ from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic
 
 TIME, WIDTH, HEADS = 70, 24, 3
-ON = ("cpu", "tpu")
 BIASES = {
     "none": None,
     "causal": np.where(np.tri(TIME, dtype=bool), 0, -np.inf).astype("f4"),
@@ -94,7 +93,8 @@ def test_a_cpu_takes_few_heads_at_a_time_with_the_same_result(few, monkeypatch):
         monkeypatch.setattr(attention, "_WHOLE", steps)
         monkeypatch.setattr(attention, "_HEADS", few)
         program = jax.jit(lambda x: layer.to_itself(x))
-        loops = ["while" in program.trace(x).lower(lowering_platforms=(on,)).as_text() for on in ON]
+        lowered = [program.trace(x).lower(lowering_platforms=(on,)) for on in ("cpu", "tpu")]
+        loops = ["while" in each.as_text() for each in lowered]
         (_, weights), gradients = layer.to_itself(x, weights=True), jax.grad(squares)(x)
         return (program(x), weights, gradients), loops
 
