@@ -1,6 +1,7 @@
 """Layers that the networks share: linear maps, norms and convolution over time.
 
-Every matrix product of the parsers is here, in attention.py and in class_features.py.
+Every matrix product of the parsers is here, in attention.py, attention_products.py and
+class_features.py.
 
 No module holds random state. Networks take a key, and None in evaluation; layers take what drops
 entries (dropout.py).

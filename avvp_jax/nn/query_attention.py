@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from avvp_jax.nn.attention import attention_logits, mixed_values
+from avvp_jax.nn.attention_products import attention_logits, mixed_values
 from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic, layer_norm, linear
 from avvp_jax.nn.time_mask import Lengths
