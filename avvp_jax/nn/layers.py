@@ -72,8 +72,8 @@ def product(
     JAX's own rule computes the kernel's gradient transposed. On a CPU the optimizer then
     reads it with large strides, which takes longer than the product itself.
 
-    Of the kernel's gradient a CPU transposes the first factor in memory. Where that is much larger
-    than the second and the result together, these are transposed instead.
+    Of the kernel's gradient a CPU transposes the first factor in memory. Where that is larger than
+    the second and the result together, these are transposed instead.
     """
     return jnp.matmul(x, kernel, precision=precision)
 
@@ -85,7 +85,7 @@ def _product_forward(x, kernel, precision):
 def _product_gradient(precision, saved, upstream):
     x, kernel = saved
     rows, last = tuple(range(x.ndim - 1)), x.ndim - 1
-    if 2 * (upstream.size + kernel.size) < x.size:
+    if upstream.size + kernel.size < x.size:
         # Between barriers, because XLA would make one product of it, and transpose x again.
         turned = jax.lax.optimization_barrier(upstream.reshape(-1, upstream.shape[-1]).T)
         of_kernel = jnp.matmul(turned, x.reshape(-1, x.shape[-1]), precision=precision)

@@ -46,13 +46,13 @@ def test_a_tpu_computes_what_others_do(name, small_model, monkeypatch):
     model, key = small_model | MODELS[name], jax.random.key(1)
     expected, asked = outputs_and_gradient(model, key), []
 
-    def as_there(*arrays, tpu, default):
+    def as_there(*arrays, default, tpu=None, **_):
         asked.append(tpu)
-        return tpu(*arrays)
+        return (tpu or default)(*arrays)
 
     monkeypatch.setattr(jax.lax, "platform_dependent", as_there)
     found = outputs_and_gradient(model, key)
-    assert asked
+    assert any(asked)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-4, 1e-5), found, expected)
 
 
