@@ -73,7 +73,8 @@ def product(
     reads it with large strides, which takes longer than the product itself.
 
     Of the kernel's gradient a CPU transposes the first factor in memory. Where that is larger than
-    the second and the result together, these are transposed instead.
+    the second and the result together, these are transposed instead; for other devices, on which
+    this was not measured, only where it is twice as large.
     """
     return jnp.matmul(x, kernel, precision=precision)
 
@@ -84,16 +85,27 @@ def _product_forward(x, kernel, precision):
 
 def _product_gradient(precision, saved, upstream):
     x, kernel = saved
-    rows, last = tuple(range(x.ndim - 1)), x.ndim - 1
-    if upstream.size + kernel.size < x.size:
-        # Between barriers, because XLA would make one product of it, and transpose x again.
-        turned = jax.lax.optimization_barrier(upstream.reshape(-1, upstream.shape[-1]).T)
-        of_kernel = jnp.matmul(turned, x.reshape(-1, x.shape[-1]), precision=precision)
-        of_kernel = jax.lax.optimization_barrier(of_kernel).T
+    last, smaller = x.ndim - 1, upstream.size + kernel.size
+    plain, turned = (functools.partial(f, precision) for f in (_kernel_gradient, _turned_gradient))
+    if 2 * smaller < x.size:
+        of_kernel = turned(x, upstream)
+    elif smaller < x.size:
+        of_kernel = jax.lax.platform_dependent(x, upstream, cpu=turned, default=plain)
     else:
-        of_kernel = jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())), precision)
-    of_x = jax.lax.dot_general(upstream, kernel, (((last,), (1,)), ((), ())), precision)
-    return of_x, of_kernel
+        of_kernel = plain(x, upstream)
+    return jax.lax.dot_general(upstream, kernel, (((last,), (1,)), ((), ())), precision), of_kernel
+
+
+def _kernel_gradient(precision, x, upstream):
+    rows = tuple(range(x.ndim - 1))
+    return jax.lax.dot_general(x, upstream, ((rows, rows), ((), ())), precision)
+
+
+def _turned_gradient(precision, x, upstream):
+    # Between barriers, because XLA would make one product of it, and transpose x again.
+    turned = jax.lax.optimization_barrier(upstream.reshape(-1, upstream.shape[-1]).T)
+    of_kernel = jnp.matmul(turned, x.reshape(-1, x.shape[-1]), precision=precision)
+    return jax.lax.optimization_barrier(of_kernel).T
 
 
 product.defvjp(_product_forward, _product_gradient)

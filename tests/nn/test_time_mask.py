@@ -33,7 +33,11 @@ pytestmark = pytest.mark.usefixtures("on_a_cpu")
 
 def as_on_a_tpu(monkeypatch) -> None:
     """Programs take the branch for a TPU: sums in attention, and a loop over layers."""
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, tpu, **_: tpu(*x))
+
+    def there(*arrays, default, tpu=None, **_):
+        return (tpu or default)(*arrays)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", there)
 
 
 def streams(seed: int, *shape: int) -> jax.Array:
