@@ -14,8 +14,8 @@ from avvp_jax.nn.dropout import NO_DROPOUT, Dropout
 from avvp_jax.nn.layers import Arithmetic, linear, product
 from avvp_jax.nn.time_mask import Lengths, present
 
-# Steps from which heads come first, see Attention._mixed_of_many. Parsers' sequences of segments
-# are shorter; those of classes may be as long.
+# Steps from which heads come first on all devices, see Attention._mixed_of_many. Parsers' sequences
+# of segments are shorter; those of classes may be as long.
 _MANY_STEPS = 64
 # Queries and keys above which a CPU takes few heads at a time, see _few_heads. XLA (of JAX 0.10)
 # needs twice the time for 257 keys as for 256.

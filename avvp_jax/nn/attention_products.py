@@ -53,11 +53,11 @@ def _heads_first(
 def _by_device(products: Callable, matrices: Callable, sums: Callable, x: Array, y: Array) -> Array:
     """Products of attention, as each kind of device computes them best.
 
-    A CPU computes them head by head as matrices, whose gradients are such products too, where both
-    have one dtype and the same axes before time. Of a few segments a TPU computes them as sums that
-    XLA fuses: they are too small for its matrix unit, and each takes as long to compile as a large
-    one. Sums are of float32, whatever the precision and the dtype. On a CPU they are far slower
-    than products; for a GPU XLA (of JAX 0.10) fails to compile them at some widths.
+    Where both have one dtype and the same leading axes, a CPU computes them head by head as
+    matrices, whose gradients are such products too. Of a few segments a TPU computes them as sums
+    that XLA fuses: they are too small for its matrix unit, and each takes as long to compile as a
+    large one. Sums are of float32, whatever the precision and the dtype. On a CPU they are far
+    slower than products; for a GPU XLA (of JAX 0.10) fails to compile them at some widths.
     """
 
     def in_float32(*both):

@@ -74,7 +74,7 @@ def product(
 
     Of the kernel's gradient a CPU transposes the first factor in memory. Where that is larger than
     the second and the result together, these are transposed instead; for other devices, on which
-    this was not measured, only where it is twice as large.
+    this was not measured, only where it is more than twice as large.
     """
     return jnp.matmul(x, kernel, precision=precision)
 

@@ -6,8 +6,10 @@ import pytest
 
 from avvp_jax.nn.layers import product
 
+SHAPES = {"tall": (40, 3, 16, 2), "middle": (10, 3, 16, 8), "small": (4, 3, 16, 8)}
 
-@pytest.mark.parametrize("shape", [(40, 3, 16, 2), (10, 3, 16, 8), (4, 3, 16, 8)])
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("seeds", [None, 2])
 def test_gradients_of_both_factors(shape, seeds):
     """Of many wide rows the kernel's gradient is computed turned, of fewer on a CPU alone."""
@@ -25,3 +27,23 @@ def test_gradients_of_both_factors(shape, seeds):
     of_kernel = np.einsum("...abi,...abo->...io", x, upstream)
     for one, wanted in zip(found, (of_x, of_kernel), strict=True):
         np.testing.assert_allclose(one, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "turning"),
+    [("tall", {"cpu", "cuda", "tpu"}), ("middle", {"cpu"}), ("small", set())],
+)
+def test_a_kernels_gradient_is_turned_where_that_is_less_to_transpose(shape, turning):
+    """A CPU turns it as soon as it is less, other devices where it is less than half."""
+    *rows, inputs, outputs = SHAPES[shape]
+
+    def loss(x, kernel):
+        return jax.numpy.sin(product(x, kernel, jax.lax.Precision.HIGHEST)).sum()
+
+    traced = jax.jit(jax.grad(loss, 1)).trace(np.ones((*rows, inputs)), np.ones((inputs, outputs)))
+    turned = {
+        platform
+        for platform in ("cpu", "cuda", "tpu")
+        if "optimization_barrier" in traced.lower(lowering_platforms=(platform,)).as_text()
+    }
+    assert turned == turning
