@@ -45,6 +45,7 @@ from avvp_jax.nn.functional import Network
 from avvp_jax.streams import ROLES, STREAM_SETS, STREAMS, pool_to_segments
 from avvp_jax.task import LLP, MODALITIES
 from tests.compilation import many_programs
+from tests.platforms import branch_for
 from tests.programs import still
 from tests.tfds_llp.other_task import prepare_others
 from tests.tfds_llp.published_folder import write_published
@@ -136,12 +137,8 @@ def small_model() -> dict:
 @pytest.fixture(scope="module")
 def on_a_cpu() -> Iterator[None]:
     """Traces no branches for others, which a CPU never compiles: that takes half of the time."""
-
-    def there(*arrays, cpu=None, default, **_):
-        return (cpu or default)(*arrays)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.lax, "platform_dependent", there)
+        patch.setattr(jax.lax, "platform_dependent", branch_for("cpu"))
         yield
 
 

@@ -11,6 +11,7 @@ from avvp_jax.nn.attention import Attention
 from avvp_jax.nn.class_parser import ClassParser
 from avvp_jax.nn.functional import make_network, parser_network
 from avvp_jax.nn.layers import Arithmetic
+from tests.platforms import branch_for
 
 WIDTHS, CLASSES = (6, 7, 5), 25
 MODELS = {
@@ -46,9 +47,9 @@ def test_a_tpu_computes_what_others_do(name, small_model, monkeypatch):
     model, key = small_model | MODELS[name], jax.random.key(1)
     expected, asked = outputs_and_gradient(model, key), []
 
-    def as_there(*arrays, default, tpu=None, **_):
-        asked.append(tpu)
-        return (tpu or default)(*arrays)
+    def as_there(*arrays, **branches):
+        asked.append("tpu" in branches)
+        return branch_for("tpu")(*arrays, **branches)
 
     monkeypatch.setattr(jax.lax, "platform_dependent", as_there)
     found = outputs_and_gradient(model, key)
@@ -71,11 +72,7 @@ def test_sums_of_bfloat16_lose_no_more_than_products(monkeypatch):
         return np.asarray(jax.grad(mean)(jnp.asarray(x)), np.float64)
 
     by_products = gradient()
-
-    def there(*arrays, default, tpu=None, **_):
-        return (tpu or default)(*arrays)
-
-    monkeypatch.setattr(jax.lax, "platform_dependent", there)
+    monkeypatch.setattr(jax.lax, "platform_dependent", branch_for("tpu"))
     by_sums = gradient()
     attention.arithmetic = Arithmetic.named("float32", "highest")
     attention.out_proj.dtype = jnp.float32

@@ -21,6 +21,7 @@ from avvp_jax.nn.parser import Parser
 from avvp_jax.nn.pooling import PROBABILITIES
 from avvp_jax.nn.time_mask import present
 from tests.fixtures import SMALL_MODEL
+from tests.platforms import branch_for
 from tests.short_clips import SEGMENTS, assert_close, cut, drawn, spoilt, variables_of
 
 EXACT = Arithmetic.named("float32", "highest")
@@ -33,11 +34,7 @@ pytestmark = pytest.mark.usefixtures("on_a_cpu")
 
 def as_on_a_tpu(monkeypatch) -> None:
     """Programs take the branch for a TPU: sums in attention, and a loop over layers."""
-
-    def there(*arrays, default, tpu=None, **_):
-        return (tpu or default)(*arrays)
-
-    monkeypatch.setattr(jax.lax, "platform_dependent", there)
+    monkeypatch.setattr(jax.lax, "platform_dependent", branch_for("tpu"))
 
 
 def streams(seed: int, *shape: int) -> jax.Array:
